@@ -1,0 +1,1 @@
+"""One call makes a FastAPI service observable."""
