@@ -1,0 +1,117 @@
+"""Readers of what services expose and send: metric pages and OTLP requests, as plain records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from prometheus_client import openmetrics, parser
+
+_KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
+_STATUSES = ("unset", "ok", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One line of a metric page; `exemplar` holds the labels of its exemplar, if any."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+    exemplar: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpanRecord:
+    """One span: IDs in hex, times in ns since the epoch, kind and status as words.
+
+    `events` are (name, attributes), `links` are (trace_id, span_id), `status` is
+    "unset", "ok" or "error", `parent_id` is "" at a root.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    name: str
+    kind: str
+    start_ns: int
+    end_ns: int
+    status: str
+    attributes: dict[str, Any]
+    events: list[tuple[str, dict[str, Any]]]
+    links: list[tuple[str, str]]
+    service: str
+    status_description: str = ""
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from start to end."""
+        return (self.end_ns - self.start_ns) / 1e9
+
+
+def parse_metrics(text: str) -> list[Sample]:
+    """Samples of a page in Prometheus or OpenMetrics form (with `# EOF`); ValueError if neither."""
+    openmetric = text.rstrip().endswith("# EOF")
+    parse = (
+        openmetrics.parser.text_string_to_metric_families
+        if openmetric
+        else (parser.text_string_to_metric_families)
+    )
+    return [
+        Sample(
+            sample.name,
+            dict(sample.labels),
+            float(sample.value),
+            dict(sample.exemplar.labels) if sample.exemplar else None,
+        )
+        for family in parse(text)
+        for sample in family.samples
+    ]
+
+
+def parse_otlp(body: bytes) -> list[SpanRecord]:
+    """Spans of an OTLP/HTTP protobuf body, already gunzipped; ValueError if it is none."""
+    request = ExportTraceServiceRequest()
+    try:
+        request.ParseFromString(body)
+    except Exception as error:
+        raise ValueError("not an OTLP trace request") from error
+    records = []
+    for resource_spans in request.resource_spans:
+        service = str(_attributes(resource_spans.resource.attributes).get("service.name", ""))
+        for scope_spans in resource_spans.scope_spans:
+            records += [_record(span, service) for span in scope_spans.spans]
+    return records
+
+
+def _record(span: Any, service: str) -> SpanRecord:
+    return SpanRecord(
+        trace_id=span.trace_id.hex(),
+        span_id=span.span_id.hex(),
+        parent_id=span.parent_span_id.hex(),
+        name=span.name,
+        kind=_KINDS[span.kind] if span.kind < len(_KINDS) else "unspecified",
+        start_ns=span.start_time_unix_nano,
+        end_ns=span.end_time_unix_nano,
+        status=_STATUSES[span.status.code] if span.status.code < len(_STATUSES) else "unset",
+        attributes=_attributes(span.attributes),
+        events=[(event.name, _attributes(event.attributes)) for event in span.events],
+        links=[(link.trace_id.hex(), link.span_id.hex()) for link in span.links],
+        service=service,
+        status_description=span.status.message,
+    )
+
+
+def _attributes(pairs: Iterable[Any]) -> dict[str, Any]:
+    return {pair.key: _value(pair.value) for pair in pairs}
+
+
+def _value(value: Any) -> Any:
+    which = value.WhichOneof("value")
+    if which == "array_value":
+        return [_value(item) for item in value.array_value.values]
+    if which == "kvlist_value":
+        return _attributes(value.kvlist_value.values)
+    return getattr(value, which) if which else None

@@ -1,0 +1,55 @@
+"""Instruments for the clients a service talks through; each needs the extra of its name."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import httpx
+
+Client = TypeVar("Client")
+
+# Read once by the first instrumentation that is set up, so it has to come before all of them.
+os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
+
+
+def _load(name: str, extra: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"{__name__}.{name}")
+    except ImportError as error:
+        raise ImportError(f"needs plainview[{extra}]: {error}", name=error.name) from error
+
+
+def instrument_mongo() -> None:
+    """Metrics and spans of every MongoDB client made from now on (PyMongo, its async client, Motor).
+
+    Spans carry no statements. May be called again. ImportError without `plainview[mongo]`.
+    """
+    _load("mongo", "mongo").instrument()
+
+
+def instrument_redis() -> None:
+    """Metrics and spans of all `redis.asyncio` clients, old and new.
+
+    Spans carry no arguments. May be called again. ImportError without `plainview[redis]`.
+    """
+    _load("redis", "redis").instrument()
+
+
+def observe_redis(client: Client) -> Client:
+    """Same as `instrument_redis()`, as an expression around a client."""
+    instrument_redis()
+    return client
+
+
+def observe_client(client: httpx.AsyncClient, upstream: str) -> httpx.AsyncClient:
+    """Spans, trace context, `X-Request-ID` and metrics of a client, whatever its transport.
+
+    `upstream` is the label of its metrics: one constant per client.
+    ImportError without `plainview[httpx]`.
+    """
+    _load("http_client", "httpx").observe(client, upstream)
+    return client

@@ -1,0 +1,5 @@
+"""mongo."""
+
+
+def instrument() -> None:
+    """Install."""

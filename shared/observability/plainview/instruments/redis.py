@@ -1,0 +1,5 @@
+"""redis."""
+
+
+def instrument() -> None:
+    """Install."""
