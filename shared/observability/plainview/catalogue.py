@@ -1,0 +1,286 @@
+"""The one place where metrics are declared: name, type, unit, help and closed label sets.
+
+A metric counts from its declaration on and is exposed once its catalogue is registered.
+Closed sets exist at zero from the start; a value outside of its set raises when
+`PLAINVIEW_STRICT=1`, else it is counted under `_other`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import product
+from time import perf_counter
+from typing import Any, Literal
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+from .guarded import guarded
+
+OTHER = "_other"
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """A label whose values are not known beforehand: at most `limit`, the rest is `_other`."""
+
+    limit: int = 100
+
+
+LabelValues = type[StrEnum] | tuple[str, ...] | Bounded
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The declaration of a metric; `unit` is its base unit or ""."""
+
+    name: str
+    kind: Kind
+    help: str
+    unit: str = ""
+    labels: Mapping[str, LabelValues] = field(default_factory=dict)
+    buckets: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Slo:
+    """An objective: the share (0..1) of `total` that has to be `good`, both PromQL selectors."""
+
+    name: str
+    objective: float
+    good: str
+    total: str
+    summary: str = ""
+    window: str = "30d"
+
+
+@dataclass(frozen=True)
+class Alert:
+    """An alert on a PromQL expression that has to hold for `for_`; `dashboards` are slugs."""
+
+    name: str
+    expr: str
+    summary: str
+    for_: str = "5m"
+    severity: Literal["critical", "warning"] = "warning"
+    dashboards: tuple[str, ...] = ()
+
+    @property
+    def runbook(self) -> str:
+        """Slug of its runbook: `RewardStockLow` is `reward-stock-low`."""
+        return "".join(f"-{c.lower()}" if c.isupper() else c for c in self.name).lstrip("-")
+
+
+def _values(labels: LabelValues) -> tuple[str, ...]:
+    if isinstance(labels, Bounded):
+        return ()
+    return labels if isinstance(labels, tuple) else tuple(str(member) for member in labels)
+
+
+class _Spec:
+    """Finds the child of a set of labels; keeps dynamic labels within their bound."""
+
+    def __init__(self, metric: Metric, collector: Any) -> None:
+        self.metric = metric
+        self.name = metric.name
+        self.collector = collector
+        self._names = tuple(metric.labels)
+        self._sets = [_values(values) for values in metric.labels.values()]
+        bounds = [v.limit for v in metric.labels.values() if isinstance(v, Bounded)]
+        self._dynamic = [i for i, v in enumerate(metric.labels.values()) if isinstance(v, Bounded)]
+        # several dynamic labels share one bound: it is on their combinations
+        self._limit = min(bounds, default=0)
+        self._known: set[tuple[str, ...]] = set()
+        self._children: dict[tuple[str, ...], Any] = {}
+        if not self._dynamic:
+            for values in product(*self._sets):
+                self._add(values)
+
+    def _add(self, values: tuple[str, ...]) -> Any:
+        child = self.collector.labels(*values) if values else self.collector
+        self._children[values] = child
+        return child
+
+    def _child(self, labels: Mapping[str, object]) -> Any:
+        try:
+            if len(labels) == len(self._names):
+                return self._children[tuple([labels[name] for name in self._names])]  # type: ignore[misc]
+        except (KeyError, TypeError):
+            pass
+        return self._new(labels)
+
+    def _new(self, labels: Mapping[str, object]) -> Any:
+        if set(labels) != set(self._names):
+            raise ValueError(f"{self.name}: labels {sorted(labels)}, not {sorted(self._names)}")
+        values = self._admit(tuple(str(labels[name]) for name in self._names))
+        return self._children.get(values) or self._add(values)
+
+    def _admit(self, values: tuple[str, ...]) -> tuple[str, ...]:
+        """The values of the series that counts these: their own or `_other`."""
+        admitted = list(values)
+        for i, allowed in enumerate(self._sets):
+            if i not in self._dynamic and values[i] not in allowed and values[i] != OTHER:
+                if os.environ.get("PLAINVIEW_STRICT") == "1":
+                    raise ValueError(f"{self.name}: {self._names[i]}={values[i]!r} not in {allowed}")
+                admitted[i] = OTHER
+        if self._dynamic:
+            key = tuple(values[i] for i in self._dynamic)
+            if key not in self._known and len(self._known) >= self._limit:
+                for i in self._dynamic:
+                    admitted[i] = OTHER
+            else:
+                self._known.add(key)
+        return tuple(admitted)
+
+
+class CounterSpec(_Spec):
+    """A count that only grows."""
+
+    def inc(self, amount: float = 1, **labels: object) -> None:
+        """Count `amount` under these labels."""
+        with guarded("metrics"):
+            self._child(labels).inc(amount)
+
+
+class GaugeSpec(_Spec):
+    """A value that goes up and down."""
+
+    def set(self, value: float, **labels: object) -> None:
+        """Set the series of these labels."""
+        with guarded("metrics"):
+            self._child(labels).set(value)
+
+    def replace(
+        self,
+        values: Mapping[tuple[str, ...], float],
+        fold: Callable[[Iterable[float]], float] = sum,
+    ) -> None:
+        """Make these the only series, keyed by label values in declared order.
+
+        The first ones stay within the bound, `fold` makes one `_other` of the rest (a sum is
+        wrong for ratios: give another). Closed sets that are not mentioned become 0.
+        """
+        with guarded("metrics"):
+            self._known.clear()
+            folded: dict[tuple[str, ...], list[float]] = {}
+            for key, value in values.items():
+                if len(key) != len(self._names):
+                    raise ValueError(f"{self.name}: {key} are not the labels {self._names}")
+                folded.setdefault(self._admit(tuple(map(str, key))), []).append(value)
+            # new values first, old series away after: a scrape never finds a gap
+            for key, group in folded.items():
+                (self._children.get(key) or self._add(key)).set(fold(group))
+            for key in [key for key in self._children if key not in folded]:
+                if self._dynamic:
+                    del self._children[key]
+                    self.collector.remove(*key)
+                else:
+                    self._children[key].set(0)
+
+
+class HistogramSpec(_Spec):
+    """A distribution, of seconds if not said otherwise."""
+
+    #: labels of the exemplar for an observation made now, {} for none; set by `observe()`
+    exemplar: Callable[[], dict[str, str]] | None = None
+
+    def observe(self, value: float, **labels: object) -> None:
+        """Count one observation under these labels."""
+        with guarded("metrics"):
+            source = HistogramSpec.exemplar
+            self._child(labels).observe(value, (source() or None) if source else None)
+
+    @contextmanager
+    def time(self, **labels: object) -> Iterator[None]:
+        """Observe the seconds of the block, also when it raises."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.observe(perf_counter() - start, **labels)
+
+
+class Catalogue:
+    """Metrics, objectives and alerts of one owner; `namespace` is its name, not a prefix."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self.slos: list[Slo] = []
+        self.alerts: list[Alert] = []
+        self._metrics: dict[str, Metric] = {}
+        self._collectors: list[Any] = []
+        self._registries: list[CollectorRegistry] = []
+
+    @property
+    def specs(self) -> tuple[Metric, ...]:
+        """All declared metrics in the order of declaration."""
+        return tuple(self._metrics.values())
+
+    def counter(
+        self, name: str, help: str, *, labels: Mapping[str, LabelValues] | None = None
+    ) -> CounterSpec:
+        """Declare a counter; its name ends in `_total`."""
+        if not name.endswith("_total"):
+            raise ValueError(f"{name}: the name of a counter ends in _total")
+        metric = self.external(Metric(name, "counter", help, "", dict(labels or {})))
+        return CounterSpec(metric, self._keep(Counter(name, help, [*metric.labels], registry=None)))
+
+    def gauge(
+        self,
+        name: str,
+        help: str,
+        *,
+        unit: str = "",
+        labels: Mapping[str, LabelValues] | None = None,
+    ) -> GaugeSpec:
+        """Declare a gauge; a unit is also the end of its name."""
+        metric = self.external(Metric(name, "gauge", help, unit, dict(labels or {})))
+        return GaugeSpec(metric, self._keep(Gauge(name, help, [*metric.labels], registry=None)))
+
+    def histogram(
+        self,
+        name: str,
+        help: str,
+        *,
+        buckets: Iterable[float],
+        unit: str = "seconds",
+        labels: Mapping[str, LabelValues] | None = None,
+    ) -> HistogramSpec:
+        """Declare a histogram with these upper bounds (without +Inf)."""
+        bounds = tuple(buckets)
+        metric = self.external(Metric(name, "histogram", help, unit, dict(labels or {}), bounds))
+        collector = Histogram(name, help, [*metric.labels], buckets=bounds, registry=None)
+        return HistogramSpec(metric, self._keep(collector))
+
+    def external(self, metric: Metric) -> Metric:
+        """Declare a metric that another library makes; ValueError if the name is taken."""
+        if metric.name in self._metrics:
+            raise ValueError(f"{metric.name} is declared twice in {self.namespace}")
+        self._metrics[metric.name] = metric
+        return metric
+
+    def slo(self, slo: Slo) -> Slo:
+        """Declare an objective."""
+        self.slos.append(slo)
+        return slo
+
+    def alert(self, alert: Alert) -> Alert:
+        """Declare an alert."""
+        self.alerts.append(alert)
+        return alert
+
+    def register(self, registry: CollectorRegistry = REGISTRY) -> None:
+        """Expose the metrics; may be called again. ValueError if a name is registered already."""
+        if registry in self._registries:
+            return
+        for collector in self._collectors:
+            registry.register(collector)
+        self._registries.append(registry)
+
+    def _keep(self, collector: Any) -> Any:
+        self._collectors.append(collector)
+        return collector
