@@ -1,0 +1,49 @@
+"""What the console can be told, by environment variables of the same names."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+from shared.settings import ServiceSettings
+
+
+class ConsoleSettings(ServiceSettings):
+    """Settings of the console; every one has a default that fits the demo."""
+
+    port: int = Field(8080, validation_alias=AliasChoices("CONSOLE_PORT", "PORT"))
+    otlp_port: int = 4318
+    console_token: SecretStr | None = None  # demanded as soon as it is reachable from elsewhere
+    log_dir: Path = Path(".local/logs")
+    console_targets: str = (  # what is scraped: name=address, separated by commas
+        "gateway=http://127.0.0.1:8000,auth=http://127.0.0.1:8001,event=http://127.0.0.1:8002"
+    )
+
+    @model_validator(mode="after")
+    def _guarded(self) -> ConsoleSettings:
+        if not self.loopback and len(self.token) < 16:
+            raise ValueError(
+                f"CONSOLE_TOKEN of at least 16 characters is needed to listen on {self.host}, "
+                "which others can reach (or set HOST=127.0.0.1)"
+            )
+        return self
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def token(self) -> str:
+        """The token, or an empty string."""
+        return self.console_token.get_secret_value() if self.console_token else ""
+
+    @property
+    def targets(self) -> dict[str, str]:
+        """Addresses of the watched services by name."""
+        pairs = (part.partition("=") for part in self.console_targets.split(","))
+        return {name.strip(): url.strip().rstrip("/") for name, _, url in pairs if url}

@@ -1,0 +1,68 @@
+"""Who may read the console."""
+
+import base64
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+
+from console.access import Guard
+
+TOKEN = "a-token-of-some-length"
+
+
+def client(token: str, host: str = "localhost:8080") -> httpx.AsyncClient:
+    guarded = Guard(PlainTextResponse("inside"), token)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(guarded), base_url=f"http://{host}")
+
+
+@pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1:8080", "[::1]:8080", "localhost"])
+async def test_without_a_token_this_machine_may_read(host: str) -> None:
+    async with client("", host) as http:
+        assert (await http.get("/")).text == "inside"
+
+
+@pytest.mark.parametrize("host", ["evil.example:8080", "127.0.0.1.evil.example", "localhost.evil"])
+async def test_a_name_pointed_at_loopback_may_not(host: str) -> None:
+    async with client("", host) as http:
+        assert (await http.get("/")).status_code == 421
+
+
+def basic(password: str) -> str:
+    return "Basic " + base64.b64encode(f"me:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize("header", [f"Bearer {TOKEN}", basic(TOKEN)])
+async def test_the_token_opens_and_earns_a_cookie_that_opens_too(header: str) -> None:
+    async with client(TOKEN, "console.example") as http:
+        first = await http.get("/", headers={"Authorization": header})
+        assert first.text == "inside"
+        cookie = first.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Strict" in cookie
+        assert TOKEN not in cookie
+        assert (await http.get("/")).text == "inside"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": basic("wrong")},
+        {"Authorization": "Basic !!"},
+        {"Authorization": "Bearer "},
+        {"Cookie": "console_session=wrong"},
+        {"Cookie": f"console_session={TOKEN}"},
+    ],
+)
+async def test_anything_else_is_asked_for_it(headers: dict[str, str]) -> None:
+    async with client(TOKEN) as http:
+        reply = await http.get("/", headers=headers)
+        assert reply.status_code == 401
+        assert reply.headers["www-authenticate"].startswith("Basic")
+
+
+async def test_probes_need_no_token() -> None:
+    async with client(TOKEN) as http:
+        assert (await http.get("/health/live")).text == "inside"
