@@ -1,0 +1,29 @@
+# One image for every process of the platform; the command names the service:
+#   docker run event-rewards python -m event
+# Stage 1 has what installing needs, stage 2 only what running needs.
+FROM python:3.13.9-slim-trixie AS build
+
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /venv
+# Dependencies first: this layer survives every change of code.
+COPY requirements.txt /build/
+RUN /venv/bin/pip install --require-hashes -r /build/requirements.txt
+COPY shared/observability /build/observability
+RUN /venv/bin/pip install --no-deps --no-build-isolation /build/observability
+
+FROM python:3.13.9-slim-trixie
+
+# The files belong to root, the process to nobody that could change them.
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin app
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0 LOG_FORMAT=json
+WORKDIR /app
+COPY --from=build /venv /venv
+COPY auth auth
+COPY console console
+COPY event event
+COPY gateway gateway
+COPY shared shared
+COPY tools tools
+USER 10001
+EXPOSE 8000 8001 8002 8080
+CMD ["python", "-m", "gateway"]

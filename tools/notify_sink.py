@@ -1,0 +1,103 @@
+"""Stand-in for Slack, PagerDuty and a dead man's switch: keeps what arrives, shows it on a page.
+
+POST /slack, /pagerduty/v2/enqueue (and /pagerduty), /deadman take a message; GET / shows the
+last 500, GET /messages gives them as JSON. Nothing leaves the machine, nothing is stored.
+"""
+
+import html
+import json
+import os
+from collections import deque
+from datetime import UTC, datetime
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+
+KEPT = 500
+BODY_LIMIT = 256 * 1024
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="5">
+<title>Notifications</title><style>
+:root{color-scheme:light dark} body{font:15px/1.5 system-ui;margin:2rem auto;max-width:60rem;
+padding:0 1rem} article{border-left:4px solid #888;padding:.2rem 1rem;margin:1rem 0}
+article.firing{border-color:#d33} article.resolved{border-color:#2a2}
+pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:13px} small{opacity:.7}
+</style></head><body><h1>Notifications</h1>
+<p>What would have gone to Slack, PagerDuty and the dead man's switch. Newest first.</p>
+%s</body></html>"""
+
+
+def state_of(message: dict[str, Any]) -> str:
+    """`firing` or `resolved`, as far as the message says."""
+    text = json.dumps(message).lower()
+    return "resolved" if "resolve" in text else "firing"
+
+
+def create_app() -> FastAPI:
+    """Build the sink with an empty memory of at most KEPT messages."""
+    app = FastAPI(title="notification sink", openapi_url=None)
+    kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
+
+    async def keep(channel: str, request: Request) -> bool:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > BODY_LIMIT:
+                return False
+        try:
+            message = json.loads(body)
+        except ValueError:
+            message = {"text": body.decode("utf-8", "replace")}
+        received = datetime.now(UTC).isoformat(timespec="milliseconds")
+        state = state_of(message)
+        kept.append({"at": received, "channel": channel, "state": state, "message": message})
+        return True
+
+    @app.post("/slack")
+    async def slack(request: Request) -> Response:
+        # Slack's webhooks answer the two letters, and Grafana looks for them.
+        taken = await keep("slack", request)
+        return PlainTextResponse("ok") if taken else Response(status_code=413)
+
+    @app.post("/pagerduty")
+    @app.post("/pagerduty/v2/enqueue")
+    async def pagerduty(request: Request) -> Response:
+        taken = await keep("pagerduty", request)
+        reply = {"status": "success", "message": "Event processed", "dedup_key": "local"}
+        return JSONResponse(reply, status_code=202 if taken else 413)
+
+    @app.post("/deadman")
+    async def deadman(request: Request) -> Response:
+        return Response(status_code=204 if await keep("deadman", request) else 413)
+
+    @app.get("/messages")
+    async def messages(channel: str | None = None) -> list[dict[str, Any]]:
+        return [entry for entry in kept if channel in (None, entry["channel"])]
+
+    @app.get("/health/live")
+    async def live() -> dict[str, str]:
+        return {"status": "pass"}
+
+    @app.get("/", response_class=HTMLResponse)
+    async def page() -> str:
+        articles = "".join(
+            f'<article class="{entry["state"]}"><h2>{html.escape(entry["channel"])}: '
+            f"{entry['state']}</h2><small>{entry['at']}</small>"
+            f"<pre>{html.escape(json.dumps(entry['message'], indent=1, ensure_ascii=False))}</pre>"
+            "</article>"
+            for entry in reversed(kept)
+        )
+        return PAGE % (articles or "<p>Nothing has come yet.</p>")
+
+    return app
+
+
+if __name__ == "__main__":
+    uvicorn.run(
+        create_app(),
+        host=os.environ.get("HOST", "127.0.0.1"),
+        port=int(os.environ.get("PORT", "8090")),
+        log_level="warning",
+    )
