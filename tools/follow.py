@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,6 @@ import httpx
 import typer
 from rich.console import Console
 from rich.text import Text
-from rich.tree import Tree
 
 IDENTIFIER = re.compile(r"[A-Za-z0-9._-]{8,64}")
 HIDDEN = {"timestamp", "level", "event", "service", "request_id", "trace_id", "span_id"}
@@ -130,17 +129,29 @@ def show(console: Console, found: Found) -> None:
     console.print(Text(f"{len(lines)} log lines", style="bold"))
     for line in lines:
         console.print(_line(line), soft_wrap=True)
+    start = min((span["start"] for span in spans), default=0.0)
     services = sorted({span["service"] for span in spans})
     of = f" of {', '.join(services)}" if services else ""
     console.print(Text(f"\n{len(spans)} spans{of}", style="bold"))
-    spans = sorted(spans, key=lambda span: span["start"])
-    nodes = {span["span_id"]: Tree(_label(span, spans[0]["start"])) for span in spans}
-    for span in spans:
-        if parent := nodes.get(span.get("parent_id") or ""):
-            parent.children.append(nodes[span["span_id"]])
-    for span in spans:
-        if (span.get("parent_id") or "") not in nodes:
-            console.print(nodes[span["span_id"]], soft_wrap=True)
+    for branch, span in _tree(spans):
+        console.print(Text(branch).append_text(_label(span, start)), soft_wrap=True)
+
+
+def _tree(spans: list[Row]) -> Iterator[tuple[str, Row]]:
+    """Spans with the branches drawn before them: parents first, siblings by start."""
+    known = {span["span_id"] for span in spans}
+    children: dict[str, list[Row]] = {}
+    for span in sorted(spans, key=lambda span: span["start"], reverse=True):
+        parent = span.get("parent_id") or ""
+        children.setdefault(parent if parent in known else "", []).append(span)
+    pending = [("", "", span) for span in children.get("", [])]
+    while pending:  # no recursion: a trace may be deeper than Python's stack
+        branch, below, span = pending.pop()
+        yield branch, span
+        for number, child in enumerate(children.get(span["span_id"], [])):
+            last = number == 0  # they are in reverse
+            corner, bar = ("└─ ", "   ") if last else ("├─ ", "│  ")
+            pending.append((below + corner, below + bar, child))
 
 
 def _line(row: Row) -> Text:
