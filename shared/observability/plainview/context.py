@@ -1,9 +1,9 @@
-"""Who asks, in which request: one mutable record per request, in a context variable."""
+"""What is known about the request or message in work: its ID, who asked, which route."""
 
 from __future__ import annotations
 
+import hashlib
 import hmac
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from opentelemetry import trace
 
 REQUEST_ID_HEADER = "X-Request-ID"
-_VALID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-_hash_key = secrets.token_bytes(32)  # until configured: pseudonyms last as long as the process
 
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request. Mutable, so that what a dependency learns is seen by the outer middleware."""
+    """One per request; mutable, so that what the inside learns is seen by the middleware.
+
+    `user_id` is the pseudonym, never the real ID; `route` a template such as `/users/{id}`.
+    """
 
     request_id: str
     user_id: str | None = None
@@ -27,60 +28,58 @@ class RequestContext:
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("plainview_request", default=None)
+_key = secrets.token_bytes(32)
 
 
 def current() -> RequestContext | None:
-    """The request being served, None outside of one."""
+    """The context of the request in work, None outside of any."""
     return _current.get()
 
 
+def request_id() -> str | None:
+    """The ID of the request in work, None outside of any."""
+    context = _current.get()
+    return None if context is None else context.request_id
+
+
 def new_request_id() -> str:
-    """32 hex digits."""
+    """A fresh ID: 32 hex digits, so it passes the check for incoming ones."""
     return secrets.token_hex(16)
 
 
-def valid_request_id(value: str | None) -> str | None:
-    """The value if it is a request ID (8 to 64 of `A-Za-z0-9._-`), else None."""
-    return value if value is not None and _VALID.fullmatch(value) else None
-
-
-def request_id() -> str | None:
-    """ID of the request being served, None outside of one."""
-    context = _current.get()
-    return context.request_id if context else None
-
-
 def trace_id() -> str | None:
-    """Trace ID of the current span as 32 hex digits, None without one."""
-    span = trace.get_current_span().get_span_context()
-    return f"{span.trace_id:032x}" if span.is_valid else None
-
-
-def set_hash_key(key: str | None) -> None:
-    """Key of the pseudonyms; None keeps the random one of this process."""
-    global _hash_key  # noqa: PLW0603
-    if key:
-        _hash_key = key.encode()
-
-
-def user_pseudonym(user_id: str) -> str:
-    """16 hex digits that stand for a user: HMAC-SHA256 with `user_hash_key`."""
-    return hmac.digest(_hash_key, user_id.encode(), "sha256").hex()[:16]
-
-
-def bind_user(user_id: str) -> None:
-    """Put the user's pseudonym on the log lines of this request from here on."""
-    context = _current.get()
-    if context is not None:
-        context.user_id = user_pseudonym(user_id)
+    """The trace of the current span, 32 hex digits, sampled or not; None without one."""
+    number = trace.get_current_span().get_span_context().trace_id
+    return f"{number:032x}" if number else None
 
 
 @contextmanager
 def request_context(request_id: str | None = None) -> Iterator[RequestContext]:
-    """Work outside HTTP (a job, a message) under a request ID; an invalid one is replaced."""
-    context = RequestContext(valid_request_id(request_id) or new_request_id())
+    """Work inside has this request ID, or a new one; for requests, consumers and jobs."""
+    context = RequestContext(request_id or new_request_id())
     token = _current.set(context)
     try:
         yield context
     finally:
-        _current.reset(token)
+        try:
+            _current.reset(token)
+        except ValueError:  # closed from another task, as abandoned generators are: nothing to undo
+            _current.set(None)
+
+
+def set_user_hash_key(key: str | None) -> None:
+    """Key of the pseudonyms; with None they are only comparable within this process."""
+    global _key  # noqa: PLW0603 - one per process, like the logs it serves
+    _key = key.encode() if key else secrets.token_bytes(32)
+
+
+def user_pseudonym(user_id: str) -> str:
+    """HMAC-SHA256 of the ID, 16 hex digits: the same user is the same pseudonym, with the key."""
+    return hmac.new(_key, user_id.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:16]
+
+
+def bind_user(user_id: str) -> None:
+    """Put the user's pseudonym on all further log lines of the request; no request: nothing."""
+    context = _current.get()
+    if context is not None:
+        context.user_id = user_pseudonym(user_id)

@@ -1,25 +1,39 @@
-"""Telemetry fails quietly in production and loudly in tests."""
+"""Telemetry never breaks the host program, but is loud in tests."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from types import TracebackType
 
-on_error: list[Callable[[str, Exception], None]] = []  # metrics.py counts, logs.py says it once
+# Called with the part's name; metrics add themselves here, which avoids an import cycle.
+on_error: list[Callable[[str], None]] = []
 
 
-@contextmanager
-def guarded(part: str) -> Iterator[None]:
-    """Keep an error of telemetry code from the program; counted under `part`.
+class guarded:
+    """Swallow any Exception inside and count it for `part`; raise it if `PLAINVIEW_STRICT=1`.
 
-    With PLAINVIEW_STRICT=1 it is raised, so that tests see it.
+    Cancellation and exits are no errors and pass through. May be kept and entered repeatedly.
     """
-    try:
-        yield
-    except Exception as error:
-        if os.environ.get("PLAINVIEW_STRICT") == "1":
-            raise
-        for callback in on_error:
-            with suppress(Exception):
-                callback(part, error)
+
+    __slots__ = ("part",)
+
+    def __init__(self, part: str) -> None:
+        self.part = part
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if kind is None or not issubclass(kind, Exception):
+            return False
+        for callback in tuple(on_error):
+            with contextlib.suppress(Exception):  # there is nobody left to tell
+                callback(self.part)
+        return os.environ.get("PLAINVIEW_STRICT") != "1"
