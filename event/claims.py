@@ -1,0 +1,255 @@
+"""Claims without transactions: a request says what is still to be done, a reward what it contains.
+
+One claim is three writes: insert the request with its `op`, change the stock under the marker of
+that `op`, finish the request. Any process may die after any of them; `recover` then finishes or
+undoes the rest, and a fence in the reward keeps writes that come late from counting twice.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from event import signals
+from event.claim_repository import ClaimRepository, DuplicateKey
+from event.conditions import Facts, Kind, evaluate
+from event.errors import (
+    AlreadyRequested,
+    ConditionUnmet,
+    EventNotActive,
+    InFlight,
+    KeyMismatch,
+    ParticipationRequired,
+    Refused,
+    SoldOut,
+)
+from event.ids import from_text, minted_at, new_id, now, to_text
+from plainview import get_logger
+from shared.errors import Conflict, NotFound, Timeout, Unavailable
+
+log = get_logger("business")
+
+# a write that its sender was stopped in for longer than this could count twice
+FENCE_KEPT = timedelta(hours=24)
+
+Document = Mapping[str, Any]
+
+
+def is_open(event: Document, at: datetime) -> bool:
+    """Whether an event is active and within its dates."""
+    return event["status"] == "active" and event["starts_at"] <= to_text(at) < event["ends_at"]
+
+
+class Claims:
+    """Claims, decisions on them, and what puts right what was left half-done."""
+
+    def __init__(self, repository: ClaimRepository, zone: ZoneInfo, stale_s: float) -> None:
+        self._repository = repository
+        self._zone = zone
+        self._stale = timedelta(seconds=stale_s)
+
+    async def claim(self, user_id: str, reward_id: str, key: str) -> Document:
+        """The request of this user for this reward, new or as it was first answered to `key`.
+
+        Raises NotFound, a Refused (nothing is stored then), InFlight or KeyMismatch.
+        """
+        try:
+            return await self._claim(user_id, reward_id, f"{user_id}:{key}")
+        except Refused as refusal:
+            signals.refused(refusal.reason)
+            log.info("reward.refused", reward_id=reward_id, reason=refusal.code)
+            raise
+        except (Timeout, Unavailable):
+            signals.refused("technical")
+            raise
+
+    async def _claim(self, user_id: str, reward_id: str, user_key: str) -> Document:
+        reward = await self._repository.reward(reward_id)
+        if reward is None:
+            raise NotFound("There is no such reward")
+        request_id = f"{reward_id}:{user_id}"
+        refusal = await self._refusal(user_id, reward)
+        if refusal is not None:
+            # Looked up after the stock: what was read as sold out may be this key's own doing
+            return await self._known(request_id, reward_id, user_key, refusal)
+        at = now()
+        request = {
+            "_id": request_id,
+            "id": new_id(at),
+            "user_key": user_key,
+            "event_id": reward["event_id"],
+            "reward_id": reward_id,
+            "user_id": user_id,
+            "approval": reward["approval"],
+            "status": "working",
+            "reason": "none",
+            "created_at": to_text(at),
+            "decided_at": None,
+            "op": {"id": new_id(at), "delta": -1},
+        }
+        try:
+            await self._repository.add_request(request)
+        except DuplicateKey:
+            gone = InFlight("The request was being withdrawn")
+            return await self._known(request_id, reward_id, user_key, gone)
+        signals.key_used("first")
+        return await self._reserve(request, user_key)
+
+    async def _refusal(self, user_id: str, reward: Document) -> Refused | None:
+        event, participation = await asyncio.gather(
+            self._repository.event(reward["event_id"]),
+            self._repository.participation(reward["event_id"], user_id),
+        )
+        at = now()
+        if event is None or not is_open(event, at):
+            return EventNotActive("The event is not active now")
+        if participation is None:
+            return ParticipationRequired("Take part in the event first")
+        if event["conditions"]:
+            facts = await self._facts(user_id, at, event["conditions"])
+            verdicts = evaluate(event["conditions"], facts)
+            if not all(verdict.met for verdict in verdicts):
+                progress = [verdict.document() for verdict in verdicts]
+                return ConditionUnmet("Not all conditions are met", conditions=progress)
+        return SoldOut("Nothing is left") if reward["stock_left"] < 1 else None
+
+    async def _facts(self, user_id: str, at: datetime, conditions: Sequence[Document]) -> Facts:
+        member = await self._repository.member(user_id) or {}
+        counts = any(condition["type"] == Kind.PARTICIPATIONS for condition in conditions)
+        registered = member.get("registered_at")
+        return Facts(
+            now=at,
+            today=at.astimezone(self._zone).date(),
+            registered_at=from_text(registered) if registered else None,
+            login_days={
+                datetime.strptime(day, "%Y%m%d").date()
+                for day in member.get("login_days", {})
+            },
+            participations=await self._repository.participations_of(user_id) if counts else 0,
+        )
+
+    async def _reserve(self, request: Document, user_key: str) -> Document:
+        op = request["op"]
+        if await self._repository.move_stock(request["reward_id"], op["id"], op["delta"]):
+            done = await self._finish(request, op["id"])
+            if done is not None:
+                return done
+        elif await self._repository.abandon(request["_id"], op["id"]):
+            raise SoldOut("Nothing is left")
+        # another process took this work over because it seemed to be left
+        gone = InFlight("The request is being worked on")
+        return await self._known(request["_id"], request["reward_id"], user_key, gone)
+
+    async def _finish(self, request: Document, op: str) -> Document | None:
+        if request["op"]["delta"] > 0:
+            return await self._repository.finish(request["_id"], op, {})
+        automatic = request["approval"] == "automatic"
+        status = "approved" if automatic else "pending"
+        change = {"status": status, "decided_at": to_text(now()) if automatic else None}
+        done = await self._repository.finish(request["_id"], op, change)
+        if done is not None:
+            signals.requested(status)
+            log.info(
+                "reward.claimed",
+                event_id=done["event_id"],
+                reward_id=done["reward_id"],
+                reward_request_id=done["id"],
+                status=status,
+            )
+        return done
+
+    async def _known(
+        self, request_id: str, reward_id: str, user_key: str, otherwise: Conflict
+    ) -> Document:
+        """What this key was answered before; raises `otherwise` if there is no request."""
+        request = await self._repository.by_key(user_key)
+        if request is None:
+            if await self._repository.requested(request_id):
+                raise AlreadyRequested("You have requested this reward before")
+            raise otherwise
+        if request["reward_id"] != reward_id:
+            signals.key_used("mismatch")
+            raise KeyMismatch("The key was used for another request")
+        if request["status"] == "working":
+            if now() - minted_at(request["op"]["id"]) > self._stale:
+                await self.recover(request)
+                request = await self._repository.by_key(user_key)
+            if request is None or request["status"] == "working":
+                signals.key_used("in_flight")
+                raise InFlight("The request with this key is being worked on")
+        signals.key_used("replayed")
+        if request["approval"] == "automatic":
+            return request
+        # as it was when it was first answered, whatever was decided since
+        return {**request, "status": "pending", "reason": "none", "decided_at": None}
+
+    async def decide(self, request_id: str, status: str, reason: str, operator: str) -> Document:
+        """Approve or reject a pending request; rejection returns its stock. Repeatable."""
+        request = await self._repository.request(request_id)
+        if request is None:
+            raise NotFound("There is no such reward request")
+        if request["status"] == "working":
+            raise InFlight("The request is being worked on")
+        at = now()
+        change: dict[str, Any] = {
+            "status": status,
+            "reason": reason,
+            "decided_at": to_text(at),
+            "decided_by": operator,
+        }
+        if status == "rejected":
+            change["op"] = {"id": new_id(at), "delta": 1}
+        decided = await self._repository.decide(request["_id"], change)
+        if decided is None:
+            request = await self._repository.request(request_id) or request
+            if request["status"] != status or "decided_by" not in request:
+                raise Conflict("It was decided before", code="already_decided")
+            return request
+        signals.decided(status, (at - from_text(decided["created_at"])).total_seconds())
+        log.info("reward.decided", reward_request_id=request_id, status=status)
+        if "op" in decided:
+            op = decided["op"]
+            if await self._repository.move_stock(decided["reward_id"], op["id"], op["delta"]):
+                await self._finish(decided, op["id"])
+        return decided
+
+    async def recover(self, request: Document) -> Literal["finished", "undone"] | None:
+        """Do what a process left to be done; None if it was done meanwhile."""
+        _id, reward_id, op = request["_id"], request["reward_id"], str(request["op"]["id"])
+        if await self._repository.fence(reward_id, op):
+            # The write never came and never will. Only the maker of an op may send it, or a late
+            # one could follow after its marker is gone: so this process makes one of its own.
+            new = new_id()
+            if not await self._repository.reissue(_id, op, new):
+                return None
+            op, delta = new, request["op"]["delta"]
+            if not await self._repository.move_stock(reward_id, op, delta):
+                # sold out meanwhile; nobody was told anything yet. A rejection is left for later.
+                undone = delta < 0 and await self._repository.abandon(_id, op)
+                return self._recovered(request, "undone") if undone else None
+        done = await self._finish(request, op)
+        return self._recovered(request, "finished") if done is not None else None
+
+    def _recovered(
+        self, request: Document, outcome: Literal["finished", "undone"]
+    ) -> Literal["finished", "undone"]:
+        signals.recovered(outcome)
+        log.warning("claim.recovered", reward_request_id=request["id"], outcome=outcome)
+        return outcome
+
+    async def recover_stale(self) -> None:
+        """Recover all requests whose work is older than any process needs for it."""
+        for request in await self._repository.unfinished(now() - self._stale):
+            await self.recover(request)
+
+    async def sweep(self) -> None:
+        """Remove markers whose request is finished, and fences that are old."""
+        expired = now() - FENCE_KEPT
+        for reward in await self._repository.touched_rewards():
+            # Read before the requests: what nobody waits for now, nobody will wait for later
+            ops = reward.get("ops") or {}
+            fenced = [op for op in reward.get("fenced") or {} if minted_at(op) < expired]
+            if ops or fenced:
+                settled = set(ops) - await self._repository.working_ops(ops)
+                await self._repository.forget_markers(reward["_id"], settled, fenced)

@@ -1,0 +1,80 @@
+"""Conditions for a reward, as pure functions of what is known about a user."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    """The kinds of conditions."""
+
+    LOGIN_STREAK = "login_streak"
+    PARTICIPATIONS = "participations"
+    ACCOUNT_AGE = "account_age"
+
+
+#: the field that holds what a condition of that kind asks for
+NEEDS = {Kind.LOGIN_STREAK: "days", Kind.PARTICIPATIONS: "count", Kind.ACCOUNT_AGE: "days"}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known about a user; `today` and login days are days of the business time zone."""
+
+    now: datetime
+    today: date
+    registered_at: datetime | None = None
+    login_days: Collection[date] = field(default_factory=frozenset)
+    participations: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a condition is met, and how far the user has come (`progress` of `needed`)."""
+
+    type: str
+    needed: int
+    progress: int
+
+    @property
+    def met(self) -> bool:
+        """There is enough progress."""
+        return self.progress >= self.needed
+
+    def document(self) -> dict[str, Any]:
+        """For an answer."""
+        return {**asdict(self), "met": self.met}
+
+
+def login_streak(facts: Facts) -> int:
+    """Days with a sign-in, without a gap, up to today; up to yesterday if today has none yet."""
+    days = frozenset(facts.login_days)
+    day = facts.today if facts.today in days else facts.today - timedelta(days=1)
+    streak = 0
+    while day in days:
+        streak += 1
+        day -= timedelta(days=1)
+    return streak
+
+
+def account_age(facts: Facts) -> int:
+    """Whole days of 24 hours since the registration; 0 while it is not known."""
+    return max(0, (facts.now - facts.registered_at).days) if facts.registered_at else 0
+
+
+_PROGRESS = {
+    Kind.LOGIN_STREAK: login_streak,
+    Kind.PARTICIPATIONS: lambda facts: facts.participations,
+    Kind.ACCOUNT_AGE: account_age,
+}
+
+
+def evaluate(conditions: Sequence[Mapping[str, Any]], facts: Facts) -> list[Verdict]:
+    """A verdict per condition, `{"type": "login_streak", "days": 3}` for example."""
+    return [
+        Verdict(kind, int(condition[NEEDS[kind]]), _PROGRESS[kind](facts))
+        for condition in conditions
+        for kind in [Kind(condition["type"])]
+    ]

@@ -1,0 +1,153 @@
+"""Reads what auth announces (Redis Stream, group `event`) into what is known about members.
+
+At least once: a message is acknowledged after it is applied, applying it twice changes nothing,
+and what a dead consumer had taken is taken over. A message that fails every time ends in a
+bounded list of dead letters. Redis or MongoDB being away only delays things.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+from event import signals
+from event.ids import from_text, to_text
+from event.repository import Repository
+from plainview import batch_span, consume_span, get_logger
+from shared.errors import Timeout, Unavailable
+from shared.storage.redis import RedisError
+
+STREAM = "users:announcements"
+DEAD_LETTERS = f"{STREAM}:dead"
+GROUP = "event"
+BATCH = 100
+BLOCK_S = 2.0  # the client's own time-out has to be longer
+MAX_DEAD_LETTERS = 1000
+FORGET_CONSUMER_S = 3600
+
+log = get_logger("messaging")
+Message = tuple[str, dict[str, str]]
+
+
+class Consumer:
+    """One consumer of the group. `takeover_s`: how long a message may be with another one."""
+
+    def __init__(
+        self,
+        redis: Any,
+        repository: Repository,
+        zone: ZoneInfo,
+        *,
+        takeover_s: float = 15,
+        max_deliveries: int = 5,
+    ) -> None:
+        self._redis = redis
+        self._repository = repository
+        self._zone = zone
+        self._takeover_s = takeover_s
+        self._max_deliveries = max_deliveries
+        self._name = f"{socket.gethostname()}-{os.getpid()}"
+        self._ready = False
+        self._looked_at = float("-inf")
+
+    async def run(self) -> None:
+        """Consume for ever."""
+        away = False
+        while True:
+            try:
+                await self.step()
+                if away:
+                    away = False
+                    log.info("stream.resumed")
+            except (RedisError, Timeout, Unavailable) as exc:
+                self._ready = False  # the stream may be another one when it is back
+                if not away:
+                    away = True
+                    log.warning("stream.interrupted", error_type=type(exc).__name__)
+                await asyncio.sleep(1)
+
+    async def step(self, block_s: float = BLOCK_S) -> int:
+        """Handle one batch, waiting for it at most `block_s`; how many messages it had."""
+        if not self._ready:
+            await self._create_group()
+        if time.monotonic() - self._looked_at > self._takeover_s / 3:
+            left = await self._redis.xautoclaim(
+                STREAM, GROUP, self._name, int(self._takeover_s * 1000), count=BATCH
+            )
+            self._looked_at = time.monotonic()
+            await self._housekeep()
+            if messages := [(id_, fields) for id_, fields in left[1] if fields]:
+                return await self._handle(messages)
+        found = await self._redis.xreadgroup(
+            GROUP, self._name, {STREAM: ">"}, count=BATCH, block=int(block_s * 1000)
+        )
+        return await self._handle(cast(list[Message], found[0][1])) if found else 0
+
+    async def _create_group(self) -> None:
+        try:
+            await self._redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+        except RedisError as exc:
+            if "BUSYGROUP" not in str(exc):
+                raise
+        self._ready = True
+
+    async def _handle(self, messages: Sequence[Message]) -> int:
+        done: list[str] = []
+        try:
+            with batch_span(STREAM, [fields for _, fields in messages]):
+                for id_, fields in messages:
+                    with consume_span(STREAM, fields, message_id=id_):
+                        if await self._apply(id_, fields):
+                            done.append(id_)
+        finally:  # the database may go away in the middle
+            if done:
+                await self._redis.xack(STREAM, GROUP, *done)
+        return len(messages)
+
+    async def _apply(self, id_: str, fields: dict[str, str]) -> bool:
+        type_ = fields.get("type", "")
+        try:
+            changed = await self._change(type_, fields)
+        except (Timeout, Unavailable):
+            raise  # not the message's fault
+        except Exception as exc:  # whatever is wrong with it must not stop the others
+            signals.announcement(type_, "failed")
+            log.warning("message.failed", message_id=id_, error_type=type(exc).__name__)
+            return await self._is_dead(id_, fields)
+        signals.announcement(type_, "applied" if changed else "duplicate")
+        log.debug("message.applied", message_id=id_, type=type_, changed=changed)
+        return True
+
+    async def _change(self, type_: str, fields: dict[str, str]) -> bool:
+        user_id, at = fields["user_id"], from_text(fields["occurred_at"])
+        if not 0 < len(user_id) <= 64:
+            raise ValueError("not a user ID")
+        match type_:
+            case "user.registered":
+                return await self._repository.registered(user_id, to_text(at))
+            case "user.logged_in":
+                day = at.astimezone(self._zone).strftime("%Y%m%d")
+                return await self._repository.logged_in(user_id, to_text(at), day)
+            case _:
+                raise ValueError("an unknown type")
+
+    async def _is_dead(self, id_: str, fields: dict[str, str]) -> bool:
+        pending = await self._redis.xpending_range(STREAM, GROUP, id_, id_, 1)
+        if pending and pending[0]["times_delivered"] < self._max_deliveries:
+            return False
+        letter = {**fields, "message_id": id_}
+        await self._redis.xadd(DEAD_LETTERS, letter, maxlen=MAX_DEAD_LETTERS)
+        log.error("message.dead_lettered", message_id=id_)
+        return True
+
+    async def _housekeep(self) -> None:
+        for group in await self._redis.xinfo_groups(STREAM):
+            if group["name"] == GROUP:
+                signals.stream_lag(int(group["lag"] or 0) + int(group["pending"]))
+        for consumer in await self._redis.xinfo_consumers(STREAM, GROUP):
+            idle_s = consumer["idle"] / 1000
+            if consumer["pending"] == 0 and idle_s > FORGET_CONSUMER_S:
+                await self._redis.xgroup_delconsumer(STREAM, GROUP, consumer["name"])

@@ -1,0 +1,62 @@
+"""IDs that sort by the time they were made, times as text, and page cursors.
+
+Times are stored as RFC 3339 text of one width, so that text order is time order on any server.
+"""
+
+import re
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import UTC, datetime
+
+from shared.errors import Invalid
+
+ID = re.compile(r"[0-9a-f]{24}")
+
+
+def now() -> datetime:
+    """The time, UTC."""
+    return datetime.now(UTC)
+
+
+def new_id(at: datetime | None = None) -> str:
+    """24 hex digits: 12 of the time in milliseconds, 12 random ones."""
+    return f"{prefix(at or now())}{secrets.token_hex(6)}"
+
+
+def prefix(at: datetime) -> str:
+    """What IDs made at that time begin with; smaller than all of them, as text."""
+    return f"{max(0, int(at.timestamp() * 1000)):012x}"
+
+
+def minted_at(id_: str) -> datetime:
+    """When an ID was made."""
+    return datetime.fromtimestamp(int(id_[:12], 16) / 1000, UTC)
+
+
+def to_text(at: datetime) -> str:
+    """`2026-11-23T04:19:51.557Z`."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def from_text(text: str) -> datetime:
+    """The inverse of `to_text`; ValueError if it is no time with an offset."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("a time without an offset")
+    return at
+
+
+def encode_cursor(last: str) -> str:
+    """An opaque cursor that continues after the sort key `last`."""
+    return urlsafe_b64encode(b"1" + last.encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> str:
+    """The sort key of a cursor; Invalid if it is none of ours."""
+    try:
+        raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode("ascii")
+    except ValueError:
+        raw = ""
+    if not re.fullmatch(r"1[A-Za-z0-9_:-]{1,128}", raw):
+        raise Invalid("The cursor is not one of this list", code="invalid_cursor")
+    return raw[1:]

@@ -1,0 +1,44 @@
+"""The event service, wired."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+from shared.web.limits import BodyLimit
+from shared.web.problems import install_error_handlers
+
+from event import signals
+from event.deps import Deps, connect
+from event.routes import router
+from event.settings import Settings
+from plainview import observe
+from shared.settings import load
+
+
+def create_app(settings: Settings, deps: Deps | None = None) -> FastAPI:
+    """The service; it connects when it starts, or uses `deps`."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            app.state.deps = deps or connect(settings, stack)
+            app.state.verifier = app.state.deps.verifier
+            app.state.deps.start(stack)
+            yield
+
+    app = FastAPI(title="event", version="0.1.0", lifespan=lifespan)
+    app.include_router(router)
+    app.add_middleware(BodyLimit)
+    install_error_handlers(app)
+    observe(
+        app,
+        settings.observability("event"),
+        checks=lambda: app.state.deps.checks,
+        catalogue=signals.CATALOGUE,
+    )
+    return app
+
+
+def from_env() -> FastAPI:
+    """For `uvicorn event.main:from_env --factory`."""
+    return create_app(load(Settings))

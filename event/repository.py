@@ -1,0 +1,209 @@
+"""All that the service asks of its database, in plain operators that every MongoDB has.
+
+Uniqueness lies in `_id` wherever it can: one participation per event and user, one request per
+reward and user. Lists page by an ID that sorts by time.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from event.ids import from_text, prefix
+from shared.storage.mongo import Database, Document, DuplicateKey, aggregate
+
+__all__ = ["DuplicateKey", "Repository"]
+
+MAX_REWARDS = 100  # of one event
+LOGIN_DAYS_KEPT = 400  # the longest streak that can be asked for is 365
+
+
+class Repository:
+    """Events, rewards, participations and members; `ClaimRepository` has the requests."""
+
+    def __init__(self, database: Database) -> None:
+        self.events = database["events"]
+        self.rewards = database["rewards"]
+        self.participations = database["participations"]
+        self.requests = database["requests"]
+        self.members = database["members"]
+
+    async def create_indexes(self) -> None:
+        """Idempotent; run at every start."""
+        await self.events.create_index([("status", 1), ("_id", -1)])
+        await self.rewards.create_index([("event_id", 1)])
+        await self.rewards.create_index([("last_op_at", -1)])
+        await self.participations.create_index([("event_id", 1), ("_id", 1)])
+        await self.participations.create_index([("user_id", 1)])
+        await self.participations.create_index([("joined_at", 1)])
+        await self.members.create_index([("registered_at", 1)])
+        await self.members.create_index([("last_login_at", 1)])
+        await self.requests.create_index([("user_key", 1)], unique=True)
+        await self.requests.create_index([("id", 1)], unique=True)
+        await self.requests.create_index([("op.id", 1)], sparse=True)
+        await self.requests.create_index([("user_id", 1), ("id", -1)])
+        await self.requests.create_index([("reward_id", 1), ("status", 1)])
+        await self.requests.create_index([("event_id", 1), ("id", -1)])
+        await self.requests.create_index([("status", 1), ("id", -1)])
+        await self.requests.create_index([("decided_at", 1)])
+
+    # events
+
+    async def add_event(self, event: Document) -> None:
+        """Insert."""
+        await self.events.insert_one(event)
+
+    async def event(self, event_id: str) -> Document | None:
+        """By ID."""
+        return await self.events.find_one({"_id": event_id})
+
+    async def list_events(
+        self, status: str | None, after: str | None, limit: int
+    ) -> list[Document]:
+        """Newest first, those older than `after`."""
+        where: Document = {"status": status} if status else {}
+        if after:
+            where["_id"] = {"$lt": after}
+        return await self.events.find(where).sort([("_id", -1)]).limit(limit).to_list(limit)
+
+    async def change_event(
+        self, event: Mapping[str, Any], change: Mapping[str, Any]
+    ) -> Document | None:
+        """Change it if its status and dates are still those of `event`; else None."""
+        guard = {name: event[name] for name in ("_id", "status", "starts_at", "ends_at")}
+        return await self.events.find_one_and_update(guard, {"$set": dict(change)})
+
+    # participations
+
+    async def join(self, participation: Document) -> bool:
+        """Insert it and count it in its event; False if it was there."""
+        try:
+            await self.participations.insert_one(participation)
+        except DuplicateKey:
+            return False
+        # a crash in between leaves the count too low: the gauges' job sets it right
+        await self.events.update_one(
+            {"_id": participation["event_id"]}, {"$inc": {"participants": 1}}
+        )
+        return True
+
+    async def participation(self, event_id: str, user_id: str) -> Document | None:
+        """By its two IDs."""
+        return await self.participations.find_one({"_id": f"{event_id}:{user_id}"})
+
+    async def list_participations(
+        self, event_id: str, after: str | None, limit: int
+    ) -> list[Document]:
+        """In the order of user IDs."""
+        where: Document = {"event_id": event_id, "_id": {"$gt": f"{event_id}:{after or ''}"}}
+        found = self.participations.find(where).sort([("_id", 1)]).limit(limit)
+        return await found.to_list(limit)
+
+    async def participations_of(self, user_id: str) -> int:
+        """How many events the user takes part in."""
+        return await count(self.participations, {"user_id": user_id})
+
+    async def correct_participants(self, event_id: str, seen: int, counted: int) -> None:
+        """Set the count of an event, if it is still the one that was seen."""
+        await self.events.update_one(
+            {"_id": event_id, "participants": seen}, {"$set": {"participants": counted}}
+        )
+
+    # rewards
+
+    async def add_reward(self, reward: Document) -> None:
+        """Insert."""
+        await self.rewards.insert_one(reward)
+
+    async def reward(self, reward_id: str) -> Document | None:
+        """By ID, without its markers."""
+        return await self.rewards.find_one({"_id": reward_id}, {"ops": 0, "fenced": 0})
+
+    async def rewards_of(self, event_id: str) -> list[Document]:
+        """The rewards of an event, oldest first."""
+        found = self.rewards.find({"event_id": event_id}, {"ops": 0, "fenced": 0})
+        return await found.sort([("_id", 1)]).limit(MAX_REWARDS).to_list(MAX_REWARDS)
+
+    async def restock(self, reward: Mapping[str, Any], total: int) -> Document | None:
+        """Set the total; None if it changed meanwhile, or less is left than would be taken away."""
+        delta = total - reward["stock"]
+        return await self.rewards.find_one_and_update(
+            {"_id": reward["_id"], "stock": reward["stock"], "stock_left": {"$gte": -delta}},
+            {"$set": {"stock": total}, "$inc": {"stock_left": delta}},
+            projection={"ops": 0, "fenced": 0},
+        )
+
+    # members: what the announcements of auth told
+
+    async def member(self, user_id: str) -> Document | None:
+        """What is known about a user."""
+        return await self.members.find_one({"_id": user_id})
+
+    async def registered(self, user_id: str, at: str) -> bool:
+        """Apply a registration; False if it was known."""
+        return await self._upsert_member(user_id, {"$min": {"registered_at": at}})
+
+    async def logged_in(self, user_id: str, at: str, day: str) -> bool:
+        """Apply a sign-in on a day (YYYYMMDD); False if that changes nothing."""
+        # a map, not an array: setting a key of it is idempotent on every server
+        change = {"$set": {f"login_days.{day}": 1}, "$max": {"last_login_at": at}}
+        if not await self._upsert_member(user_id, change):
+            return False
+        member = await self.member(user_id)
+        old = sorted((member or {}).get("login_days", {}))[:-LOGIN_DAYS_KEPT]
+        if old:
+            gone = {"$unset": {f"login_days.{day}": "" for day in old}}
+            await self.members.update_one({"_id": user_id}, gone)
+        return True
+
+    async def _upsert_member(self, user_id: str, change: Document) -> bool:
+        try:
+            result = await self.members.update_one({"_id": user_id}, change, upsert=True)
+        except DuplicateKey:  # two upserts at once: the other one has made the document
+            result = await self.members.update_one({"_id": user_id}, change)
+        return result.modified_count > 0 or result.upserted_id is not None
+
+    # history
+
+    async def request(self, request_id: str) -> Document | None:
+        """By its public ID."""
+        return await self.requests.find_one({"id": request_id})
+
+    async def list_requests(
+        self, filters: Mapping[str, str | None], after: str | None, limit: int
+    ) -> list[Document]:
+        """Newest first: equal `user_id`, `event_id`, `reward_id`, `status`; `created_from/to`."""
+        where: Document = {
+            name: filters[name]
+            for name in ("user_id", "event_id", "reward_id", "status")
+            if filters.get(name)
+        }
+        if where.get("status") == "pending":
+            where["status"] = {"$in": ["pending", "working"]}
+        # an ID begins with its time, so one index gives order, page and period
+        below = [after] if after else []
+        if until := filters.get("created_to"):
+            below.append(prefix(from_text(until)))
+        bounds = {"$lt": min(below)} if below else {}
+        if since := filters.get("created_from"):
+            bounds["$gte"] = prefix(from_text(since))
+        if bounds:
+            where["id"] = bounds
+        return await self.requests.find(where).sort([("id", -1)]).limit(limit).to_list(limit)
+
+
+async def count(collection: Any, where: Mapping[str, Any]) -> int:
+    """How many match, counted by the server."""
+    found = await aggregate(collection, [{"$match": dict(where)}, {"$count": "n"}], 1)
+    return int(found[0]["n"]) if found else 0
+
+
+async def count_by(
+    collection: Any, where: Mapping[str, Any], field: str, keys: Iterable[str]
+) -> dict[str, int]:
+    """How many match per value of a field, for these values of it."""
+    wanted = list(keys)
+    stages = [
+        {"$match": {**where, field: {"$in": wanted}}},
+        {"$group": {"_id": f"${field}", "n": {"$sum": 1}}},
+    ]
+    found = await aggregate(collection, stages, len(wanted))
+    return {str(row["_id"]): int(row["n"]) for row in found}

@@ -1,0 +1,221 @@
+"""The HTTP interface: paths, roles and shapes. Another user's request is a 404 everywhere."""
+
+import re
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+from pydantic import AwareDatetime
+
+from event import schemas
+from event.claims import Claims, Document
+from event.errors import MissingKey
+from event.ids import to_text
+from event.schemas import Id
+from event.service import Service
+from shared.tokens import Principal, Role
+from shared.web.security import ANY_ROLE, require, roles_doc
+
+router = APIRouter(prefix="/api/v1")
+
+STAFF = (Role.OPERATOR, Role.AUDITOR, Role.ADMIN)
+OPERATORS = (Role.OPERATOR, Role.ADMIN)
+Member = Annotated[Principal, Depends(require(Role.USER))]
+Operator = Annotated[Principal, Depends(require(*OPERATORS))]
+Staff = Annotated[Principal, Depends(require(*STAFF))]
+Anyone = Annotated[Principal, Depends(require(*ANY_ROLE))]
+
+
+def _service(request: Request) -> Service:
+    return cast(Service, request.app.state.deps.service)
+
+
+def _claims(request: Request) -> Claims:
+    return cast(Claims, request.app.state.deps.claims)
+
+
+Services = Annotated[Service, Depends(_service)]
+Limit = Annotated[int, Query(ge=1, le=100)]
+Cursor = Annotated[str | None, Query(max_length=200)]
+UserId = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+_KEY = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+def _key(idempotency_key: Annotated[str | None, Header(max_length=200)] = None) -> str:
+    if not _KEY.fullmatch(idempotency_key or ""):
+        raise MissingKey("Idempotency-Key has to be 1 to 128 visible ASCII characters")
+    return cast(str, idempotency_key)
+
+
+def _public(document: Document) -> dict[str, Any]:
+    if document.get("status") == "working":
+        return {**document, "status": "pending"}
+    return {**document, "id": document["_id"]} if "id" not in document else dict(document)
+
+
+def _page(found: Document) -> dict[str, Any]:
+    return {**found, "items": [_public(item) for item in found["items"]]}
+
+
+@router.post(
+    "/events", status_code=201, openapi_extra=roles_doc(*OPERATORS), response_model=schemas.EventOut
+)
+async def create_event(given: schemas.EventIn, _who: Operator, service: Services) -> Any:
+    """Make an event."""
+    return _public(await service.create_event(given))
+
+
+@router.get("/events", openapi_extra=roles_doc(*ANY_ROLE), response_model=schemas.Events)
+async def list_events(
+    _who: Anyone,
+    service: Services,
+    status: schemas.EventStatus | None = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> Any:
+    """Events, newest first."""
+    return _page(await service.list_events(status, cursor, limit))
+
+
+@router.get("/events/{id}", openapi_extra=roles_doc(*ANY_ROLE), response_model=schemas.EventOut)
+async def get_event(id: Id, _who: Anyone, service: Services) -> Any:
+    """One event."""
+    return _public(await service.event(id))
+
+
+@router.patch("/events/{id}", openapi_extra=roles_doc(*OPERATORS), response_model=schemas.EventOut)
+async def change_event(
+    id: Id, given: schemas.EventChange, _who: Operator, service: Services
+) -> Any:
+    """Change title, dates or status (draft, active, closed, in this order)."""
+    return _public(await service.change_event(id, given))
+
+
+@router.post(
+    "/events/{id}/participations",
+    status_code=201,
+    openapi_extra=roles_doc(Role.USER),
+    response_model=schemas.ParticipationOut,
+    responses={200: {"model": schemas.ParticipationOut, "description": "You took part already"}},
+)
+async def join(id: Id, who: Member, service: Services, response: Response) -> Any:
+    """Take part in an event."""
+    participation, joined = await service.join(id, who.user_id)
+    response.status_code = 201 if joined else 200
+    return participation
+
+
+@router.get(
+    "/events/{id}/participations",
+    openapi_extra=roles_doc(*STAFF),
+    response_model=schemas.ParticipationPage,
+)
+async def participations(
+    id: Id, _who: Staff, service: Services, limit: Limit = 20, cursor: Cursor = None
+) -> Any:
+    """Who takes part in an event."""
+    return await service.participations(id, cursor, limit)
+
+
+@router.post(
+    "/events/{id}/rewards",
+    status_code=201,
+    openapi_extra=roles_doc(*OPERATORS),
+    response_model=schemas.RewardOut,
+)
+async def create_reward(id: Id, given: schemas.RewardIn, _who: Operator, service: Services) -> Any:
+    """Add a reward to an event."""
+    return _public(await service.create_reward(id, given))
+
+
+@router.get(
+    "/events/{id}/rewards", openapi_extra=roles_doc(*ANY_ROLE), response_model=schemas.Rewards
+)
+async def rewards(id: Id, _who: Anyone, service: Services) -> Any:
+    """The rewards of an event."""
+    return _page({"items": await service.rewards_of(id)})
+
+
+@router.get("/rewards/{id}", openapi_extra=roles_doc(*ANY_ROLE), response_model=schemas.RewardOut)
+async def get_reward(id: Id, _who: Anyone, service: Services) -> Any:
+    """One reward."""
+    return _public(await service.reward(id))
+
+
+@router.patch(
+    "/rewards/{id}", openapi_extra=roles_doc(*OPERATORS), response_model=schemas.RewardOut
+)
+async def restock(id: Id, given: schemas.StockIn, _who: Operator, service: Services) -> Any:
+    """Set the total stock; what is granted or pending stays."""
+    return _public(await service.restock(id, given.stock))
+
+
+@router.post(
+    "/rewards/{id}/requests",
+    status_code=201,
+    openapi_extra=roles_doc(Role.USER),
+    response_model=schemas.RequestOut,
+)
+async def claim(
+    id: Id,
+    who: Member,
+    claims: Annotated[Claims, Depends(_claims)],
+    key: Annotated[str, Depends(_key)],
+    _body: Annotated[schemas.ClaimIn | None, Body()] = None,
+) -> Any:
+    """Request a reward. A repetition with the same Idempotency-Key gets the same reply."""
+    return _public(await claims.claim(who.user_id, id, key))
+
+
+@router.get(
+    "/reward-requests", openapi_extra=roles_doc(*ANY_ROLE), response_model=schemas.RequestPage
+)
+async def history(  # noqa: PLR0917 - FastAPI gives them by name
+    who: Anyone,
+    service: Services,
+    status: schemas.RequestStatus | None = None,
+    event_id: UserId = None,
+    reward_id: UserId = None,
+    user_id: UserId = None,
+    created_from: AwareDatetime | None = None,
+    created_to: AwareDatetime | None = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> Any:
+    """Reward requests, newest first: users see their own, operators, auditors, admins all."""
+    own = _owner(who)
+    if own is not None and user_id not in (None, own):
+        return {"items": [], "next_cursor": None}
+    filters = {
+        "status": status,
+        "event_id": event_id,
+        "reward_id": reward_id,
+        "user_id": own or user_id,
+        "created_from": to_text(created_from) if created_from else None,
+        "created_to": to_text(created_to) if created_to else None,
+    }
+    return _page(await service.history(filters, cursor, limit))
+
+
+@router.get(
+    "/reward-requests/{id}", openapi_extra=roles_doc(*ANY_ROLE), response_model=schemas.RequestOut
+)
+async def get_request(id: Id, who: Anyone, service: Services) -> Any:
+    """One reward request."""
+    return _public(await service.request(id, _owner(who)))
+
+
+@router.patch(
+    "/reward-requests/{id}", openapi_extra=roles_doc(*OPERATORS), response_model=schemas.RequestOut
+)
+async def decide(
+    id: Id,
+    given: schemas.DecisionIn,
+    who: Operator,
+    claims: Annotated[Claims, Depends(_claims)],
+) -> Any:
+    """Approve or reject a pending request; a rejection returns its stock."""
+    return _public(await claims.decide(id, given.status, given.reason, who.user_id))
+
+
+def _owner(who: Principal) -> str | None:
+    return who.user_id if who.roles.isdisjoint(STAFF) else None

@@ -1,0 +1,200 @@
+"""Bodies of requests and replies. Bodies with unknown fields are refused."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from event.ids import ID
+from shared.errors import NotFound
+
+
+class EventStatus(StrEnum):
+    """A draft becomes active, and an active event closed."""
+
+    DRAFT = "draft"
+    ACTIVE = "active"
+    CLOSED = "closed"
+
+
+class RequestStatus(StrEnum):
+    """What has become of a reward request."""
+
+    APPROVED = "approved"
+    PENDING = "pending"
+    REJECTED = "rejected"
+
+
+def _known(value: str) -> str:
+    if not ID.fullmatch(value):
+        raise NotFound("There is no such thing")
+    return value
+
+
+Id = Annotated[str, AfterValidator(_known)]
+"""An ID in a path: what cannot be one does not exist."""
+
+_NO_NUL = r"^[^\x00]*$"
+Title = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_NO_NUL)
+]
+Text = Annotated[str, StringConstraints(max_length=2000, pattern=_NO_NUL)]
+Amount = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Stock = Annotated[int, Field(ge=0, le=10_000_000)]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LoginStreak(_In):
+    """Sign-ins on so many days in a row."""
+
+    type: Literal["login_streak"]
+    days: int = Field(ge=1, le=365)
+
+
+class Participations(_In):
+    """Participation in so many events, this one included."""
+
+    type: Literal["participations"]
+    count: int = Field(ge=1, le=1000)
+
+
+class AccountAge(_In):
+    """Registration so many days ago."""
+
+    type: Literal["account_age"]
+    days: int = Field(ge=1, le=3650)
+
+
+Condition = Annotated[LoginStreak | Participations | AccountAge, Field(discriminator="type")]
+Conditions = Annotated[list[Condition], Field(max_length=10)]
+
+
+class EventIn(_In):
+    """A new event."""
+
+    title: Title
+    description: Text = ""
+    starts_at: AwareDatetime
+    ends_at: AwareDatetime
+    conditions: Conditions = []
+    status: Literal[EventStatus.DRAFT, EventStatus.ACTIVE] = EventStatus.DRAFT
+
+
+class EventChange(_In):
+    """What changes of an event; the rest stays."""
+
+    title: Title | None = None
+    description: Text | None = None
+    starts_at: AwareDatetime | None = None
+    ends_at: AwareDatetime | None = None
+    status: EventStatus | None = None
+
+
+class RewardIn(_In):
+    """A new reward of an event; `amount` is points, or how many of the coupon or item."""
+
+    name: Title
+    kind: Literal["points", "coupon", "item"]
+    amount: Amount = 1
+    stock: Stock
+    approval: Literal["automatic", "manual"] = "automatic"
+
+
+class StockIn(_In):
+    """The new total of a reward, granted and pending ones included."""
+
+    stock: Stock
+
+
+class ClaimIn(_In):
+    """A claim says all in its path; its body is empty."""
+
+
+class DecisionIn(_In):
+    """An operator's decision."""
+
+    status: Literal[RequestStatus.APPROVED, RequestStatus.REJECTED]
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_NO_NUL)] = (
+        "operator"
+    )
+
+
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+class EventOut(BaseModel):
+    """An event."""
+
+    id: str
+    title: str
+    description: str
+    status: EventStatus
+    starts_at: Time
+    ends_at: Time
+    conditions: list[Condition]
+    participants: int
+    created_at: Time
+
+
+class RewardOut(BaseModel):
+    """A reward; `stock` is its total, `stock_left` what can still be requested."""
+
+    id: str
+    event_id: str
+    name: str
+    kind: str
+    amount: int
+    stock: int
+    stock_left: int
+    approval: str
+
+
+class ParticipationOut(BaseModel):
+    """A user takes part in an event."""
+
+    event_id: str
+    user_id: str
+    joined_at: Time
+
+
+class RequestOut(BaseModel):
+    """A reward request."""
+
+    id: str
+    event_id: str
+    reward_id: str
+    user_id: str
+    status: RequestStatus
+    reason: str
+    created_at: Time
+    decided_at: Time | None
+
+
+class Events(BaseModel):
+    """A page, newest first; `next_cursor` continues it."""
+
+    items: list[EventOut]
+    next_cursor: str | None
+
+
+class Rewards(BaseModel):
+    """The rewards of an event."""
+
+    items: list[RewardOut]
+
+
+class ParticipationPage(BaseModel):
+    """A page in the order of user IDs."""
+
+    items: list[ParticipationOut]
+    next_cursor: str | None
+
+
+class RequestPage(BaseModel):
+    """A page, newest first."""
+
+    items: list[RequestOut]
+    next_cursor: str | None

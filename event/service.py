@@ -1,0 +1,168 @@
+"""Events, rewards, participations and the history of requests; claims are in `claims`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from event import signals
+from event.claims import is_open
+from event.errors import EventNotActive
+from event.ids import decode_cursor, encode_cursor, new_id, now, to_text
+from event.repository import MAX_REWARDS, Repository
+from event.schemas import EventChange, EventIn, EventStatus, RewardIn
+from plainview import get_logger
+from shared.errors import Conflict, Invalid, NotFound
+
+log = get_logger("business")
+
+Document = Mapping[str, Any]
+NEXT = {EventStatus.DRAFT: EventStatus.ACTIVE, EventStatus.ACTIVE: EventStatus.CLOSED}
+
+
+class Service:
+    """What users and operators do, apart from claims. Documents in, documents out."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    async def create_event(self, given: EventIn) -> Document:
+        """A new event without participants."""
+        if given.starts_at >= given.ends_at:
+            raise Invalid("An event ends after it starts")
+        at = now()
+        event = {
+            "_id": new_id(at),
+            **given.model_dump(mode="json", exclude={"starts_at", "ends_at"}),
+            "starts_at": to_text(given.starts_at),
+            "ends_at": to_text(given.ends_at),
+            "participants": 0,
+            "created_at": to_text(at),
+        }
+        await self._repository.add_event(event)
+        log.info("event.created", event_id=event["_id"], status=event["status"])
+        return event
+
+    async def event(self, event_id: str) -> Document:
+        """One event, or NotFound."""
+        event = await self._repository.event(event_id)
+        if event is None:
+            raise NotFound("There is no such event")
+        return event
+
+    async def list_events(self, status: str | None, cursor: str | None, limit: int) -> Document:
+        """A page of events."""
+        after = decode_cursor(cursor) if cursor else None
+        return page(await self._repository.list_events(status, after, limit + 1), limit, "_id")
+
+    async def change_event(self, event_id: str, given: EventChange) -> Document:
+        """Change what is given; the status moves one step forward, a closed event stays."""
+        event = await self.event(event_id)
+        change = given.model_dump(mode="json", exclude_none=True)
+        for name in ("starts_at", "ends_at"):
+            if moment := getattr(given, name):
+                change[name] = to_text(moment)
+        change = {name: value for name, value in change.items() if event[name] != value}
+        if not change:
+            return event
+        old = EventStatus(event["status"])
+        if old is EventStatus.CLOSED:
+            raise Conflict("The event is closed", code="event_closed")
+        if "status" in change and NEXT[old] != change["status"]:
+            raise Conflict(f"An event that is {old} becomes {NEXT[old]}", code="invalid_transition")
+        if {**event, **change}["starts_at"] >= {**event, **change}["ends_at"]:
+            raise Invalid("An event ends after it starts")
+        changed = await self._repository.change_event(event, change)
+        if changed is None:
+            raise Conflict("The event was changed by somebody else", code="changed_meanwhile")
+        log.info("event.changed", event_id=event_id, status=changed["status"], fields=[*change])
+        return changed
+
+    async def join(self, event_id: str, user_id: str) -> tuple[Document, bool]:
+        """The participation, and whether it is new."""
+        event = await self.event(event_id)
+        known = await self._repository.participation(event_id, user_id)
+        at = now()
+        if known is None and not is_open(event, at):
+            signals.participation("refused")
+            raise EventNotActive("The event is not active now")
+        participation = known or {
+            "_id": f"{event_id}:{user_id}",
+            "event_id": event_id,
+            "user_id": user_id,
+            "joined_at": to_text(at),
+        }
+        joined = known is None and await self._repository.join(dict(participation))
+        signals.participation("joined" if joined else "repeated")
+        if joined:
+            log.info("event.joined", event_id=event_id)
+        return participation, joined
+
+    async def participations(self, event_id: str, cursor: str | None, limit: int) -> Document:
+        """A page of an event's participations."""
+        await self.event(event_id)
+        after = decode_cursor(cursor) if cursor else None
+        rows = await self._repository.list_participations(event_id, after, limit + 1)
+        return page(rows, limit, "user_id")
+
+    async def create_reward(self, event_id: str, given: RewardIn) -> Document:
+        """A new reward with all of its stock left."""
+        event = await self.event(event_id)
+        if event["status"] == EventStatus.CLOSED:
+            raise Conflict("The event is closed", code="event_closed")
+        if len(await self._repository.rewards_of(event_id)) >= MAX_REWARDS:
+            raise Conflict(f"An event has at most {MAX_REWARDS} rewards", code="too_many_rewards")
+        reward = {
+            "_id": new_id(),
+            "event_id": event_id,
+            **given.model_dump(mode="json"),
+            "stock_left": given.stock,
+            "ops": {},
+            "fenced": {},
+        }
+        await self._repository.add_reward(reward)
+        log.info("reward.created", event_id=event_id, reward_id=reward["_id"], stock=given.stock)
+        return reward
+
+    async def rewards_of(self, event_id: str) -> Sequence[Document]:
+        """The rewards of an event."""
+        await self.event(event_id)
+        return await self._repository.rewards_of(event_id)
+
+    async def reward(self, reward_id: str) -> Document:
+        """One reward, or NotFound."""
+        reward = await self._repository.reward(reward_id)
+        if reward is None:
+            raise NotFound("There is no such reward")
+        return reward
+
+    async def restock(self, reward_id: str, total: int) -> Document:
+        """Set the total; Conflict if more than that is granted or pending."""
+        for _ in range(5):  # somebody else's restock in between makes us look again
+            reward = await self.reward(reward_id)
+            if reward["stock_left"] + total - reward["stock"] < 0:
+                break
+            changed = await self._repository.restock(reward, total)
+            if changed is not None:
+                log.info("reward.restocked", reward_id=reward_id, stock=total)
+                return changed
+        raise Conflict("More than that is granted or pending", code="stock_below_granted")
+
+    async def history(
+        self, filters: Mapping[str, str | None], cursor: str | None, limit: int
+    ) -> Document:
+        """A page of reward requests."""
+        after = decode_cursor(cursor) if cursor else None
+        return page(await self._repository.list_requests(filters, after, limit + 1), limit, "id")
+
+    async def request(self, request_id: str, owner: str | None) -> Document:
+        """One request; NotFound if it is not the owner's (None: anybody's)."""
+        request = await self._repository.request(request_id)
+        if request is None or (owner is not None and request["user_id"] != owner):
+            raise NotFound("There is no such reward request")
+        return request
+
+
+def page(rows: Sequence[Document], limit: int, key: str) -> Document:
+    """The first `limit` rows, and a cursor if there are more."""
+    items = rows[:limit]
+    more = len(rows) > limit
+    return {"items": items, "next_cursor": encode_cursor(items[-1][key]) if more else None}

@@ -1,0 +1,23 @@
+"""What the event service reads from the environment."""
+
+from pydantic import Field
+
+from shared.settings import MongoSettings
+
+
+class Settings(MongoSettings):
+    """Times are in seconds."""
+
+    port: int = Field(8002, ge=0, le=65535)
+    mongo_database: str = "event_rewards_event"
+    auth_url: str = "http://127.0.0.1:8001"
+    jwks_url: str = ""
+    # together below 60 s: what a crash left is done by then
+    claim_stale_seconds: float = Field(15.0, gt=0, le=30)
+    reconcile_seconds: float = Field(5.0, gt=0, le=20)
+    signals_seconds: float = Field(5.0, gt=0, le=60)
+
+    @property
+    def keys_url(self) -> str:
+        """Where the public keys of access tokens are."""
+        return self.jwks_url or f"{self.auth_url.rstrip('/')}/.well-known/jwks.json"

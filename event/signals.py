@@ -1,0 +1,188 @@
+"""The business signals of this service: what is measured, and functions that say what happened."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from plainview import Bounded, Catalogue
+
+CATALOGUE = Catalogue("event")
+
+
+class Reason(StrEnum):
+    """Why a reward request got its status."""
+
+    NONE = "none"
+    SOLD_OUT = "sold_out"
+    CONDITION_UNMET = "condition_unmet"
+    ALREADY_REQUESTED = "already_requested"
+    EVENT_NOT_ACTIVE = "event_not_active"
+    OPERATOR = "operator"
+    TECHNICAL = "technical"
+
+
+class Activity(StrEnum):
+    """Kinds of activity."""
+
+    SIGN_UP = "sign_up"
+    SIGN_IN = "sign_in"
+    PARTICIPATION = "participation"
+    REWARD_REQUEST = "reward_request"
+    DECISION = "decision"
+
+
+SERIES = Bounded(100)  # events or rewards with series of their own; the rest share `_other`
+
+EVENTS_ACTIVE = CATALOGUE.gauge("events_active", "Events that are active")
+PARTICIPATIONS = CATALOGUE.counter(
+    "event_participations_total",
+    "Attempts to take part in an event",
+    labels={"outcome": ("joined", "repeated", "refused")},
+)
+PARTICIPANTS = CATALOGUE.gauge(
+    "event_participants", "Users that take part in an active event", labels={"event_id": SERIES}
+)
+PARTICIPATION_RATE = CATALOGUE.gauge(
+    "event_participation_rate",
+    "Share (0 to 1) of the known members that take part in an active event",
+    labels={"event_id": SERIES},
+)
+REQUESTS = CATALOGUE.counter(
+    "reward_requests_total",
+    "Reward requests by what became of them",
+    labels={"status": ("approved", "pending", "rejected", "refused"), "reason": Reason},
+)
+REQUESTS_PENDING = CATALOGUE.gauge(
+    "reward_requests_pending", "Reward requests with stock work left to be done"
+)
+OLDEST_PENDING = CATALOGUE.gauge(
+    "reward_requests_oldest_pending_seconds",
+    "Age of the oldest stock work left to be done, 0 without any",
+    unit="seconds",
+)
+AWAITING_DECISION = CATALOGUE.gauge(
+    "reward_requests_awaiting_decision", "Reward requests that an operator has to decide on"
+)
+APPROVAL_RATIO = CATALOGUE.gauge(
+    "reward_approval_ratio", "Share (0 to 1) of the decided reward requests that are approved"
+)
+DECISION_DURATION = CATALOGUE.histogram(
+    "reward_decision_duration_seconds",
+    "Time from a reward request to an operator's decision",
+    buckets=(1, 10, 60, 300, 900, 3600, 4 * 3600, 24 * 3600, 72 * 3600),
+)
+STOCK_LEFT = CATALOGUE.gauge(
+    "reward_stock_left",
+    "What can still be requested of a reward of an active event",
+    labels={"event_id": SERIES, "reward_id": SERIES},
+)
+ACTIVITY_RECENT = CATALOGUE.gauge(
+    "activity_recent",
+    "What was done in the last 5 minutes (of sign_in: by how many users)",
+    labels={"kind": Activity},
+)
+ACTIVITY = CATALOGUE.counter("activity_total", "What was done", labels={"kind": Activity})
+VIOLATIONS = CATALOGUE.gauge(
+    "claim_invariant_violations",
+    "Rewards whose granted and pending requests and stock left do not add up to their stock",
+)
+RECOVERED = CATALOGUE.counter(
+    "claims_recovered_total",
+    "Stock work that a crash or a lost reply had left",
+    labels={"outcome": ("finished", "undone")},
+)
+IDEMPOTENCY = CATALOGUE.counter(
+    "idempotency_total",
+    "Claims by what their Idempotency-Key meant",
+    labels={"outcome": ("first", "replayed", "in_flight", "mismatch")},
+)
+STREAM_LAG = CATALOGUE.gauge(
+    "stream_consumer_lag", "Announcements of auth that are not applied yet"
+)
+STREAM_MESSAGES = CATALOGUE.counter(
+    "stream_messages_total",
+    "Announcements of auth by what became of them",
+    labels={
+        "type": ("user.registered", "user.logged_in", "other"),
+        "outcome": ("applied", "duplicate", "failed"),
+    },
+)
+
+
+def participation(outcome: str) -> None:
+    """Somebody `joined`, asked again (`repeated`) or was `refused`."""
+    PARTICIPATIONS.inc(outcome=outcome)
+    if outcome == "joined":
+        ACTIVITY.inc(kind=Activity.PARTICIPATION)
+
+
+def requested(status: str) -> None:
+    """A claim was granted (`approved`) or waits for a decision (`pending`)."""
+    REQUESTS.inc(status=status, reason=Reason.NONE)
+    ACTIVITY.inc(kind=Activity.REWARD_REQUEST)
+
+
+def refused(reason: str) -> None:
+    """A claim got nothing."""
+    REQUESTS.inc(status="refused", reason=reason)
+
+
+def decided(status: str, seconds: float) -> None:
+    """An operator `approved` or `rejected` a request so long after it was made."""
+    REQUESTS.inc(status=status, reason=Reason.OPERATOR)
+    ACTIVITY.inc(kind=Activity.DECISION)
+    DECISION_DURATION.observe(seconds)
+
+
+def key_used(outcome: str) -> None:
+    """What an Idempotency-Key meant."""
+    IDEMPOTENCY.inc(outcome=outcome)
+
+
+def recovered(outcome: str) -> None:
+    """Left-over stock work was `finished` or `undone`."""
+    RECOVERED.inc(outcome=outcome)
+
+
+def announcement(type_: str, outcome: str) -> None:
+    """A message was `applied`, a `duplicate` or `failed`."""
+    known = type_ if type_ in ("user.registered", "user.logged_in") else "other"
+    STREAM_MESSAGES.inc(type=known, outcome=outcome)
+    if outcome == "applied":
+        ACTIVITY.inc(kind=Activity.SIGN_UP if known == "user.registered" else Activity.SIGN_IN)
+
+
+def stream_lag(messages: int) -> None:
+    """So many announcements wait."""
+    STREAM_LAG.set(messages)
+
+
+def events(participants: Mapping[str, int], members: int) -> None:
+    """The active events and their participants, and how many members there are."""
+    EVENTS_ACTIVE.set(len(participants))
+    PARTICIPANTS.replace({(event,): n for event, n in participants.items()})
+    rates = {(event,): n / members if members else 0.0 for event, n in participants.items()}
+    PARTICIPATION_RATE.replace(rates, fold=lambda values: max(values, default=0.0))
+
+
+def stock(left: Mapping[tuple[str, str], int], violations: int) -> None:
+    """What is left by event and reward, and how many rewards do not add up."""
+    STOCK_LEFT.replace(left)
+    VIOLATIONS.set(violations)
+
+
+def backlog(unfinished: int, oldest_s: float, awaiting: int) -> None:
+    """Work to be done: by this service, and by operators."""
+    REQUESTS_PENDING.set(unfinished)
+    OLDEST_PENDING.set(oldest_s)
+    AWAITING_DECISION.set(awaiting)
+
+
+def decisions(approved: int, rejected: int) -> None:
+    """How all requests were decided."""
+    total = approved + rejected
+    APPROVAL_RATIO.set(approved / total if total else 1.0)
+
+
+def activity(recent: Mapping[Activity, int]) -> None:
+    """What was done in the last minutes."""
+    ACTIVITY_RECENT.replace({(kind,): n for kind, n in recent.items()})
