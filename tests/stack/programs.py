@@ -107,7 +107,9 @@ def loki(directory: Path, config: str = "loki.yaml") -> tuple[Program, str]:
         f"-config.file={ROOT / 'telemetry' / config}",
         "-config.expand-env=true",
     ]
-    return Program(config.removesuffix(".yaml"), command, f"{url}/ready", directory, environment), url
+    return Program(
+        config.removesuffix(".yaml"), command, f"{url}/ready", directory, environment
+    ), url
 
 
 @dataclass

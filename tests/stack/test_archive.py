@@ -94,7 +94,9 @@ def test_a_day_survives_export_verify_restore(lokis: dict[str, str], tmp_path: P
     assert "kept" in again.stdout
 
     for _ in range(2):  # the second pushes nothing
-        restored = archive("restore", *kind, "--loki", lokis["loki-restore.yaml"], directory=tmp_path)
+        restored = archive(
+            "restore", *kind, "--loki", lokis["loki-restore.yaml"], directory=tmp_path
+        )
         assert restored.returncode == 0, restored.stderr
     assert restored.stdout.split(": ")[1].startswith("0 pushed")
     assert lines_of(lokis["loki-restore.yaml"], "security") == original
@@ -102,7 +104,9 @@ def test_a_day_survives_export_verify_restore(lokis: dict[str, str], tmp_path: P
 
 def test_a_changed_archive_is_refused(lokis: dict[str, str], tmp_path: Path) -> None:
     kind = ["--type", "general"]
-    assert archive("export", *kind, "--loki", lokis["loki.yaml"], directory=tmp_path).returncode == 0
+    assert (
+        archive("export", *kind, "--loki", lokis["loki.yaml"], directory=tmp_path).returncode == 0
+    )
     file = tmp_path / f"general/{YESTERDAY}.ndjson.zst"
     file.write_bytes(file.read_bytes() + b"x")
     for command in (["verify"], ["restore", "--loki", lokis["loki-restore.yaml"]]):

@@ -1,0 +1,216 @@
+"""The stack's configuration: each file parsed, checked by its own program, and in step with the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.stack.programs import ROOT, binary
+
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+CORE = {
+    "gateway", "auth", "event", "mongo", "redis", "prometheus", "grafana", "collector", "jaeger",
+}  # fmt: skip
+# Where a program listens besides what compose says in `PORT` or publishes.
+LISTENS = {
+    "collector": {4317, 4318, 8888, 8889, 13133},
+    "jaeger": {4317, 4318, 8888, 13133, 16685, 16686},
+    "mongo": {27017},
+    "redis": {6379},
+    "loki": {3100},
+    "loki-restore": {3100},
+    "alloy": {12345},
+    "mongodb-exporter": {9216},
+    "redis-exporter": {9121},
+    "docker-proxy": {2375},
+    "mailpit": {1025, 8025},
+    "console": {4318, 8080},
+}
+
+
+def program(name: str) -> str:
+    """The checker's path; without it CI fails and a person's run says what was skipped."""
+    try:
+        return str(binary(name))
+    except FileNotFoundError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+
+
+def run(*command: str, **environment: str) -> None:
+    result = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **environment}
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def listening(service: str) -> set[int]:
+    ports = set(LISTENS.get(service, set()))
+    definition = SERVICES[service]
+    ports |= {int(str(port).rsplit(":", 1)[1]) for port in definition.get("ports", [])}
+    port = definition.get("environment", {}).get("PORT")
+    return ports | ({int(port)} if port else set())
+
+
+def configuration_files() -> list[Path]:
+    return [
+        *(ROOT / "telemetry").iterdir(),
+        *(ROOT / "prometheus").rglob("*.yml"),
+        *(ROOT / "grafana").rglob("*.yaml"),
+        ROOT / "docker-compose.yml",
+    ]
+
+
+@pytest.mark.parametrize("path", configuration_files(), ids=lambda path: path.name)
+def test_every_file_parses(path: Path) -> None:
+    text = path.read_text()
+    if path.suffix in (".yml", ".yaml"):
+        assert yaml.safe_load(text)
+    elif path.suffix == ".json":
+        assert json.loads(text)
+    else:
+        assert text.count("{") == text.count("}")
+
+
+def test_compose_by_its_schema() -> None:
+    run(program("docker-compose"), "-f", "docker-compose.yml", "--profile", "*", "config", "-q")
+
+
+def test_prometheus() -> None:
+    run(program("promtool"), "check", "config", "prometheus/prometheus.yml")
+
+
+def test_collector(tmp_path: Path) -> None:
+    queue = str(tmp_path)
+    run(
+        program("otelcol"),
+        "validate",
+        "--config=telemetry/collector.yaml",
+        COLLECTOR_QUEUE_DIR=queue,
+    )
+
+
+@pytest.mark.parametrize("name", ["loki.yaml", "loki-restore.yaml"])
+def test_loki(name: str) -> None:
+    path = f"-config.file=telemetry/{name}"
+    run(program("loki"), path, "-config.expand-env=true", "-verify-config")
+
+
+@pytest.mark.parametrize("path", configuration_files(), ids=lambda path: path.name)
+def test_hosts_and_ports_exist(path: Path) -> None:
+    """`http://loki:3100` anywhere means that compose has `loki` and that it listens there."""
+    text = re.sub(r"(?m)^\s*(#|//).*$", "", path.read_text())
+    for host, port in re.findall(r"\b([a-z][a-z-]*[a-z]):(\d{4,5})\b", text):
+        if host in ("localhost",):
+            continue
+        assert host in SERVICES, f"{path.name} names {host}:{port}, compose has no {host}"
+        assert int(port) in listening(host), f"{path.name}: nothing listens on {host}:{port}"
+
+
+def test_prometheus_scrapes_every_service() -> None:
+    config = yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text())
+    for job in config["scrape_configs"]:
+        for discovery in job.get("dns_sd_configs", []):
+            (host,) = discovery["names"]
+            assert discovery["port"] in listening(host)
+    jobs = {job["job_name"] for job in config["scrape_configs"]}
+    assert {"gateway", "auth", "event", "collector", "jaeger", "loki"} <= jobs
+
+
+def test_mounted_files_and_volumes_exist() -> None:
+    named = set(COMPOSE["volumes"])
+    used = set()
+    for service in SERVICES.values():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            if source.startswith("."):
+                assert (ROOT / source).exists(), source
+            elif not source.startswith("/"):
+                used.add(source)
+    assert used == named
+
+
+def test_secrets_that_are_read_are_made(tmp_path: Path) -> None:
+    from tools.secrets import make, show
+
+    make(tmp_path)
+    text = (ROOT / "docker-compose.yml").read_text() + (
+        ROOT / "telemetry/mongo-users.js"
+    ).read_text().replace("${name}", "auth")
+    read = set(re.findall(r"/secrets/([a-z]+/[a-z_.]+)", text))
+    made = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert read <= made, read - made
+    assert all(path.stat().st_mode & 0o077 == 0 for path in tmp_path.glob("*/*"))
+    before = {path: path.read_text() for path in tmp_path.glob("*/*")}
+    make(tmp_path)
+    assert before == {path: path.read_text() for path in tmp_path.glob("*/*")}
+    show(tmp_path)
+
+
+def test_limits_add_up() -> None:
+    plain = {name: s for name, s in SERVICES.items() if "profiles" not in s}
+    memory = {name: int(s["mem_limit"].removesuffix("m")) for name, s in plain.items()}
+    assert all("cpus" in s for s in SERVICES.values())
+    core = sum(memory[name] for name in CORE)
+    everything = sum(memory.values())
+    assert core <= 2048
+    assert everything <= 4096
+    header = (ROOT / "docker-compose.yml").read_text()[:400]
+    assert f"{core:,} MB for the core" in header
+    assert f"{everything:,} MB for everything" in header
+
+
+def test_published_on_loopback_only_and_pinned() -> None:
+    for name, service in SERVICES.items():
+        for port in service.get("ports", []):
+            assert str(port).startswith("127.0.0.1:"), name
+        assert "container_name" not in service
+        assert re.search(r":[v\d$]", service["image"]), f"{name} has no pinned tag"
+        assert "latest" not in service["image"]
+        assert service.get("logging", {}).get("driver", "json-file") == "json-file"
+
+
+def test_docker_socket_is_behind_a_proxy() -> None:
+    holders = [
+        name
+        for name, service in SERVICES.items()
+        if any("docker.sock" in volume for volume in service.get("volumes", []))
+    ]
+    assert holders == ["docker-proxy"]
+    assert SERVICES["docker-proxy"]["environment"]["POST"] == 0
+
+
+def test_alloy_labels_are_the_closed_five() -> None:
+    text = (ROOT / "telemetry/alloy.alloy").read_text()
+    (labels,) = re.findall(r"stage\.labels \{\s*values = \{(.*?)\}", text, re.S)
+    (metadata,) = re.findall(r"stage\.structured_metadata \{\s*values = \{(.*?)\}", text, re.S)
+    names = lambda block: set(re.findall(r"(\w+)\s*=", block))  # noqa: E731
+    assert names(labels) == {"component", "level", "log_type"}
+    assert names(metadata) == {"request_id", "trace_id", "span_id", "user_id"}
+
+
+def test_data_sources_link_to_each_other() -> None:
+    provisioned = yaml.safe_load(
+        (ROOT / "grafana/provisioning/datasources/datasources.yaml").read_text()
+    )
+    by_uid = {source["uid"]: source for source in provisioned["datasources"]}
+    text = json.dumps(provisioned)
+    for uid in re.findall(r'"datasourceUid": "([^"]+)"', text):
+        assert uid in by_uid
+    jaeger = by_uid["jaeger"]["jsonData"]
+    assert jaeger["tracesToLogsV2"]["datasourceUid"] == "loki"
+    assert jaeger["tracesToMetrics"]["datasourceUid"] == "prometheus"
+    assert (
+        by_uid["prometheus"]["jsonData"]["exemplarTraceIdDestinations"][0]["datasourceUid"]
+        == "jaeger"
+    )
+    assert by_uid["loki"]["jsonData"]["derivedFields"][0]["datasourceUid"] == "jaeger"
