@@ -1,4 +1,4 @@
-"""The stack's configuration: each file parsed, checked by its own program, and in step with the rest."""
+"""The stack's configuration: parsed, checked by its own programs, in step with the rest."""
 
 from __future__ import annotations
 
@@ -48,7 +48,12 @@ def program(name: str) -> str:
 
 def run(*command: str, **environment: str) -> None:
     result = subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **environment}
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
     )
     assert result.returncode == 0, result.stdout + result.stderr
 

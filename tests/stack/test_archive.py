@@ -1,9 +1,8 @@
-"""tools/archive against real Loki: a day exported, verified and restored loses and doubles nothing."""
+"""tools/archive against real Loki: a day archived and restored loses and doubles nothing."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -47,20 +46,18 @@ def archive(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str
     command = [sys.executable, "-m", "tools.archive", *arguments, "--directory", str(directory)]
     day = ["--day", YESTERDAY.isoformat()]
     return subprocess.run(
-        [*command, *day], capture_output=True, text=True, cwd=ROOT, env=os.environ, timeout=120
+        [*command, *day], check=False, capture_output=True, text=True, cwd=ROOT, timeout=120
     )
 
 
 def test_retention_is_what_loki_reports(lokis: dict[str, str]) -> None:
-    limits = yaml.safe_load(httpx.get(f"{lokis['loki.yaml']}/config").text)["limits_config"]
+    config = yaml.safe_load(httpx.get(f"{lokis['loki.yaml']}/config").text)
+    limits = config["limits_config"]
     periods = {rule["selector"]: rule["period"] for rule in limits["retention_stream"]}
     assert limits["retention_period"] in ("15d", "2w1d", "360h")
-    assert periods == {'{log_type="security"}': "90d", '{log_type="error"}': "30d"} or periods == {
-        '{log_type="security"}': "12w6d",
-        '{log_type="error"}': "4w2d",
-    }
-    compactor = yaml.safe_load(httpx.get(f"{lokis['loki.yaml']}/config").text)["compactor"]
-    assert compactor["retention_enabled"] is True
+    assert periods['{log_type="security"}'] in ("90d", "12w6d")
+    assert periods['{log_type="error"}'] in ("30d", "4w2d")
+    assert config["compactor"]["retention_enabled"] is True
 
 
 def test_a_day_survives_export_verify_restore(lokis: dict[str, str], tmp_path: Path) -> None:
@@ -77,7 +74,7 @@ def test_a_day_survives_export_verify_restore(lokis: dict[str, str], tmp_path: P
     with httpx.Client(base_url=lokis["loki.yaml"], timeout=60) as client:
         for first in range(0, len(sent), 1000):
             push(client, sent[first : first + 1000])
-        # Lines of yesterday that came today: out of memory, where a day's lines are when it is over.
+        # Lines of yesterday that came today still are in memory; those of a real day are not.
         assert client.post("/flush").status_code == 204
     original = Counter(line.json() for line in sent)
     assert lines_of(lokis["loki.yaml"], "security") == original
