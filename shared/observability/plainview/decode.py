@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from prometheus_client import openmetrics, parser
+from prometheus_client import parser
+from prometheus_client.openmetrics import parser as openmetrics_parser
 
 _KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
 _STATUSES = ("unset", "ok", "error")
@@ -55,7 +56,7 @@ def parse_metrics(text: str) -> list[Sample]:
     """Samples of a page in Prometheus or OpenMetrics form (with `# EOF`); ValueError if neither."""
     openmetric = text.rstrip().endswith("# EOF")
     parse = (
-        openmetrics.parser.text_string_to_metric_families
+        openmetrics_parser.text_string_to_metric_families
         if openmetric
         else (parser.text_string_to_metric_families)
     )

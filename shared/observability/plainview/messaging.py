@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from .context import current, request_context
+from .propagation import TraceparentPropagator
 
-_PROPAGATOR = TraceContextTextMapPropagator()
-# W3C: 55 characters; a longer one is of an unknown version or an attack
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_PROPAGATOR = TraceparentPropagator()
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
@@ -23,7 +22,6 @@ def inject_context() -> dict[str, str]:
     """What to put into a message: `traceparent` and `request_id`, each only if there is one."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
-    carrier.pop("tracestate", None)
     context = current()
     if context is not None:
         carrier["request_id"] = context.request_id
@@ -39,13 +37,15 @@ def _attributes(operation: str, destination: str, system: str) -> dict[str, str]
     }
 
 
-def _extract(carrier: Mapping[str, object]) -> Context:
+def _text(carrier: Mapping[Any, object], name: str) -> str:
+    """A field of a message as text, whether the client decodes replies or not; "" if missing."""
+    value = carrier.get(name, carrier.get(name.encode()))
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")
+
+
+def _extract(carrier: Mapping[Any, object]) -> Context:
     """The producer's context; an empty one if the carrier holds none or garbage."""
-    value = carrier.get("traceparent")
-    text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
-    if not isinstance(text, str) or not _TRACEPARENT.fullmatch(text):
-        return Context()
-    return _PROPAGATOR.extract({"traceparent": text}, Context())
+    return _PROPAGATOR.extract({"traceparent": _text(carrier, "traceparent")}, Context())
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def produce_span(destination: str, *, system: str = "redis") -> Iterator[Span]:
 @contextmanager
 def consume_span(
     destination: str,
-    carrier: Mapping[str, object],
+    carrier: Mapping[Any, object],
     *,
     message_id: str | None = None,
     system: str = "redis",
@@ -71,11 +71,9 @@ def consume_span(
     attributes = _attributes("process", destination, system)
     if message_id is not None:
         attributes["messaging.message.id"] = message_id
-    value = carrier.get("request_id")
-    request_id = value.decode("ascii", "replace") if isinstance(value, bytes) else value
-    valid = isinstance(request_id, str) and _REQUEST_ID.fullmatch(request_id)
+    request_id = _text(carrier, "request_id")
     with (
-        request_context(str(request_id) if valid else None),
+        request_context(request_id if _REQUEST_ID.fullmatch(request_id) else None),
         trace.get_tracer(__name__).start_as_current_span(
             f"process {destination}",
             context=_extract(carrier),
@@ -88,7 +86,7 @@ def consume_span(
 
 @contextmanager
 def batch_span(
-    destination: str, carriers: Sequence[Mapping[str, object]], *, system: str = "redis"
+    destination: str, carriers: Sequence[Mapping[Any, object]], *, system: str = "redis"
 ) -> Iterator[Span]:
     """Span `receive <destination>` of a batch, linked to the context of every message in it."""
     contexts = (trace.get_current_span(_extract(c)).get_span_context() for c in carriers)

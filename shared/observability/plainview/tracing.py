@@ -1,50 +1,179 @@
-"""OpenTelemetry spans (thin for now)."""
+"""OpenTelemetry spans: sampled, masked, and exported so that a dead Collector is never felt."""
 
 from __future__ import annotations
 
+import logging
+import os
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
-from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
+# Read once by the first instrumentation that is set up, so it has to come before all of them.
+os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
+
+from opentelemetry import propagate, trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider, sampling
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+
+from .guarded import guarded
+from .propagation import TraceparentPropagator
+from .signals import SPAN_QUEUE_DEPTH, SPANS_DROPPED
+from .span_export import ReportingExporter
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from .settings import ObservabilitySettings
 
+_UNTRACED = r"^[^/]+//[^/]+/(health(/[^/]*)?|metrics)$"
+_install_lock = threading.Lock()
 
-@dataclass
+
+@dataclass(frozen=True)
 class SpanStats:
-    """What the exporter did since the start: counts of spans, and spans waiting now."""
+    """Spans exported, failed and dropped since the start, and those that wait now."""
 
-    exported: int = 0
-    failed: int = 0
-    dropped: int = 0
-    queue_depth: int = 0
+    exported: int
+    failed: int
+    dropped: int
+    queue_depth: int
+
+
+class SpanPipeline(SpanProcessor):
+    """Hands sampled spans to a batch processor whose bounded queue it counts.
+
+    The SDK drops silently when its queue is full and may ignore time-outs of a flush.
+    """
+
+    def __init__(self) -> None:
+        self.masking = True
+        self.listeners: list[Callable[[ReadableSpan], None]] = []
+        self.dropped = 0
+        self._batch: BatchSpanProcessor | None = None
+        self._exporter: ReportingExporter | None = None
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._limit = 0
+
+    def start(self, exporter: SpanExporter) -> None:
+        """Export from now on; queue and batches as `OTEL_BSP_*` say."""
+        self.stop(0)
+        self._limit = _positive_int("OTEL_BSP_MAX_QUEUE_SIZE", 2048)
+        batch = min(_positive_int("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512), self._limit)
+        self._exporter = ReportingExporter(exporter, lambda: self.masking, self._taken)
+        self._batch = BatchSpanProcessor(self._exporter, self._limit, None, batch)
+
+    def stop(self, timeout_s: float) -> bool:
+        """Flush and end; what has not gone after `timeout_s` counts as dropped. True if none."""
+        batch, self._batch = self._batch, None
+        if batch is None:
+            return True
+        # shutdown() of the SDK joins and exports for longer than told if the Collector hangs
+        thread = threading.Thread(target=batch.shutdown, daemon=True, name="plainview-span-flush")
+        thread.start()
+        thread.join(timeout_s)
+        with self._lock:
+            left, self._waiting = self._waiting, 0
+            self.dropped += left
+        SPANS_DROPPED.inc(left)
+        SPAN_QUEUE_DEPTH.set(0)
+        return not thread.is_alive() and not left
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Queue a finished span, or count it as dropped."""
+        if not span.context or not span.context.trace_flags.sampled or _is_stray(span):
+            return
+        for listener in self.listeners:
+            listener(span)
+        batch = self._batch
+        if batch is None:
+            return
+        with guarded("traces"):
+            with self._lock:
+                full = self._waiting >= self._limit
+                self._waiting += not full
+                self.dropped += full
+                SPAN_QUEUE_DEPTH.set(self._waiting)
+            if full:
+                SPANS_DROPPED.inc()
+            else:
+                batch.on_end(span)
+
+    def _taken(self, count: int) -> None:
+        with self._lock:
+            self._waiting = max(0, self._waiting - count)
+            SPAN_QUEUE_DEPTH.set(self._waiting)
+
+    def stats(self) -> SpanStats:
+        """Counts since the start of the export."""
+        exported, failed = (
+            (self._exporter.exported, self._exporter.failed) if self._exporter else (0, 0)
+        )
+        return SpanStats(exported, failed, self.dropped, self._waiting)
+
+
+PIPELINE = SpanPipeline()
+_own: TracerProvider | None = None
 
 
 def install(settings: ObservabilitySettings) -> TracerProvider:
-    """The process's provider."""
-    return TracerProvider()
+    """Make the process's TracerProvider, or reuse the SDK provider that is there as it is.
+
+    Exports over OTLP http/protobuf if `OTEL_EXPORTER_OTLP_ENDPOINT` (or `..._TRACES_ENDPOINT`)
+    is set; without it spans only give logs their IDs. An application's own provider keeps its
+    own sampler, exporters and propagators, and its spans are not masked.
+    """
+    global _own  # noqa: PLW0603 - one per process, as OpenTelemetry has it
+    with _install_lock:
+        provider = trace.get_tracer_provider()
+        if not isinstance(provider, TracerProvider):
+            # its own exit handler could wait for a dead Collector for half a minute
+            provider = _own = TracerProvider(
+                sampler=_sampler(settings), resource=_resource(settings), shutdown_on_exit=False
+            )
+            provider.add_span_processor(PIPELINE)
+            trace.set_tracer_provider(provider)
+            propagate.set_global_textmap(TraceparentPropagator())
+        elif provider is not _own:
+            return provider
+        PIPELINE.masking = settings.masking
+        if _exports():
+            # ReportingExporter tells it once a minute; the SDK would on every batch
+            logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
+            PIPELINE.start(OTLPSpanExporter())
+        return provider
 
 
 def instrument_app(app: FastAPI, settings: ObservabilitySettings) -> None:
-    """Server spans."""
+    """Make a server span named `GET /full/template` per request; none for probes and metrics.
+
+    Must come before the first request. FastAPI's own telemetry steps aside for it.
+    """
+    FastAPIInstrumentor.instrument_app(
+        app,
+        tracer_provider=trace.get_tracer_provider(),
+        excluded_urls=_UNTRACED,
+        exclude_spans=["receive", "send"],
+    )
 
 
 def shutdown(timeout_s: float) -> bool:
-    """Flush and stop; False if it did not end in time."""
-    return True
+    """Export what waits, for at most `timeout_s` seconds; False if some of it could not go."""
+    return PIPELINE.stop(timeout_s)
 
 
 def stats() -> SpanStats:
-    """Counters for the gauges."""
-    return SpanStats()
+    """Counts of the export; the `telemetry_span*` metrics follow them by themselves."""
+    return PIPELINE.stats()
 
 
 def exemplar() -> dict[str, str]:
-    """trace_id and span_id of the current span if it is sampled, else {}."""
+    """`trace_id` and `span_id` of the current span in hex if it is sampled, else nothing."""
     context = trace.get_current_span().get_span_context()
     if not (context.is_valid and context.trace_flags.sampled):
         return {}
@@ -52,3 +181,49 @@ def exemplar() -> dict[str, str]:
         "trace_id": trace.format_trace_id(context.trace_id),
         "span_id": trace.format_span_id(context.span_id),
     }
+
+
+def _is_stray(span: ReadableSpan) -> bool:
+    """Whether this is a database call outside of any span: a check or a poll, not a trace."""
+    return span.parent is None and bool(span.attributes) and "db.system.name" in span.attributes
+
+
+def _exports() -> bool:
+    return (
+        os.environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
+        and os.environ.get("OTEL_TRACES_EXPORTER", "otlp") != "none"
+        and any(
+            os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in ("ENDPOINT", "TRACES_ENDPOINT")
+        )
+    )
+
+
+def _positive_int(name: str, default: int) -> int:
+    text = os.environ.get(name, "")
+    return int(text) if text.isdigit() and int(text) > 0 else default
+
+
+def _resource(settings: ObservabilitySettings) -> Resource:
+    own = {
+        "service.name": settings.service_name,
+        "service.version": settings.service_version,
+        "service.instance.id": str(uuid4()),
+        "deployment.environment.name": settings.environment,
+    }
+    # the operator's OTEL_RESOURCE_ATTRIBUTES win
+    return Resource.create(own).merge(OTELResourceDetector().detect())
+
+
+def _sampler(settings: ObservabilitySettings) -> sampling.Sampler:
+    """Ratio for roots, children follow; without trust remote parents are like roots."""
+    ratio = sampling.TraceIdRatioBased(settings.trace_sample_ratio)
+    roots: dict[str, sampling.Sampler] = {
+        "always_on": sampling.ALWAYS_ON,
+        "always_off": sampling.ALWAYS_OFF,
+        "traceidratio": ratio,
+    }
+    name = os.environ.get("OTEL_TRACES_SAMPLER", "").lower()
+    root = roots.get(name.removeprefix("parentbased_"), ratio)
+    if settings.trust_remote_sampling:
+        return root if name in roots else sampling.ParentBased(root)
+    return sampling.ParentBased(root, remote_parent_sampled=root, remote_parent_not_sampled=root)

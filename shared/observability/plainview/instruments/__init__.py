@@ -24,7 +24,7 @@ def _load(name: str, extra: str) -> ModuleType:
 
 
 def instrument_mongo() -> None:
-    """Metrics and spans of every MongoDB client made from now on (PyMongo, its async client, Motor).
+    """Metrics and spans of each MongoDB client made from now on (PyMongo, sync or async, Motor).
 
     Spans carry no statements. May be called again. ImportError without `plainview[mongo]`.
     """

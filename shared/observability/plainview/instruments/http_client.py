@@ -1,9 +1,71 @@
-"""Outgoing HTTP."""
+"""Outgoing HTTP: spans, trace context and request ID on the way out, latency and failures."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any
+
 import httpx
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from wrapt import wrap_function_wrapper
+
+from ..context import REQUEST_ID_HEADER, request_id
+from ..signals import HTTP_CLIENT_DURATION, HTTP_CLIENT_FAILURES
+
+_METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+_ERRORS = ("connect", "timeout", "protocol", "cancelled", "other")
+
+
+def error_type(error: BaseException) -> str:
+    """Which kind of failure an exception is."""
+    if isinstance(error, asyncio.CancelledError):
+        return "cancelled"
+    if isinstance(error, (httpx.TimeoutException, TimeoutError)):
+        return "timeout"
+    if isinstance(error, httpx.ConnectError):
+        return "connect"
+    return "protocol" if isinstance(error, httpx.TransportError) else "other"
 
 
 def observe(client: httpx.AsyncClient, upstream: str) -> None:
-    """Instrument one client."""
+    """Instrument one client; a second time changes nothing."""
+    if getattr(client, "_plainview_upstream", None) is not None:
+        return
+    client._plainview_upstream = upstream  # type: ignore[attr-defined]
+    HTTPXClientInstrumentor.instrument_client(client)
+
+    async def identify(request: httpx.Request) -> None:
+        if (identity := request_id()) is not None:
+            request.headers[REQUEST_ID_HEADER] = identity
+
+    client.event_hooks = {
+        **client.event_hooks,
+        "request": [*client.event_hooks.get("request", []), identify],
+    }
+    for kind in _ERRORS:
+        HTTP_CLIENT_FAILURES.inc(0, upstream=upstream, error_type=kind)
+
+    async def send(
+        wrapped: Callable[..., Awaitable[httpx.Response]],
+        _client: object,
+        args: tuple[Any, ...],
+        options: dict[str, Any],
+    ) -> httpx.Response:
+        request: httpx.Request = args[0] if args else options["request"]
+        method = request.method if request.method in _METHODS else "_other"
+        start, status = perf_counter(), "error"
+        try:
+            response = await wrapped(*args, **options)
+            status = f"{response.status_code // 100}xx"
+            return response
+        except BaseException as error:
+            HTTP_CLIENT_FAILURES.inc(upstream=upstream, error_type=error_type(error))
+            raise
+        finally:
+            HTTP_CLIENT_DURATION.observe(
+                perf_counter() - start, upstream=upstream, method=method, status_class=status
+            )
+
+    wrap_function_wrapper(client, "send", send)

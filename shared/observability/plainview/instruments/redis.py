@@ -1,5 +1,108 @@
-"""redis."""
+"""Redis: latency and failures of `redis.asyncio` commands, spans without arguments.
+
+A pipeline counts as one operation, `PIPELINE`. Reads that wait for new data (`XREADGROUP ...
+BLOCK`, `BLPOP`) are operations of their own, `XREADGROUP_BLOCK`: their time is not latency.
+Cancelled commands are not counted: their caller went away.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any
+
+from opentelemetry.instrumentation.redis import RedisInstrumentor
+from redis import exceptions
+from wrapt import wrap_function_wrapper
+
+from ..guarded import guarded
+from ..signals import DB_CONNECTION_FAILURES, DB_OPERATION_DURATION, DB_OPERATION_FAILURES
+
+SYSTEM = "redis"
+_WORD = re.compile(r"[A-Z.]{2,20}")
+_WAITING = ("XREAD", "XREADGROUP")
+# answers that programs count on, not failures: load the script, try again, group is there
+_EXPECTED = (exceptions.NoScriptError, exceptions.WatchError)
+
+
+def operation(args: tuple[Any, ...]) -> str:
+    """The metric's name of a command: its first word, without keys or values."""
+    words = str(args[0]).upper().split() if args else []
+    name = words[0] if words and _WORD.fullmatch(words[0]) else "_OTHER"
+    # the option stands before STREAMS, among the first arguments
+    if name in _WAITING and any(arg in ("BLOCK", b"BLOCK") for arg in args[1:7]):
+        name += "_BLOCK"
+    return name
+
+
+def error_type(error: BaseException) -> str | None:
+    """Which kind of failure an exception is; None if it is none."""
+    if isinstance(error, _EXPECTED) or "BUSYGROUP" in str(error):
+        return None
+    if isinstance(error, (exceptions.TimeoutError, TimeoutError)):
+        return "timeout"
+    if isinstance(error, (exceptions.ConnectionError, OSError)):
+        return "unavailable"
+    return "rejected" if isinstance(error, exceptions.ResponseError) else "other"
+
+
+async def _measure(name: str, call: Callable[[], Awaitable[Any]]) -> Any:
+    start = perf_counter()
+    try:
+        reply = await call()
+    except Exception as error:
+        _observe(name, start)
+        with guarded("redis"):
+            kind = error_type(error)
+            if kind is not None:
+                DB_OPERATION_FAILURES.inc(db_system_name=SYSTEM, error_type=kind)
+            if kind == "unavailable":
+                DB_CONNECTION_FAILURES.inc(db_system_name=SYSTEM)
+        raise
+    _observe(name, start)
+    return reply
+
+
+def _observe(name: str, start: float) -> None:
+    DB_OPERATION_DURATION.observe(
+        perf_counter() - start, db_system_name=SYSTEM, db_operation_name=name
+    )
+
+
+async def _command(
+    wrapped: Callable[..., Awaitable[Any]],
+    _client: object,
+    args: tuple[Any, ...],
+    options: dict[str, Any],
+) -> Any:
+    return await _measure(operation(args), lambda: wrapped(*args, **options))
+
+
+async def _pipeline(
+    wrapped: Callable[..., Awaitable[Any]],
+    pipeline: Any,
+    args: tuple[Any, ...],
+    options: dict[str, Any],
+) -> Any:
+    if not len(pipeline):  # nothing is sent
+        return await wrapped(*args, **options)
+    return await _measure("PIPELINE", lambda: wrapped(*args, **options))
+
+
+def _name_pipeline(span: Any, _client: object, _reply: object) -> None:
+    # the instrumentation joins the names of all commands, as many as there are
+    if " " in getattr(span, "name", ""):
+        span.update_name("PIPELINE")
+
+
+_installed = threading.Lock()  # taken once and kept
 
 
 def instrument() -> None:
-    """Install."""
+    """Wrap the classes of `redis.asyncio`, so clients made before are measured too."""
+    if _installed.acquire(blocking=False):
+        RedisInstrumentor().instrument(response_hook=_name_pipeline)
+        wrap_function_wrapper("redis.asyncio.client", "Redis.execute_command", _command)
+        wrap_function_wrapper("redis.asyncio.client", "Pipeline.execute", _pipeline)

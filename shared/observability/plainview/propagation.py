@@ -1,0 +1,56 @@
+"""W3C trace context as far as others are trusted: `traceparent` alone.
+
+`baggage` and `tracestate` are neither read nor forwarded.
+"""
+
+from __future__ import annotations
+
+import re
+
+from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import (
+    CarrierT,
+    Getter,
+    Setter,
+    TextMapPropagator,
+    default_getter,
+    default_setter,
+)
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_W3C = TraceContextTextMapPropagator()
+
+
+class TraceparentPropagator(TextMapPropagator):
+    """W3C trace context without `tracestate`: one `traceparent` of 55 characters or none."""
+
+    @property
+    def fields(self) -> set[str]:
+        """Names of the headers it sets."""
+        return {"traceparent"}
+
+    def extract(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        getter: Getter[CarrierT] = default_getter,
+    ) -> Context:
+        """The context in `carrier`; what is no `traceparent` is ignored."""
+        context = Context() if context is None else context
+        values = getter.get(carrier, "traceparent") or []
+        if len(values) != 1 or not _TRACEPARENT.fullmatch(values[0]):
+            return context
+        return _W3C.extract({"traceparent": values[0]}, context)
+
+    def inject(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        setter: Setter[CarrierT] = default_setter,
+    ) -> None:
+        """Set `traceparent`, if there is a span."""
+        headers: dict[str, str] = {}
+        _W3C.inject(headers, context)
+        if "traceparent" in headers:
+            setter.set(carrier, "traceparent", headers["traceparent"])

@@ -1,0 +1,115 @@
+"""What happens to spans in the export thread: masked, sent, counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import Link, Status
+
+from .guarded import guarded
+from .logs import get_logger
+from .masking import mask, mask_text
+from .signals import SPANS_EXPORTED
+
+_REPORT_EVERY_S = 60.0
+# Free text of whoever calls: a secret in it looks like nothing a pattern could know.
+_DROPPED = {"url.query", "user_agent.original", "http.request.method_original"}
+
+
+class ReportingExporter(SpanExporter):
+    """Masks spans, passes them on, counts outcomes and logs failures at most once a minute."""
+
+    def __init__(
+        self, exporter: SpanExporter, masking: Callable[[], bool], taken: Callable[[int], None]
+    ) -> None:
+        self.exported = 0
+        self.failed = 0
+        self._exporter = exporter
+        self._masking = masking
+        self._taken = taken
+        self._reported = -_REPORT_EVERY_S
+        self._unreported = 0
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send one batch; never raises."""
+        self._taken(len(spans))
+        result = SpanExportResult.FAILURE
+        # a span that cannot be masked is not sent
+        with guarded("traces"):
+            batch = [masked(span) for span in spans] if self._masking() else spans
+            result = self._exporter.export(batch)
+        if result is SpanExportResult.SUCCESS:
+            self.exported += len(spans)
+            SPANS_EXPORTED.inc(len(spans), outcome="success")
+        else:
+            self.failed += len(spans)
+            SPANS_EXPORTED.inc(len(spans), outcome="failure")
+            self._report(len(spans))
+        return result
+
+    def _report(self, count: int) -> None:
+        self._unreported += count
+        now = time.monotonic()
+        if now - self._reported >= _REPORT_EVERY_S:
+            get_logger("job").warning("telemetry.spans_not_exported", spans=self._unreported)
+            self._reported, self._unreported = now, 0
+
+    def shutdown(self) -> None:
+        """End the exporter; a request under way is given up."""
+        self._exporter.shutdown()
+
+
+def masked(span: ReadableSpan) -> ReadableSpan:
+    """A copy without secrets in name, attributes, events, links and status.
+
+    Paths are recorded as the route's template (`__unknown__` if none matched) and URLs of
+    outgoing requests as their origin, since nothing tells an ID in a path from a secret.
+    """
+    attributes = dict(span.attributes or {})
+    description = span.status.description
+    if "db.system.name" in attributes:
+        description = None  # servers put keys and values into their messages; error.type stays
+    return ReadableSpan(
+        name=mask_text(span.name),
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes=_attributes(attributes),
+        events=[
+            Event(event.name, _attributes(event.attributes or {}), event.timestamp)
+            for event in span.events
+        ],
+        links=[Link(link.context, _attributes(link.attributes or {})) for link in span.links],
+        kind=span.kind,
+        status=Status(span.status.status_code, description and mask_text(description)),
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+def _attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    result = {}
+    for name, value in attributes.items():
+        if name in _DROPPED:
+            continue
+        if name == "url.path":
+            result[name] = attributes.get("http.route", "__unknown__")
+        elif name == "url.full":
+            result[name] = _origin(str(value))
+        else:
+            # of `http.request.header.authorization` the last part is the key that tells
+            key = name.rpartition(".")[2]
+            result[name] = mask({key: list(value) if isinstance(value, tuple) else value})[key]
+    return result
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}/***"
