@@ -57,6 +57,6 @@ def decode_cursor(cursor: str) -> str:
         raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode("ascii")
     except ValueError:
         raw = ""
-    if not re.fullmatch(r"1[A-Za-z0-9_:-]{1,128}", raw):
+    if not re.fullmatch(r"1[A-Za-z0-9_:-]{1,128}", raw) or encode_cursor(raw[1:]) != cursor:
         raise Invalid("The cursor is not one of this list", code="invalid_cursor")
     return raw[1:]

@@ -1,0 +1,92 @@
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from event.conditions import Facts, account_age, evaluate, login_streak
+
+TODAY = date(2026, 11, 23)
+NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
+
+offsets = st.frozensets(st.integers(0, 60))
+
+
+def facts(days_ago: frozenset[int] = frozenset(), **more: object) -> Facts:
+    days = {TODAY - timedelta(days=ago) for ago in days_ago}
+    return Facts(now=NOW, today=TODAY, login_days=days, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("days_ago", "streak"),
+    [
+        (set(), 0),
+        ({0}, 1),
+        ({1}, 1),  # today may still come
+        ({2}, 0),
+        ({0, 1, 2}, 3),
+        ({1, 2, 3}, 3),
+        ({0, 2, 3}, 1),
+        ({-1, 0}, 1),  # a clock ahead of ours gives no days
+    ],
+)
+def test_login_streak(days_ago: set[int], streak: int) -> None:
+    assert login_streak(facts(frozenset(days_ago))) == streak
+
+
+@given(offsets)
+def test_a_login_never_shortens_a_streak(days_ago: frozenset[int]) -> None:
+    before = login_streak(facts(days_ago))
+    for extra in range(0, 62):
+        assert login_streak(facts(days_ago | {extra})) >= before
+
+
+@given(offsets)
+def test_a_streak_is_a_run_of_days_that_ends_today_or_yesterday(days_ago: frozenset[int]) -> None:
+    streak = login_streak(facts(days_ago))
+    start = 0 if 0 in days_ago else 1
+    assert all(ago in days_ago for ago in range(start, start + streak))
+    assert start + streak not in days_ago
+
+
+@given(st.integers(0, 4000), st.integers(0, 86_399))
+def test_account_age_is_in_whole_days(days: int, seconds: int) -> None:
+    registered = NOW - timedelta(days=days, seconds=seconds)
+    assert account_age(facts(registered_at=registered)) == days
+
+
+def test_account_age_is_0_for_an_unknown_or_future_registration() -> None:
+    assert account_age(facts()) == 0
+    assert account_age(facts(registered_at=NOW + timedelta(days=2))) == 0
+
+
+@given(st.integers(1, 100), st.integers(0, 100))
+def test_a_verdict_tells_progress_and_whether_it_is_enough(needed: int, done: int) -> None:
+    (verdict,) = evaluate([{"type": "participations", "count": needed}], facts(participations=done))
+    assert verdict.document() == {
+        "type": "participations",
+        "needed": needed,
+        "progress": done,
+        "met": done >= needed,
+    }
+
+
+def test_each_condition_has_its_own_verdict_in_order() -> None:
+    verdicts = evaluate(
+        [
+            {"type": "account_age", "days": 3},
+            {"type": "login_streak", "days": 2},
+            {"type": "participations", "count": 1},
+        ],
+        facts(frozenset({0, 1}), registered_at=NOW - timedelta(days=2), participations=1),
+    )
+    assert [(v.type, v.progress, v.met) for v in verdicts] == [
+        ("account_age", 2, False),
+        ("login_streak", 2, True),
+        ("participations", 1, True),
+    ]
+
+
+def test_an_unknown_condition_is_an_error_and_not_met_by_default() -> None:
+    with pytest.raises(ValueError, match="horoscope"):
+        evaluate([{"type": "horoscope", "days": 1}], facts())
