@@ -1,0 +1,297 @@
+"""Small helpers that make Grafana's classic dashboard JSON; each panel has a title and a reason.
+
+Source of the model: Grafana's classic dashboard JSON, schemaVersion 41. Data sources are chosen by
+the dashboard's own variables, so a dashboard can be imported elsewhere as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+
+PROMETHEUS: Json = {"type": "prometheus", "uid": "${prometheus}"}
+LOKI: Json = {"type": "loki", "uid": "${loki}"}
+JAEGER: Json = {"type": "jaeger", "uid": "${jaeger}"}
+
+GOOD, WARN, BAD, PLAIN = "green", "orange", "red", "text"
+WIDTH = 24
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query: an expression, the legend of its series, and how it is asked."""
+
+    expr: str
+    legend: str = "__auto"
+    instant: bool = False
+    exemplars: bool = False
+    format: str = "time_series"
+    source: str = "prometheus"
+
+    def target(self, index: int) -> Json:
+        """The target of a panel."""
+        target: Json = {
+            "refId": chr(ord("A") + index),
+            "datasource": PROMETHEUS if self.source == "prometheus" else LOKI,
+            "expr": self.expr,
+            "legendFormat": self.legend,
+        }
+        if self.source == "loki":
+            return {**target, "queryType": "instant" if self.instant else "range", "maxLines": 200}
+        return {
+            **target,
+            "instant": self.instant,
+            "range": not self.instant,
+            "exemplar": self.exemplars,
+            "format": self.format,
+        }
+
+
+def steps(*bounds: tuple[float, str], base: str = GOOD) -> Json:
+    """Thresholds: `base` below the first bound, then each bound's colour."""
+    return {
+        "mode": "absolute",
+        "steps": [
+            {"color": base, "value": None},
+            *({"color": c, "value": v} for v, c in bounds),
+        ],
+    }
+
+
+@dataclass
+class Panel:
+    """One panel; `size` is (columns of 24, rows)."""
+
+    title: str
+    why: str
+    queries: list[Query]
+    kind: str = "timeseries"
+    unit: str = "short"
+    size: tuple[int, int] = (12, 8)
+    thresholds: Json | None = None
+    mappings: list[Json] = field(default_factory=list)
+    no_data: str = "no data yet"
+    options: Json = field(default_factory=dict)
+    custom: Json = field(default_factory=dict)
+    overrides: list[Json] = field(default_factory=list)
+    transformations: list[Json] = field(default_factory=list)
+    links: list[Json] = field(default_factory=list)
+    minimum: float | None = None
+    maximum: float | None = None
+
+    def json(self, number: int, x: int, y: int) -> Json:
+        """The panel at its place."""
+        defaults: Json = {
+            "unit": self.unit,
+            "noValue": self.no_data,
+            "mappings": self.mappings,
+            "custom": self.custom,
+            "color": {"mode": "thresholds" if self.thresholds else "palette-classic"},
+            "thresholds": self.thresholds or steps(base=PLAIN),
+        }
+        if self.minimum is not None:
+            defaults["min"] = self.minimum
+        if self.maximum is not None:
+            defaults["max"] = self.maximum
+        source = self.queries[0].source if self.queries else "prometheus"
+        return {
+            "id": number,
+            "type": self.kind,
+            "title": self.title,
+            "description": self.why,
+            "datasource": LOKI if source == "loki" else PROMETHEUS,
+            "gridPos": {"x": x, "y": y, "w": self.size[0], "h": self.size[1]},
+            "fieldConfig": {"defaults": defaults, "overrides": self.overrides},
+            "options": self.options,
+            "targets": [query.target(index) for index, query in enumerate(self.queries)],
+            "transformations": self.transformations,
+            "links": self.links,
+        }
+
+
+def stat(title: str, why: str, query: Query, **changes: Any) -> Panel:
+    """One number (or one per series), coloured by thresholds."""
+    options = {
+        "colorMode": "background" if changes.get("thresholds") else "value",
+        "graphMode": "area" if not query.instant else "none",
+        "justifyMode": "center",
+        "textMode": changes.pop("text", "auto"),
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+    }
+    return Panel(title, why, [query], "stat", options=options, **{"size": (4, 4), **changes})
+
+
+def lines(title: str, why: str, *queries: Query, **changes: Any) -> Panel:
+    """Lines over time, a legend with the last and the highest value."""
+    stacked = changes.pop("stacked", False)
+    custom = {
+        "drawStyle": "line",
+        "lineWidth": 1,
+        "fillOpacity": 30 if stacked else 8,
+        "showPoints": "never",
+        "spanNulls": False,
+        "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
+        "thresholdsStyle": {"mode": "line" if changes.get("thresholds") else "off"},
+    }
+    options = {
+        "legend": {"displayMode": "table", "placement": "bottom", "calcs": ["lastNotNull", "max"]},
+        "tooltip": {"mode": "multi", "sort": "desc"},
+    }
+    panel = Panel(title, why, list(queries), custom=custom, options=options, **changes)
+    panel.minimum = 0 if panel.minimum is None else panel.minimum
+    return panel
+
+
+def heatmap(title: str, why: str, query: Query, **changes: Any) -> Panel:
+    """A histogram over time; the query gives buckets by `le`."""
+    options = {
+        "calculate": False,
+        "color": {"mode": "scheme", "scheme": "Blues", "steps": 32, "reverse": False},
+        "exemplars": {"color": "rgba(255,120,0,0.8)"},
+        "yAxis": {"unit": changes.pop("unit", "s"), "axisPlacement": "left"},
+        "cellGap": 1,
+        "legend": {"show": True},
+        "tooltip": {"mode": "single", "showColorScale": True, "yHistogram": False},
+        "rowsFrame": {"layout": "auto"},
+        "showValue": "never",
+    }
+    return Panel(title, why, [query], "heatmap", options=options, **changes)
+
+
+def table(title: str, why: str, *queries: Query, **changes: Any) -> Panel:
+    """The last values as a table."""
+    options = {"showHeader": True, "cellHeight": "sm", "footer": {"show": False}}
+    return Panel(title, why, list(queries), "table", options=options, **changes)
+
+
+def logs(title: str, why: str, expr: str, **changes: Any) -> Panel:
+    """Log lines, newest first, each with its details."""
+    options = {
+        "showTime": True,
+        "wrapLogMessage": True,
+        "enableLogDetails": True,
+        "sortOrder": "Descending",
+        "dedupStrategy": "none",
+    }
+    query = Query(expr, source="loki")
+    return Panel(title, why, [query], "logs", options=options, **{"size": (24, 10), **changes})
+
+
+def timed(value: str, text: str, colour: str) -> Json:
+    """A value shown as a word with a colour."""
+    return {"type": "value", "options": {value: {"text": text, "color": colour}}}
+
+
+def source_variable(name: str) -> Json:
+    """A data source chosen on the dashboard."""
+    return {
+        "name": name,
+        "type": "datasource",
+        "query": name,
+        "label": name.capitalize(),
+        "current": {"text": name.capitalize(), "value": name},
+        "hide": 2,
+        "includeAll": False,
+        "multi": False,
+        "options": [],
+        "refresh": 1,
+    }
+
+
+def query_variable(name: str, query: str, label: str) -> Json:
+    """A variable with the values that a label has; all of them at first."""
+    return {
+        "name": name,
+        "type": "query",
+        "label": label,
+        "datasource": PROMETHEUS,
+        "query": {"query": query, "refId": name},
+        "definition": query,
+        "refresh": 2,
+        "includeAll": True,
+        "multi": True,
+        "allValue": ".*",
+        "current": {"text": ["All"], "value": ["$__all"]},
+        "sort": 1,
+        "options": [],
+        "hide": 0,
+    }
+
+
+def text_variable(name: str, label: str) -> Json:
+    """A free text, empty at first."""
+    return {"name": name, "type": "textbox", "label": label, "query": "", "hide": 0, "options": []}
+
+
+@dataclass
+class Dashboard:
+    """A dashboard: rows of panels, laid out from left to right, top to bottom."""
+
+    uid: str
+    title: str
+    why: str
+    rows: list[tuple[str, list[Panel]]]
+    refresh: str = "30s"
+    since: str = "now-1h"
+    variables: list[Json] = field(default_factory=list)
+
+    def json(self) -> Json:
+        """The classic dashboard model, ready for a file provider."""
+        panels: list[Json] = []
+        y, number = 0, 0
+        for title, row in self.rows:
+            number += 1
+            place = {"x": 0, "y": y, "w": WIDTH, "h": 1}
+            panels.append(
+                {
+                    "id": number,
+                    "type": "row",
+                    "title": title,
+                    "collapsed": False,
+                    "gridPos": place,
+                    "panels": [],
+                }
+            )
+            y += 1
+            x = height = 0
+            for panel in row:
+                width, rows = panel.size
+                if x + width > WIDTH:
+                    x, y, height = 0, y + height, 0
+                number += 1
+                panels.append(panel.json(number, x, y))
+                x, height = x + width, max(height, rows)
+            y += height
+        sources = [source_variable(name) for name in ("prometheus", "loki", "jaeger")]
+        return {
+            "uid": self.uid,
+            "title": self.title,
+            "description": self.why,
+            "tags": ["event-rewards"],
+            "schemaVersion": 41,
+            "version": 1,
+            "editable": False,
+            "graphTooltip": 1,
+            "refresh": self.refresh,
+            "time": {"from": self.since, "to": "now"},
+            "timezone": "browser",
+            "templating": {"list": [*sources, *self.variables]},
+            "links": [
+                {
+                    "type": "dashboards",
+                    "title": "Event Rewards",
+                    "tags": ["event-rewards"],
+                    "asDropdown": True,
+                    "includeVars": True,
+                    "keepTime": True,
+                    "targetBlank": False,
+                    "icon": "external link",
+                    "tooltip": "",
+                    "url": "",
+                }
+            ],
+            "annotations": {"list": []},
+            "panels": panels,
+        }
