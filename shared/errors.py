@@ -1,69 +1,30 @@
-"""What can go wrong in the domain, in words of the domain: no HTTP here.
+"""What can go wrong in the domain. Nothing here knows HTTP: `shared.web.problems` maps each kind.
 
 DomainError
-├── BadRequest        the request lacks something it must carry
-├── Invalid           the request is well-formed but its content is not acceptable
-├── Unauthenticated   nobody knows who asks
-├── Forbidden         it is known who asks, and they may not
-├── NotFound          there is no such thing, or none the asker may know of
-├── Conflict          the state of things does not allow it
-├── TooMany           asked too often
+├── Invalid           the data makes no sense
+├── BadRequest        the request is incomplete or malformed
+├── Unauthenticated   nobody, or somebody unknown, asks
+├── Forbidden         known, but not allowed to
+├── NotFound          it does not exist, or not for this user
+├── Conflict          it contradicts the present state
 ├── TooLarge          more than is taken
-├── Unavailable       something we need is away; the same may work later
-└── Timeout           something we need did not answer in time
-
-`shared/web/problems.py` maps each to a status, once.
+├── TooMany           a limit is used up
+├── Unavailable       a part that is needed is away; the same may work later
+└── Timeout           a part that is needed did not answer in time; the outcome is unknown
 """
 
 from typing import Any
 
 
 class DomainError(Exception):
-    """An error a client is told of: a stable `code`, a sentence, and extra members."""
+    """An answer that the domain gives instead of a result.
+
+    `code` is stable and for programs, `detail` is for people, `extra` goes into the answer as is;
+    `retry_after` are whole seconds, where waiting helps.
+    """
 
     code = "error"
-
-    def __init__(self, detail: str = "", *, code: str | None = None, **extra: Any) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.code = code or type(self).code
-        self.extra = extra
-
-
-class BadRequest(DomainError):
-    """The request lacks something it must carry."""
-
-    code = "bad_request"
-
-
-class Invalid(DomainError):
-    """The content of the request is not acceptable."""
-
-    code = "invalid_request"
-
-
-class Unauthenticated(DomainError):
-    """No valid proof of who asks."""
-
-    code = "invalid_token"
-
-
-class Forbidden(DomainError):
-    """Known, and not allowed."""
-
-    code = "forbidden"
-
-
-class NotFound(DomainError):
-    """No such thing, or none the asker may know of."""
-
-    code = "not_found"
-
-
-class Conflict(DomainError):
-    """The state of things does not allow it; `retry_after` in seconds where waiting helps."""
-
-    code = "conflict"
+    retry_after: int | None = None
 
     def __init__(
         self,
@@ -73,20 +34,47 @@ class Conflict(DomainError):
         retry_after: int | None = None,
         **extra: Any,
     ) -> None:
-        super().__init__(detail, code=code, **extra)
-        self.retry_after = retry_after
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or type(self).code
+        self.retry_after = type(self).retry_after if retry_after is None else retry_after
+        self.extra = extra
 
 
-class TooMany(DomainError):
-    """Asked too often; may be asked again in `retry_after` seconds."""
+class Invalid(DomainError):
+    """The data makes no sense."""
 
-    code = "rate_limited"
+    code = "invalid_request"
 
-    def __init__(
-        self, detail: str = "", *, retry_after: int, code: str | None = None, **extra: Any
-    ) -> None:
-        super().__init__(detail, code=code, **extra)
-        self.retry_after = retry_after
+
+class BadRequest(DomainError):
+    """The request is incomplete or malformed."""
+
+    code = "bad_request"
+
+
+class Unauthenticated(DomainError):
+    """Nobody, or somebody unknown, asks."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(DomainError):
+    """Known, but not allowed to."""
+
+    code = "forbidden"
+
+
+class NotFound(DomainError):
+    """It does not exist, or not for this user."""
+
+    code = "not_found"
+
+
+class Conflict(DomainError):
+    """It contradicts the present state."""
+
+    code = "conflict"
 
 
 class TooLarge(DomainError):
@@ -95,19 +83,21 @@ class TooLarge(DomainError):
     code = "body_too_large"
 
 
+class TooMany(DomainError):
+    """A limit is used up."""
+
+    code = "rate_limited"
+    retry_after = 1
+
+
 class Unavailable(DomainError):
-    """Something we need is away; `retry_after` in seconds."""
+    """A part that is needed is away; the same may work later."""
 
     code = "unavailable"
-
-    def __init__(
-        self, detail: str = "", *, code: str | None = None, retry_after: int = 1, **extra: Any
-    ) -> None:
-        super().__init__(detail, code=code, **extra)
-        self.retry_after = retry_after
+    retry_after = 1
 
 
 class Timeout(DomainError):
-    """Something we need did not answer in time."""
+    """A part that is needed did not answer in time; the outcome is unknown."""
 
     code = "timeout"

@@ -1,97 +1,70 @@
-"""Settings that every service has, read from the environment; secrets also from files.
-
-`NAME_FILE` names a file that holds the secret `NAME`. What is missing or weak stops the
-start with a line that names the variable, never its value.
-"""
+"""Settings that services share, read from the environment; `NAME_FILE` names a file with NAME."""
 
 import os
 import sys
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
 from plainview import ObservabilitySettings
+from shared.web.client_address import parse_networks
 
-S = TypeVar("S", bound=BaseSettings)
-MIN_SECRET = 16
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode]
 
 
-class FileSource(PydanticBaseSettingsSource):
-    """The values of `<NAME>_FILE`: the file's text without the white space around it."""
+class _Files(PydanticBaseSettingsSource):
+    """`NAME_FILE`: the value of NAME is the text of that file, as containers mount secrets."""
 
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        name = f"{field_name.upper()}_FILE"
-        path = os.environ.get(name)
-        if not path:
-            return None, field_name, False
-        try:
-            return Path(path).read_text().strip(), field_name, False
-        except OSError as error:
-            raise SettingsError(f"{name}: cannot read {path}: {error.strerror}") from error
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        path = os.environ.get(f"{field_name.upper()}_FILE")
+        return (Path(path).read_text().strip() if path else None), field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        values = {}
-        for name, field in self.settings_cls.model_fields.items():
-            value, key, _ = self.get_field_value(field, name)
-            if value is not None:
-                values[key] = value
-        return values
+        found = {name: self._read(name) for name in self.settings_cls.model_fields}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _read(self, name: str) -> str | None:
+        try:
+            value = self.get_field_value(self.settings_cls.model_fields[name], name)[0]
+        except (OSError, UnicodeError) as exc:
+            raise SettingsError(f"{name.upper()}_FILE: cannot be read") from exc
+        return None if value is None else str(value)
 
 
 class SettingsError(Exception):
-    """A setting that is missing or no good; the message names it."""
+    """The environment is not one to start with; the text names the variable, not its value."""
 
 
 class ServiceSettings(BaseSettings):
-    """What all services share. Times in seconds."""
+    """What every service reads. Times are in seconds."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
     environment: str = "development"
     host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)
-    business_timezone: str = "Asia/Seoul"
-    user_hash_key: SecretStr = Field(min_length=MIN_SECRET)
-    token_issuer: str = "event-rewards"  # noqa: S105 - a name
-    token_audience: str = "event-rewards"  # noqa: S105 - a name
-    mongo_driver: Literal["motor", "pymongo"] = "motor"
-    trace_sample_ratio: float = Field(default=1.0, ge=0, le=1)
-    drain_seconds: float = Field(default=5, ge=0, le=60)
-    trusted_proxies: str = ""
+    port: int = Field(8000, ge=0, le=65535)
+    log_level: str = "info"
+    log_format: Literal["auto", "json", "console"] = "auto"
+    user_hash_key: Annotated[SecretStr, Field(min_length=16)] | None = None
+    trace_sample_ratio: float = Field(1.0, ge=0, le=1)
+    metrics_allow: Networks | None = None
+    trusted_proxies: Networks = ()
+    drain_seconds: float = Field(5.0, ge=0, le=10)
 
-    @field_validator("business_timezone")
+    @field_validator("metrics_allow", "trusted_proxies", mode="before")
     @classmethod
-    def known_zone(cls, value: str) -> str:
-        """Refuse a zone this machine does not know."""
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError("no such time zone") from error
-        return value
-
-    @property
-    def zone(self) -> ZoneInfo:
-        """Time zone of the business day."""
-        return ZoneInfo(self.business_timezone)
-
-    def observability(self, service_name: str, **changes: Any) -> ObservabilitySettings:
-        """Settings of plainview for this service; `changes` go over them."""
-        return ObservabilitySettings(
-            **{
-                "service_name": service_name,
-                "environment": self.environment,
-                "user_hash_key": self.user_hash_key,
-                "trace_sample_ratio": self.trace_sample_ratio,
-                **changes,
-            }
-        )
+    def _networks(cls, value: object) -> object:
+        return parse_networks(value) if isinstance(value, str) else value
 
     @classmethod
     def settings_customise_sources(
@@ -102,18 +75,66 @@ class ServiceSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments first, then the environment, then `*_FILE`."""
-        return init_settings, env_settings, FileSource(settings_cls)
+        """Arguments, then files, then variables."""
+        return init_settings, _Files(settings_cls), env_settings
+
+    def observability(self, service_name: str, **more: Any) -> ObservabilitySettings:
+        """The library's settings for this service; `more` overrides."""
+        values: dict[str, Any] = {
+            "service_name": service_name,
+            "environment": self.environment,
+            "log_level": self.log_level,
+            "log_format": self.log_format,
+            "user_hash_key": self.user_hash_key,
+            "trace_sample_ratio": self.trace_sample_ratio,
+            "allow": self.metrics_allow,
+        }
+        return ObservabilitySettings(**{**values, **more})
+
+
+class ApiSettings(ServiceSettings):
+    """For the services of the API."""
+
+    user_hash_key: Annotated[SecretStr, Field(min_length=16)]
+    redis_url: SecretStr
+    business_timezone: ZoneInfo = Field(default_factory=lambda: ZoneInfo("Asia/Seoul"))
+    token_issuer: str = "event-rewards"  # noqa: S105 - a name
+    token_audience: str = "event-rewards"  # noqa: S105 - a name
+
+
+class MongoSettings(ApiSettings):
+    """For the services that keep data; they give `mongo_database` a default."""
+
+    mongo_url: SecretStr
+    mongo_database: str
+    mongo_driver: Literal["motor", "pymongo"] = "motor"
+
+
+S = TypeVar("S", bound=BaseSettings)
 
 
 def load(settings: type[S]) -> S:
-    """Read the settings; what is wrong goes to standard error, a line each, and exit code 2."""
+    """The settings from the environment, or exit 2 after one line on stderr per problem."""
     try:
         return settings()
-    except ValidationError as error:
-        for problem in error.errors(include_input=False, include_url=False):
-            name = "_".join(str(part) for part in problem["loc"]).upper()
-            print(f"{name}: {problem['msg']} (see .env.example)", file=sys.stderr)  # noqa: T201
-    except SettingsError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+    except ValidationError as exc:
+        lines = [_line(error) for error in exc.errors(include_url=False)]
+    except SettingsError as exc:
+        lines = [str(exc)]
+    for line in lines:
+        print(f"configuration: {line}", file=sys.stderr)  # noqa: T201
     raise SystemExit(2)
+
+
+def _line(error: Any) -> str:
+    name = str(error["loc"][0]).upper() if error["loc"] else "settings"
+    if error["type"] == "missing":
+        return f"{name} is not set (or {name}_FILE, a file that holds it)"
+    value, text = error["input"], str(error["msg"])
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if error["type"] == "too_short":
+        text = f"needs at least {error['ctx']['min_length']} characters"
+    if any(part in text for part in str(value).split(",") if part):
+        text = "is not valid"  # a message that quotes what it got could quote a secret
+    return f"{name}: {text}"

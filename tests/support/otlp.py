@@ -72,7 +72,7 @@ class OtlpReceiver:
     def wait_for(
         self, predicate: Callable[[list[SpanRecord]], object], timeout: float = 10
     ) -> list[SpanRecord]:
-        """The spans received as soon as `predicate(spans)` holds; AssertionError after `timeout` s."""
+        """The spans received once `predicate(spans)` holds; AssertionError after `timeout` s."""
         with self._news:
             if self._news.wait_for(lambda: predicate(list(self._spans)), timeout):
                 return list(self._spans)

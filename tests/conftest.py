@@ -1,0 +1,34 @@
+"""Fixtures for all tests: telemetry errors are loud, servers are real and shared by a session."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+os.environ["PLAINVIEW_STRICT"] = "1"  # before anything imports plainview
+
+from tests.support.servers import EmbeddedMongo, EmbeddedValkey
+
+
+@pytest.fixture(scope="session")
+def mongo() -> Iterator[EmbeddedMongo]:
+    """A MongoDB wire server for the session: leave it running; own database names avoid clashes."""
+    with EmbeddedMongo() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[EmbeddedValkey]:
+    """A Valkey for the session: leave it running."""
+    with EmbeddedValkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mongo_url(mongo: EmbeddedMongo) -> str:
+    return mongo.url
+
+
+@pytest.fixture(scope="session")
+def redis_url(valkey: EmbeddedValkey) -> str:
+    return valkey.url

@@ -1,0 +1,109 @@
+"""shared.storage.mongo against a real server that is killed and hung, on both drivers."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from shared.storage.mongo import (
+    Collection,
+    DatabaseTimeout,
+    DatabaseUnavailable,
+    DuplicateKey,
+    Mongo,
+    aggregate,
+    connect,
+)
+from tests.support.servers import EmbeddedMongo, free_port
+
+
+@pytest.fixture(params=["motor", "pymongo"])
+def driver(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture
+async def things(mongo_url: str, driver: Any) -> AsyncIterator[Collection]:
+    client = connect(mongo_url, driver, "tests")
+    yield client.database(f"storage_{uuid4().hex[:8]}")["things"]
+    await client.close()
+
+
+async def test_calls_mean_the_same_on_both_drivers(things: Collection) -> None:
+    await things.insert_one({"_id": "a", "n": 1})
+    await things.insert_many([{"_id": "b", "n": 2}, {"_id": "c", "n": 3}])
+    with pytest.raises(DuplicateKey):
+        await things.insert_one({"_id": "a"})
+    assert await things.find_one({"_id": "a"}) == {"_id": "a", "n": 1}
+    assert await things.find_one({"_id": "z"}) is None
+    changed = await things.find_one_and_update({"_id": "a", "n": {"$gte": 1}}, {"$inc": {"n": -1}})
+    assert changed == {"_id": "a", "n": 0}
+    assert (
+        await things.find_one_and_update({"_id": "a", "n": {"$gte": 1}}, {"$inc": {"n": 1}}) is None
+    )
+    assert (
+        await things.update_one({"_id": "d"}, {"$set": {"n": 4}}, upsert=True)
+    ).upserted_id == "d"
+    found = await things.find({"n": {"$gt": 1}}).sort([("n", -1)]).skip(1).limit(2).to_list(5)
+    assert [row["_id"] for row in found] == ["c", "b"]
+    assert await things.count_documents({"n": {"$gt": 1}}) == 3
+    assert await aggregate(things, [{"$match": {"n": {"$gt": 1}}}, {"$count": "n"}], 5) == [
+        {"n": 3}
+    ]
+    assert (await things.delete_many({"n": {"$gt": 2}})).deleted_count == 2
+    assert (await things.delete_one({"_id": "a"})).deleted_count == 1
+
+
+async def test_absent_server_is_unavailable_within_two_seconds(driver: Any) -> None:
+    client = connect(f"mongodb://127.0.0.1:{free_port()}", driver, "tests")
+    begin = time.monotonic()
+    with pytest.raises(DatabaseUnavailable):
+        await client.ping()
+    assert time.monotonic() - begin < 2.1
+    await client.close()
+
+
+async def test_hung_server_sheds_hundreds_of_calls_in_time_and_recovers(driver: Any) -> None:
+    with EmbeddedMongo() as server:
+        client = connect(server.url, driver, "tests")
+        things = client.database("hung")["things"]
+        await things.insert_one({"_id": 1})
+        server.pause()
+        began = time.monotonic()
+        calls = [things.find_one({"_id": 1}) for _ in range(300)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert time.monotonic() - began < 3.0
+        assert {type(result) for result in results} <= {DatabaseTimeout, DatabaseUnavailable}
+        server.resume()
+        async with asyncio.timeout(15):
+            await _until_it_answers(client)
+        assert await things.find_one({"_id": 1}) == {"_id": 1}
+        await client.close()
+
+
+async def test_acknowledged_writes_survive_a_kill(driver: Any) -> None:
+    server = EmbeddedMongo()
+    with server:
+        client = connect(server.url, driver, "tests")
+        things = client.database("killed")["things"]
+        for number in range(20):
+            await things.insert_one({"_id": number})
+        server.kill()
+        with pytest.raises((DatabaseUnavailable, DatabaseTimeout)):
+            await things.find_one({"_id": 1})
+        server.start()
+        async with asyncio.timeout(15):
+            await _until_it_answers(client)
+        assert await things.count_documents({}) == 20
+        await client.close()
+
+
+async def _until_it_answers(client: Mongo) -> None:
+    while True:
+        try:
+            return await client.ping()
+        except (DatabaseUnavailable, DatabaseTimeout):
+            await asyncio.sleep(0.1)

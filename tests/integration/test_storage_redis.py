@@ -1,0 +1,80 @@
+"""shared.storage.redis against a real Valkey that is hung and restarted."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from shared.storage.redis import RedisError, connect
+from tests.support.servers import EmbeddedValkey, free_port
+
+
+async def test_answers_are_text(redis_url: str) -> None:
+    client = connect(redis_url)
+    key = uuid4().hex
+    await client.set(key, "wert")
+    async with client.pipeline() as pipe:
+        pipe.get(key)
+        pipe.delete(key)
+        assert await pipe.execute() == ["wert", 1]
+    assert await client.get(key) is None
+    await client.aclose()
+
+
+async def test_absent_server_costs_at_most_300_ms() -> None:
+    client = connect(f"redis://127.0.0.1:{free_port()}/0")
+    begin = time.monotonic()
+    with pytest.raises(RedisError):
+        await client.get("x")
+    assert time.monotonic() - begin < 0.35
+    await client.aclose()
+
+
+async def _get(client: Any) -> None:
+    await client.get("x")
+
+
+async def _pipeline(client: Any) -> None:
+    async with client.pipeline() as pipe:
+        await pipe.get("x").get("y").execute()
+
+
+async def _script(client: Any) -> None:
+    await client.register_script("return 1")()
+
+
+@pytest.mark.parametrize("call", [_get, _pipeline, _script])
+async def test_hung_server_costs_at_most_300_ms(call: Callable[[Any], Awaitable[None]]) -> None:
+    with EmbeddedValkey() as server:
+        client = connect(server.url)
+        await call(client)
+        server.pause()
+        for _ in range(3):  # the first on a known connection, then on new ones
+            begin = time.monotonic()
+            with pytest.raises(RedisError):
+                await call(client)
+            assert time.monotonic() - begin < 0.35
+        server.resume()
+        await call(client)
+        await client.aclose()
+
+
+async def test_restart_is_survived_and_keeps_data() -> None:
+    with EmbeddedValkey() as server:
+        client = connect(server.url)
+        await client.set("kept", "1")
+        server.process.terminate()  # type: ignore[union-attr]
+        server.process.wait(5)  # type: ignore[union-attr]
+        server.start()
+        assert await client.get("kept") == "1"
+        await client.aclose()
+
+
+async def test_reader_with_a_longer_timeout_may_block(redis_url: str) -> None:
+    client = connect(redis_url, timeout_s=3)
+    begin = time.monotonic()
+    assert not await client.xread({uuid4().hex: "$"}, block=500)
+    assert 0.4 < time.monotonic() - begin < 1.5
+    await client.aclose()

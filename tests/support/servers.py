@@ -1,0 +1,128 @@
+"""Real servers on loopback, each a child process that a test may pause and kill."""
+
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from tools.embedded import mongo_command, valkey_command
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 20.0, what: str = "") -> None:
+    """Poll until `condition()` is true; TimeoutError that says `what` if it never is."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {timeout_s} s: {what or condition}")
+        time.sleep(0.05)
+
+
+def listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5):
+        return True
+    return False
+
+
+class Server:
+    """start, stop, kill (SIGKILL), pause and resume; a restart keeps port and data."""
+
+    name = "server"
+
+    def __init__(self, port: int | None = None, directory: Path | None = None) -> None:
+        self.port = port or free_port()
+        self._own = directory is None
+        self.directory = directory or Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        raise NotImplementedError
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def start(self) -> Self:
+        log = (self.directory / f"{self.name}.log").open("ab")
+        with log:
+            self.process = subprocess.Popen(
+                self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        wait_until(self._up, what=f"{self.name} on port {self.port}")
+        return self
+
+    def _up(self) -> bool:
+        assert self.process
+        if self.process.poll() is not None:
+            text = (self.directory / f"{self.name}.log").read_text()[-2000:]
+            raise RuntimeError(f"{self.name} ended with {self.process.returncode}: {text}")
+        return listens(self.port)
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(3)
+        self.kill()
+        if self._own:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def pause(self) -> None:
+        """Hang: connections are accepted by the kernel, nothing is answered."""
+        assert self.process
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self.process
+        self.process.send_signal(signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class EmbeddedMongo(Server):
+    """nx-27017: the MongoDB wire protocol on SQLite."""
+
+    name = "mongo"
+
+    @property
+    def url(self) -> str:
+        return f"mongodb://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        return mongo_command(self.port, self.directory)
+
+
+class EmbeddedValkey(Server):
+    """A real Valkey."""
+
+    name = "valkey"
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def command(self) -> list[str]:
+        return valkey_command(self.port, self.directory)
