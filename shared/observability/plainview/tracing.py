@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import string
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 from uuid import uuid4
 
 # Read once by the first instrumentation that is set up, so it has to come before all of them.
@@ -27,10 +29,12 @@ from .span_export import ReportingExporter
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from .settings import ObservabilitySettings
 
 _UNTRACED = r"^[^/]+//[^/]+/(health(/[^/]*)?|metrics)$"
+_READ = (b"host", b"user-agent", b"traceparent", b"content-length")
 _install_lock = threading.Lock()
 
 
@@ -160,6 +164,30 @@ def instrument_app(app: FastAPI, settings: ObservabilitySettings) -> None:
         excluded_urls=_UNTRACED,
         exclude_spans=["receive", "send"],
     )
+    build = app.build_middleware_stack
+    app.build_middleware_stack = lambda: AsciiScope(build())  # type: ignore[method-assign]
+
+
+class AsciiScope:
+    """The instrumentation raises, hence 500, on bytes that are no UTF-8: escape what it reads."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; ASCII, the rule, is not touched."""
+        if scope["type"] in ("http", "websocket"):
+            if not scope["query_string"].isascii():
+                scope["query_string"] = quote(scope["query_string"], string.punctuation).encode()
+            if not all(value.isascii() for _, value in scope["headers"]):
+                scope["headers"] = [
+                    (
+                        name,
+                        quote(value, " " + string.punctuation).encode() if name in _READ else value,
+                    )
+                    for name, value in scope["headers"]
+                ]
+        await self.app(scope, receive, send)
 
 
 def shutdown(timeout_s: float) -> bool:

@@ -1,0 +1,371 @@
+"""Sampling, queue, masking and server spans."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+import httpx
+import pytest
+from fastapi import APIRouter, FastAPI
+from opentelemetry import propagate, trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import SpanKind
+
+from plainview import ObservabilitySettings, tracing
+from plainview.propagation import TraceparentPropagator
+from plainview.signals import SPANS_DROPPED, SPANS_EXPORTED
+from plainview.span_export import ReportingExporter, masked
+from plainview.testing import captured_spans, metric_delta
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+# low 64 bits are the highest possible, so no ratio below 1 takes this trace
+UNLIKELY = "0af7651916cd43ddffffffffffffffff"
+
+
+class Sink(SpanExporter):
+    """Keeps what it gets; while `gate` is closed it hangs, as a Collector behind a black hole."""
+
+    def __init__(self, result: SpanExportResult = SpanExportResult.SUCCESS) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.spans: list[ReadableSpan] = []
+        self.result = result
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.entered.set()
+        self.gate.wait(20)
+        self.spans += spans
+        return self.result
+
+
+def settings(**values: object) -> ObservabilitySettings:
+    return ObservabilitySettings.model_validate({"service_name": "test", **values})
+
+
+@pytest.fixture
+def pipeline() -> Iterator[tuple[tracing.SpanPipeline, trace.Tracer]]:
+    made = tracing.SpanPipeline()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(made)
+    yield made, provider.get_tracer("test")
+    made.stop(1)
+
+
+Pipeline = tuple[tracing.SpanPipeline, trace.Tracer]
+
+
+def sampled(made: ObservabilitySettings, traceparent: str | None) -> tuple[bool, bool]:
+    """Decision for a server span with this parent, and for a child of it."""
+    tracer = TracerProvider(sampler=tracing._sampler(made), shutdown_on_exit=False).get_tracer("t")
+    carrier = {"traceparent": traceparent} if traceparent else {}
+    context = TraceparentPropagator().extract(carrier)
+    with tracer.start_as_current_span("server", context) as server:
+        child = tracer.start_span("child")
+    if traceparent:
+        assert format(server.get_span_context().trace_id, "032x") == traceparent.split("-")[1]
+    return (
+        server.get_span_context().trace_flags.sampled,
+        child.get_span_context().trace_flags.sampled,
+    )
+
+
+@pytest.mark.parametrize(
+    ("ratio", "trust", "traceparent", "expected"),
+    [
+        (1.0, True, None, True),
+        (0.0, True, None, False),
+        (0.0, True, f"00-{TRACE}-{SPAN}-01", True),
+        (1.0, True, f"00-{TRACE}-{SPAN}-00", False),
+        (1.0, False, f"00-{TRACE}-{SPAN}-00", True),
+        (0.0, False, f"00-{TRACE}-{SPAN}-01", False),
+        (0.999, False, f"00-{UNLIKELY}-{SPAN}-01", False),
+    ],
+)
+def test_who_decides_sampling(
+    ratio: float, trust: bool, traceparent: str | None, expected: bool
+) -> None:
+    made = settings(trace_sample_ratio=ratio, trust_remote_sampling=trust)
+    assert sampled(made, traceparent) == (expected, expected)
+
+
+def test_otel_traces_sampler_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    assert sampled(settings(), f"00-{TRACE}-{SPAN}-01") == (False, False)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_always_off")
+    assert sampled(settings(), f"00-{TRACE}-{SPAN}-01") == (True, True)
+    assert sampled(settings(), None) == (False, False)
+
+
+def test_only_traceparent_is_taken_and_given() -> None:
+    propagator = TraceparentPropagator()
+    context = propagator.extract(
+        {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "a=secret", "baggage": "b=secret"}
+    )
+    assert context
+    out: dict[str, str] = {}
+    propagator.inject(out, context)
+    assert out == {"traceparent": f"00-{TRACE}-{SPAN}-01"}
+    assert not propagator.extract({"traceparent": f"00-{TRACE}-{SPAN}-01-" + "x" * 9000})
+
+
+def test_spans_are_exported_and_counted(pipeline: Pipeline) -> None:
+    made, tracer = pipeline
+    sink = Sink()
+    made.start(sink)
+    with metric_delta(SPANS_EXPORTED, outcome="success") as exported:
+        tracer.start_span("mail to ann@example.com").end()
+        assert made.stop(5)
+    assert exported.value == 1
+    assert made.stats() == tracing.SpanStats(exported=1, failed=0, dropped=0, queue_depth=0)
+    assert "ann@example.com" not in sink.spans[0].name
+
+
+def test_masking_can_be_switched_off(pipeline: Pipeline) -> None:
+    made, tracer = pipeline
+    made.masking = False
+    made.start(sink := Sink())
+    tracer.start_span("mail to ann@example.com").end()
+    made.stop(5)
+    assert sink.spans[0].name == "mail to ann@example.com"
+
+
+def test_a_hanging_collector_is_not_felt_and_drops_are_counted(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, tracer = pipeline
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")
+    sink = Sink()
+    sink.gate.clear()
+    made.start(sink)
+    with metric_delta(SPANS_DROPPED) as dropped:
+        tracer.start_span("first").end()
+        tracer.start_span("second").end()
+        assert sink.entered.wait(5)
+        started = time.perf_counter()
+        for _ in range(30):
+            tracer.start_span("more").end()
+        assert time.perf_counter() - started < 0.5
+        assert made.stats().queue_depth == 10
+        assert dropped.value == 20
+        started = time.perf_counter()
+        assert made.stop(0.3) is False
+        assert time.perf_counter() - started < 1
+    assert dropped.value == 30
+    assert made.stats().dropped == 30
+    sink.gate.set()
+
+
+def test_failures_are_counted_and_told_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[str, object]] = []
+
+    class Log:
+        def warning(self, event: str, **fields: object) -> None:
+            told.append({"event": event, **fields})
+
+    monkeypatch.setattr("plainview.span_export.get_logger", lambda component: Log())
+    exporter = ReportingExporter(Sink(SpanExportResult.FAILURE), lambda: True, lambda count: None)
+    span = TracerProvider(shutdown_on_exit=False).get_tracer("t").start_span("x")
+    assert isinstance(span, ReadableSpan)
+    with metric_delta(SPANS_EXPORTED, outcome="failure") as failed:
+        for _ in range(3):
+            exporter.export([span, span])
+        assert told == [{"event": "telemetry.spans_not_exported", "spans": 2}]
+        clock = time.monotonic() + 61
+        monkeypatch.setattr("plainview.span_export.time.monotonic", lambda: clock)
+        exporter.export([span])
+    assert told[1:] == [{"event": "telemetry.spans_not_exported", "spans": 5}]
+    assert failed.value == 7
+
+
+def test_database_calls_outside_of_a_span_are_no_traces(pipeline: Pipeline) -> None:
+    made, tracer = pipeline
+    made.start(sink := Sink())
+    database = {"db.system.name": "redis"}
+    tracer.start_span("PING", kind=SpanKind.CLIENT, attributes=database).end()
+    with tracer.start_as_current_span("job"):
+        tracer.start_span("GET", kind=SpanKind.CLIENT, attributes=database).end()
+    made.stop(5)
+    assert [span.name for span in sink.spans] == ["GET", "job"]
+
+
+def test_masked_covers_all_text_of_a_span() -> None:
+    secret = "ann@example.com"
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("t")
+    attributes = {
+        "url.path": f"/users/{secret}",
+        "url.query": f"q={secret}",
+        "url.full": f"http://bob:pw@up:8002/users/{secret}?q={secret}",
+        "user_agent.original": secret,
+        "http.request.header.authorization": ["Basic c2VjcmV0"],
+        "password": "hunter2hunter2",
+        "note": f"for {secret}",
+        "count": 3,
+    }
+    span = tracer.start_span(secret, attributes=attributes)
+    span.add_event("sent", {"to": secret})
+    span.record_exception(RuntimeError(f"no mailbox {secret}"))
+    span.set_status(trace.StatusCode.ERROR, f"RuntimeError: no mailbox {secret}")
+    span.end()
+    assert isinstance(span, ReadableSpan)
+    text = masked(span).to_json()
+    for leak in (secret, "c2VjcmV0", "hunter2", "bob"):
+        assert leak in span.to_json()
+        assert leak not in text
+    clean = masked(span).attributes or {}
+    assert clean["url.path"] == "__unknown__"
+    assert clean["url.full"] == "http://up:8002/***"
+    assert clean["count"] == 3
+    names = [event.name for event in masked(span).events]
+    assert names == ["sent", "exception"]
+    assert "RuntimeError" in text
+
+
+def test_messages_of_databases_are_not_kept() -> None:
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("t")
+    span = tracer.start_span("db.insert", attributes={"db.system.name": "mongodb"})
+    span.set_status(trace.StatusCode.ERROR, 'E11000 dup key: { name: "Jane Roe" }')
+    span.end()
+    assert isinstance(span, ReadableSpan)
+    assert masked(span).status.description is None
+    assert masked(span).status.status_code is trace.StatusCode.ERROR
+
+
+@pytest.fixture
+def client() -> httpx.AsyncClient:
+    app = FastAPI()
+    events = APIRouter(prefix="/events")
+
+    @events.get("/{event_id}")
+    async def show(event_id: str) -> dict[str, str]:
+        return tracing.exemplar()
+
+    @events.get("/{event_id}/broken")
+    async def broken(event_id: str) -> None:
+        raise RuntimeError("no mailbox ann@example.com")
+
+    outer = APIRouter(prefix="/api/v1")
+    outer.include_router(events)
+    app.include_router(outer)
+    app.get("/health/live")(lambda: {})
+    app.get("/metrics")(lambda: {})
+    tracing.install(settings())
+    tracing.instrument_app(app, settings())
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://svc")
+
+
+async def test_server_span(client: httpx.AsyncClient) -> None:
+    with captured_spans() as spans:
+        reply = await client.get(
+            "/api/v1/events/c4n4ry?token=c4n4ry",
+            headers={"traceparent": f"00-{TRACE}-{SPAN}-01", "User-Agent": "c4n4ry"},
+        )
+    (span,) = spans
+    assert (span.name, span.kind) == ("GET /api/v1/events/{event_id}", "server")
+    assert (span.trace_id, span.parent_id) == (TRACE, SPAN)
+    assert span.attributes["http.request.method"] == "GET"
+    assert span.attributes["http.response.status_code"] == 200
+    assert span.attributes["http.route"] == "/api/v1/events/{event_id}"
+    assert span.attributes["url.path"] == "/api/v1/events/{event_id}"
+    assert not [name for name in span.attributes if name.startswith(("http.status", "http.method"))]
+    assert "c4n4ry" not in repr(span)
+    assert reply.json() == {"trace_id": TRACE, "span_id": span.span_id}
+
+
+async def test_unsampled_requests_have_no_exemplar_and_no_span(client: httpx.AsyncClient) -> None:
+    with captured_spans() as spans:
+        headers = {"traceparent": f"00-{TRACE}-{SPAN}-00"}
+        reply = await client.get("/api/v1/events/1", headers=headers)
+    assert (reply.json(), spans) == ({}, [])
+
+
+async def test_unknown_paths_share_one_name_and_say_nothing(client: httpx.AsyncClient) -> None:
+    with captured_spans() as spans:
+        await client.get("/nowhere/c4n4ry")
+        await client.request("C4N4RY", "/nowhere/c4n4ry")
+    assert [span.name for span in spans] == ["GET", "HTTP"]
+    assert {span.attributes["url.path"] for span in spans} == {"__unknown__"}
+    assert "c4n4ry" not in repr(spans).lower()
+
+
+async def test_exception_is_on_the_span_and_masked(client: httpx.AsyncClient) -> None:
+    with captured_spans() as spans:
+        assert (await client.get("/api/v1/events/1/broken")).status_code == 500
+    (span,) = spans
+    assert span.status == "error"
+    (name, attributes) = span.events[0]
+    assert (name, attributes["exception.type"]) == ("exception", "RuntimeError")
+    assert "no mailbox" in attributes["exception.message"]
+    assert "ann@example.com" not in repr(span)
+
+
+async def test_probes_have_no_spans(client: httpx.AsyncClient) -> None:
+    with captured_spans() as spans:
+        assert (await client.get("/health/live")).status_code == 200
+        assert (await client.get("/metrics")).status_code == 200
+    assert spans == []
+
+
+def test_install_reuses_the_provider_there_is() -> None:
+    first = tracing.install(settings())
+    assert tracing.install(settings()) is first is trace.get_tracer_provider()
+    assert first.resource.attributes["service.instance.id"]
+    assert isinstance(propagate.get_global_textmap(), TraceparentPropagator)
+
+
+def test_operators_resource_attributes_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=pod-7,team=rewards")
+    attributes = tracing._resource(settings(service_version="1.2", environment="qa")).attributes
+    assert attributes["service.name"] == "test"
+    assert attributes["service.version"] == "1.2"
+    assert attributes["deployment.environment.name"] == "qa"
+    assert attributes["service.instance.id"] == "pod-7"
+    assert attributes["team"] == "rewards"
+
+
+def test_without_endpoint_nothing_is_exported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
+    assert not tracing._exports()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:4318/v1/traces")
+    assert tracing._exports()
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    assert not tracing._exports()
+
+
+@pytest.mark.parametrize(
+    ("query", "header"),
+    [
+        (b"a=\xff", (b"x", b"y")),
+        (b"", (b"user-agent", b"\xff\\x")),
+        (b"", (b"traceparent", b"\xff\\x")),
+        (b"", (b"host", b"\xff\\N{")),
+        (b"", (b"x-other", b"\xff\\x")),
+    ],
+)
+async def test_bytes_that_are_no_text_do_not_break_the_request(
+    client: httpx.AsyncClient, query: bytes, header: tuple[bytes, bytes]
+) -> None:
+    app = client._transport.app  # type: ignore[attr-defined]
+    sent: list[dict[str, object]] = []
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request"}
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/api/v1/events/1",
+        "query_string": query,
+        "headers": [header],
+        "server": ("127.0.0.1", 80),
+    }
+    with captured_spans() as spans:
+        await app(scope, receive, send)
+    assert sent[0]["status"] == 200
+    assert len(spans) == 1
