@@ -1,0 +1,103 @@
+"""What other services hear of users: kept with the user first, then relayed to a Redis Stream."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from secrets import token_hex
+from typing import Any
+
+from redis.asyncio import Redis
+
+from auth import signals
+from auth.repository import Users
+from plainview import get_logger, inject_context, produce_span
+from shared.errors import DomainError
+from shared.storage.redis import RedisError
+
+STREAM = "users:announcements"
+STREAM_LENGTH = 100_000
+REGISTERED, LOGGED_IN = "user.registered", "user.logged_in"
+PENDING_LIMIT = 100  # of one user: 100 sign-ins while Redis is away, then the oldest are dropped
+POLL_S = 1.0  # for what another replica or a crash left; own writes wake the relay at once
+BATCH_USERS = 50
+_log = get_logger("messaging")
+
+
+def announcement(kind: str, user_id: str) -> dict[str, str]:
+    """An announcement to keep with the user, carrying the context of this request.
+
+    IDs sort by time, so that the relay keeps the order of what happened to a user.
+    """
+    with produce_span(STREAM):
+        return {
+            "id": f"{time.time_ns():016x}{token_hex(8)}",
+            "type": kind,
+            "user_id": user_id,
+            "occurred_at": datetime.now(UTC).isoformat(),
+            **inject_context(),
+        }
+
+
+class Relay:
+    """Publishes what waits, in order by user, at least once: readers know the IDs they have had."""
+
+    def __init__(self, users: Users, redis: Redis) -> None:
+        self._users, self._redis = users, redis
+        self._awake = asyncio.Event()
+        self._failing = False
+
+    def wake(self) -> None:
+        """Something was written: do not wait for the next poll."""
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Publish until cancelled; a failure is logged once and tried again every second."""
+        while True:
+            self._awake.clear()
+            try:
+                more = await self.publish()
+                self._tell(None)
+            except (RedisError, OSError, DomainError) as exc:
+                more = False
+                self._tell(exc)
+                await asyncio.sleep(POLL_S)  # whatever is written meanwhile would fail as well
+            if not more:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_S):
+                        await self._awake.wait()
+
+    async def publish(self) -> bool:
+        """Publish one batch; whether there may be more."""
+        batch = await self._users.outboxes(BATCH_USERS)
+        if batch:
+            await self._send([item for outbox in batch for item in outbox.announcements])
+        for outbox in batch:
+            ids = [item["id"] for item in outbox.announcements]
+            await self._users.remove_announcements(outbox.user_id, ids, outbox.mark)
+        full = len(batch) == BATCH_USERS
+        signals.pending(await self._users.count_waiting() if full else 0)
+        return full
+
+    async def _send(self, items: Sequence[Mapping[str, Any]]) -> None:
+        outcome: signals.Announced = "failed"
+        try:
+            pipeline = self._redis.pipeline(transaction=False)
+            for item in items:
+                pipeline.xadd(STREAM, dict(item), maxlen=STREAM_LENGTH, approximate=True)
+            await pipeline.execute()
+            outcome = "published"
+        finally:
+            for kind, count in Counter(item["type"] for item in items).items():
+                signals.announced(kind, outcome, count)
+            if outcome == "failed":
+                signals.pending(await self._users.count_waiting())
+
+    def _tell(self, exc: Exception | None) -> None:
+        if exc is not None and not self._failing:
+            _log.warning("announcements.waiting", error_type=type(exc).__name__)
+        if exc is None and self._failing:
+            _log.info("announcements.resumed")
+        self._failing = exc is not None

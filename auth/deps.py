@@ -1,0 +1,82 @@
+"""What auth is made of, and what it connects to."""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from auth.announcements import Relay
+from auth.jobs import INTERVAL_S, count_users, every
+from auth.limiter import SignInLimiter
+from auth.passwords import Passwords
+from auth.repository import Families, Users
+from auth.service import Accounts
+from auth.settings import Settings
+from plainview import Check
+from shared.settings import Networks
+from shared.storage import mongo, redis
+from shared.tokens import StaticKeys, TokenIssuer, TokenVerifier, split_pem
+
+
+@dataclass(frozen=True)
+class Deps:
+    """Everything that requests need; tests hand in their own."""
+
+    accounts: Accounts
+    trusted_proxies: Networks = ()
+    checks: Mapping[str, Check] = field(default_factory=dict)
+
+
+def issuer(settings: Settings) -> TokenIssuer:
+    """The signer of access tokens."""
+    return TokenIssuer(
+        settings.auth_signing_key.get_secret_value(),
+        settings.token_issuer,
+        settings.token_audience,
+        split_pem(settings.auth_previous_keys),
+    )
+
+
+def verifier(settings: Settings) -> TokenVerifier:
+    """Auth verifies with its own keys."""
+    keys = StaticKeys(issuer(settings).jwks())
+    return TokenVerifier(keys, settings.token_issuer, settings.token_audience)
+
+
+async def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
+    """The real thing; `stack` closes it. Does not wait for servers that are away."""
+    client = mongo.connect(settings.mongo_url.get_secret_value(), settings.mongo_driver, "auth")
+    stack.push_async_callback(client.close)
+    cache = redis.connect(settings.redis_url.get_secret_value())
+    stack.push_async_callback(cache.aclose)
+    database = client.database(settings.mongo_database)
+    users, families = Users(database), Families(database)
+    passwords = Passwords(settings.auth_password_threads, settings.auth_password_queue)
+    stack.callback(passwords.close)
+    relay = Relay(users, cache)
+    limiter = SignInLimiter(cache, settings.auth_account_limit, settings.auth_address_limit)
+    accounts = Accounts(
+        users, families, passwords, limiter, issuer(settings), relay.wake, settings.auth_family_days
+    )
+
+    async def count() -> None:
+        await users.prepare()
+        await families.prepare()
+        await count_users(users, settings.business_timezone)
+
+    _background(stack, relay.run())
+    _background(stack, every(INTERVAL_S, "population", count))
+    checks = {"mongo": Check(client.ping), "redis": Check(cache.ping, required=False)}
+    return Deps(accounts, settings.trusted_proxies, checks)
+
+
+def _background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.create_task(work)
+
+    async def stop() -> None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    stack.push_async_callback(stop)

@@ -1,0 +1,105 @@
+"""Failed sign-ins by account and by address, counted in Redis; while it is away, in here."""
+
+import asyncio
+import hashlib
+import math
+import time
+from typing import Any, NamedTuple
+
+from limits import parse
+from limits.aio.storage import MemoryStorage, RedisStorage
+from redis.asyncio import Redis
+
+from auth import signals
+from plainview import get_logger
+from shared.errors import TooMany
+from shared.storage.redis import RedisError
+
+BUDGET_S = 0.25  # what a sign-in may lose to a Redis that hangs
+RETRY_S = 2.0  # then nobody asks it for so long
+_AWAY = (RedisError, OSError, TimeoutError)
+Store = MemoryStorage | RedisStorage
+
+
+class TooManyFailures(TooMany):
+    """The limit of failed sign-ins is used up for `retry_after` seconds."""
+
+
+class Attempt(NamedTuple):
+    """A sign-in that counts as failed until it is given back."""
+
+    store: Store
+    account_key: str
+    address_key: str
+
+
+class SignInLimiter:
+    """Counts before the password is checked, so that parallel guesses are no more than others.
+
+    `account` and `address` are limits such as "10/5 minutes", in fixed windows.
+    """
+
+    def __init__(self, redis: Redis | None, account: str, address: str) -> None:
+        self._account, self._address = parse(account), parse(address)
+        self._local = MemoryStorage()
+        options: dict[str, Any] = {"connection_pool": redis and redis.connection_pool}
+        self._shared = redis and RedisStorage("redis://", implementation="redispy", **options)
+        self._ask_at, self._degraded = 0.0, False
+
+    async def begin(self, account: str, address: str) -> Attempt:
+        """Count an attempt; TooManyFailures if the account or the address has none left."""
+        hashed = hashlib.sha256(account.encode()).hexdigest()
+        account_key = self._account.key_for("auth", "account", hashed)
+        address_key = self._address.key_for("auth", "address", address)
+        if self._shared and time.monotonic() >= self._ask_at:
+            if self._degraded:
+                self._ask_at = time.monotonic() + RETRY_S  # one asks, the others do not wait
+            try:
+                async with asyncio.timeout(BUDGET_S):
+                    attempt = Attempt(self._shared, account_key, address_key)
+                    refused = await self._count(attempt)
+                self._set_degraded(False)
+            except _AWAY:
+                self._set_degraded(True)
+            else:
+                return _admit(attempt, refused)
+        attempt = Attempt(self._local, account_key, address_key)
+        return _admit(attempt, await self._count(attempt))
+
+    async def give_back(self, attempt: Attempt, *, afresh: bool = False) -> None:
+        """It did not fail. `afresh`: earlier failures of the account do not count any more."""
+        if attempt.store is self._shared and self._degraded:
+            return
+        try:
+            async with asyncio.timeout(BUDGET_S):
+                await attempt.store.incr(attempt.address_key, self._address.get_expiry(), -1)
+                if afresh:
+                    await attempt.store.clear(attempt.account_key)
+                else:
+                    await attempt.store.incr(attempt.account_key, self._account.get_expiry(), -1)
+        except _AWAY:
+            self._set_degraded(True)
+
+    async def _count(self, attempt: Attempt) -> int:
+        """0, or the seconds until there is an attempt again."""
+        store, account_key, address_key = attempt
+        for key, limit in ((address_key, self._address), (account_key, self._account)):
+            if await store.incr(key, limit.get_expiry()) > limit.amount:
+                # Redis rounds to the nearest second: one more, so that who waits is let in
+                left = math.ceil(await store.get_expiry(key) - time.time()) + 1
+                return min(max(1, left), limit.get_expiry() + 1)
+        return 0
+
+    def _set_degraded(self, value: bool) -> None:
+        if value:
+            self._ask_at = time.monotonic() + RETRY_S
+        if value != self._degraded:
+            self._degraded = value
+            signals.limiter_degraded(value)
+            get_logger("security").warning("sign_in_limiter.changed", degraded=value)
+
+
+def _admit(attempt: Attempt, refused: int) -> Attempt:
+    if refused:
+        raise TooManyFailures("Too many failed sign-ins", retry_after=refused)
+    return attempt

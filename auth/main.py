@@ -1,0 +1,43 @@
+"""Auth: accounts, sign-in, tokens. The whole service on one screen."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+from shared.web.limits import BodyLimit
+from shared.web.problems import install_error_handlers
+
+from auth import routes, signals
+from auth.deps import Deps, connect, verifier
+from auth.settings import Settings
+from plainview import observe
+from shared.settings import load
+
+
+def create_app(settings: Settings, deps: Deps | None = None) -> FastAPI:
+    """The service; with `deps` of a test it connects to nothing."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            app.state.deps = deps or await connect(settings, stack)
+            yield
+
+    app = FastAPI(title="auth", version="0.1.0", lifespan=lifespan)
+    app.state.verifier = verifier(settings)
+    app.include_router(routes.router)
+    app.include_router(routes.keys_router)
+    app.add_middleware(BodyLimit)
+    install_error_handlers(app)
+    observe(
+        app,
+        settings.observability("auth"),
+        checks=lambda: app.state.deps.checks,
+        catalogue=signals.CATALOGUE,
+    )
+    return app
+
+
+def from_env() -> FastAPI:
+    """`uvicorn auth.main:from_env --factory`."""
+    return create_app(load(Settings))

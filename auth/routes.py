@@ -1,0 +1,105 @@
+"""The paths of auth."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+
+from auth import schemas
+from auth.deps import Deps
+from auth.repository import User
+from auth.service import Accounts, Tokens
+from shared.tokens import Principal, Role
+from shared.web.client_address import client_address
+from shared.web.security import ANY_ROLE, require, roles_doc
+
+router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
+keys_router = APIRouter(tags=["auth"])
+
+
+def _deps(request: Request) -> Deps:
+    deps: Deps = request.app.state.deps
+    return deps
+
+
+def _accounts(deps: Annotated[Deps, Depends(_deps)]) -> Accounts:
+    return deps.accounts
+
+
+def _address(request: Request, deps: Annotated[Deps, Depends(_deps)]) -> str:
+    return client_address(request.scope, deps.trusted_proxies)
+
+
+AccountsDep = Annotated[Accounts, Depends(_accounts)]
+Address = Annotated[str, Depends(_address)]
+AnyUser = Annotated[Principal, Depends(require(*ANY_ROLE))]
+Admin = Annotated[Principal, Depends(require(Role.ADMIN))]
+UserId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
+
+
+@router.post(
+    "/register", status_code=201, response_model=schemas.UserOut, openapi_extra=roles_doc()
+)
+async def register(body: schemas.Registration, accounts: AccountsDep) -> User:
+    """Become a user."""
+    return await accounts.register(body.email, body.password.get_secret_value(), body.display_name)
+
+
+@router.post("/login", response_model=schemas.TokensOut, openapi_extra=roles_doc())
+async def login(
+    body: schemas.Login, accounts: AccountsDep, address: Address, response: Response
+) -> Tokens:
+    """Exchange e-mail address and password for tokens."""
+    response.headers["Cache-Control"] = "no-store"
+    return await accounts.login(body.email, body.password.get_secret_value(), address)
+
+
+@router.post("/refresh", response_model=schemas.TokensOut, openapi_extra=roles_doc())
+async def refresh(body: schemas.Refresh, accounts: AccountsDep, response: Response) -> Tokens:
+    """Exchange a refresh token for new tokens; works once."""
+    response.headers["Cache-Control"] = "no-store"
+    return await accounts.refresh(body.refresh_token.get_secret_value())
+
+
+@router.post("/logout", status_code=204, openapi_extra=roles_doc())
+async def logout(body: schemas.Refresh, accounts: AccountsDep) -> None:
+    """End the session of a refresh token."""
+    await accounts.logout(body.refresh_token.get_secret_value())
+
+
+@router.get("/me", response_model=schemas.UserOut, openapi_extra=roles_doc(*ANY_ROLE))
+async def me(who: AnyUser, accounts: AccountsDep) -> User:
+    """The user whose access token this is."""
+    return await accounts.me(who.user_id)
+
+
+@router.post("/password", status_code=204, openapi_extra=roles_doc(*ANY_ROLE))
+async def change_password(
+    body: schemas.PasswordChange, who: AnyUser, accounts: AccountsDep, address: Address
+) -> None:
+    """Change the password; ends all sessions."""
+    await accounts.change_password(
+        who.user_id,
+        body.current_password.get_secret_value(),
+        body.new_password.get_secret_value(),
+        address,
+    )
+
+
+@router.put(
+    "/users/{id}/roles", response_model=schemas.UserOut, openapi_extra=roles_doc(Role.ADMIN)
+)
+async def set_roles(
+    id: UserId,
+    body: schemas.RoleChange,
+    _: Admin,
+    accounts: AccountsDep,
+) -> User:
+    """Give a user other roles."""
+    return await accounts.set_roles(id, body.roles)
+
+
+@keys_router.get("/.well-known/jwks.json", openapi_extra=roles_doc())
+async def jwks(deps: Annotated[Deps, Depends(_deps)], response: Response) -> dict[str, Any]:
+    """The public keys that verify access tokens (RFC 7517)."""
+    response.headers["Cache-Control"] = "public, max-age=300"
+    return deps.accounts.issuer.jwks()

@@ -1,0 +1,86 @@
+"""Bodies of requests and responses."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, SecretStr
+
+from auth.passwords import MAX_LENGTH, MIN_LENGTH
+from shared.tokens import Role
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must not have control characters")
+    return value
+
+
+# addresses that differ in case only reach the same person at every provider of note
+Email = Annotated[EmailStr, Field(max_length=254), AfterValidator(str.casefold)]
+#: of any length from 1, for those that were set under other rules
+GivenPassword = Annotated[SecretStr, Field(min_length=1, max_length=MAX_LENGTH)]
+NewPassword = Annotated[SecretStr, Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH)]
+RefreshToken = Annotated[SecretStr, Field(min_length=1, max_length=200)]
+
+
+class Body(BaseModel):
+    """A request: fields that it does not know are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
+
+
+class Registration(Body):
+    """Who wants to become a user."""
+
+    email: Email
+    password: NewPassword
+    display_name: Annotated[str, Field(min_length=1, max_length=80), AfterValidator(_printable)]
+
+
+class Login(Body):
+    """Who signs in."""
+
+    email: Email
+    password: GivenPassword
+
+
+class Refresh(Body):
+    """A refresh token, to exchange or to end."""
+
+    refresh_token: RefreshToken
+
+
+class PasswordChange(Body):
+    """The old password and the one that replaces it."""
+
+    current_password: GivenPassword
+    new_password: NewPassword
+
+
+class RoleChange(Body):
+    """All roles that the user has from now on."""
+
+    roles: Annotated[list[Role], Field(min_length=1, max_length=len(Role))]
+
+
+class UserOut(BaseModel):
+    """A user, without secrets."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    email: str
+    display_name: str
+    roles: list[Role]
+    created_at: datetime
+
+
+class TokensOut(BaseModel):
+    """Tokens; `expires_in` seconds are those of the access token."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    access_token: str
+    refresh_token: str
+    token_type: str
+    expires_in: int

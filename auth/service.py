@@ -1,0 +1,245 @@
+"""What users do with their accounts: register, sign in, stay signed in, sign out."""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from auth import signals
+from auth.announcements import LOGGED_IN, PENDING_LIMIT, REGISTERED, announcement
+from auth.limiter import Attempt, SignInLimiter, TooManyFailures
+from auth.passwords import Passwords, Verdict, refuse_common
+from auth.repository import EmailTaken, Families, Family, User, Users
+from plainview import bind_user, get_logger, user_pseudonym
+from shared.errors import Conflict, Forbidden, NotFound, Unauthenticated
+from shared.tokens import InvalidToken, Role, TokenIssuer
+
+REPEAT_S = 10.0  # two tabs or a client's retry; later than that a replay is a sign of theft
+_log = get_logger("security")
+
+
+class BadCredentials(Unauthenticated):
+    """The e-mail address or the password is wrong; which of them is not said."""
+
+    code = "bad_credentials"
+
+
+class WrongPassword(Forbidden):
+    """The user is known by token, the password does not fit."""
+
+    code = "bad_credentials"
+
+
+class AccountDisabled(Forbidden):
+    """The password is right, the account is closed."""
+
+    code = "account_disabled"
+
+
+class RefreshRepeated(Conflict):
+    """The token was exchanged a moment ago: the answer to that has the new one."""
+
+    code = "refresh_repeated"
+
+
+class RefreshReused(Unauthenticated):
+    """The token was exchanged long ago: one of the two holders has stolen it."""
+
+    code = "refresh_reused"
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What a sign-in gives; `expires_in` seconds are those of the access token."""
+
+    access_token: str
+    refresh_token: str
+    expires_in: int
+    token_type: str = "Bearer"  # noqa: S105
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The use cases of auth. `wake` is called after something was written to be announced."""
+
+    users: Users
+    families: Families
+    passwords: Passwords
+    limiter: SignInLimiter
+    issuer: TokenIssuer
+    wake: Callable[[], None] = lambda: None
+    family_days: int = 30
+
+    async def register(
+        self, email: str, password: str, display_name: str, roles: Sequence[Role] = (Role.USER,)
+    ) -> User:
+        """A new user. WeakPassword, EmailTaken, Busy."""
+        refuse_common(password, email, display_name)
+        password_hash = await self.passwords.hash(password)
+        user = User(uuid4().hex, email, display_name, password_hash, roles)
+        try:
+            await self.users.create(user, announcement(REGISTERED, user.id))
+        except EmailTaken:
+            signals.signed_up("duplicate")
+            raise
+        self.wake()
+        bind_user(user.id)
+        signals.signed_up("created")
+        _log.info("user.registered", roles=[*user.roles])
+        return user
+
+    async def login(self, email: str, password: str, address: str) -> Tokens:
+        """Tokens for a user. BadCredentials, AccountDisabled, TooManyFailures, Busy."""
+        about = {"account": user_pseudonym(email), "client_address": address}
+        try:
+            user, verdict, attempt = await self._check(email, password, address)
+            await self.limiter.give_back(attempt, afresh=not user.disabled)
+            if user.disabled:
+                raise AccountDisabled("This account is disabled")
+            tokens = await self._start_session(user)
+            login = announcement(LOGGED_IN, user.id)
+            pending = await self.users.sign_in(user, login, verdict.new_hash)
+            if pending is None:  # the password was changed while this one was checked
+                raise BadCredentials("The e-mail address or the password is wrong")
+        except TooManyFailures as exc:
+            signals.signed_in("limited")
+            _log.warning("sign_in.denied", reason="limited", retry_after=exc.retry_after, **about)
+            raise
+        except AccountDisabled:
+            signals.signed_in("disabled")
+            _log.warning("sign_in.denied", reason="disabled", **about)
+            raise
+        except BadCredentials:
+            signals.signed_in("bad_credentials")
+            _log.warning("sign_in.failed", **about)
+            raise
+        self.wake()
+        bind_user(user.id)
+        signals.signed_in("success")
+        _log.info("sign_in.succeeded", **about)
+        await self._drop_oldest(user, pending)
+        return tokens
+
+    async def refresh(self, token: str) -> Tokens:
+        """New tokens for a refresh token, once. InvalidToken, RefreshRepeated, RefreshReused."""
+        family_id, _, secret = token.partition(".")
+        digest = _digest(secret)
+        family = await self.families.get(family_id)
+        user = await self.users.get(family.user_id) if family else None
+        if family is None or user is None or user.disabled or user.epoch != family.epoch:
+            raise _invalid("invalid")
+        bind_user(user.id)
+        if family.expires_at <= datetime.now(UTC):
+            raise _invalid("expired")
+        if digest == family.current:
+            successor = secrets.token_urlsafe(32)
+            recent = {**_recent(family), digest: time.time()}
+            if await self.families.rotate(family, _digest(successor), recent):
+                signals.refreshed("rotated")
+                return self._tokens(user, f"{family.id}.{successor}")
+            family = await self.families.get(family_id)  # another request was a moment quicker
+            if family is None:
+                raise _invalid("invalid")
+        if digest in _recent(family):
+            signals.refreshed("repeated")
+            raise RefreshRepeated("This refresh token was exchanged a moment ago")
+        # The ID of a family is as secret as its tokens: whoever has it had one of them.
+        await self.families.delete(family.id)
+        signals.refreshed("reused")
+        _log.warning("refresh_token.reused")
+        raise RefreshReused("This refresh token was used before: sign in again")
+
+    async def logout(self, token: str) -> None:
+        """End the session of a refresh token, whichever of its family; nothing if there is none."""
+        await self.families.delete(token.partition(".")[0])
+        _log.info("signed_out")
+
+    async def me(self, user_id: str) -> User:
+        """The user. NotFound."""
+        return _found(await self.users.get(user_id))
+
+    async def change_password(self, user_id: str, current: str, new: str, address: str) -> None:
+        """Another password, and the end of all sessions.
+
+        WrongPassword (counted as a failed sign-in), WeakPassword, TooManyFailures, Busy.
+        """
+        user = await self.me(user_id)
+        refuse_common(new, user.email, user.display_name)
+        try:
+            _, _, attempt = await self._check(user.email, current, address)
+        except BadCredentials:
+            _log.warning("password_change.failed")
+            raise WrongPassword("The current password is wrong") from None
+        await self.limiter.give_back(attempt, afresh=True)
+        if not await self.users.set_password(user, await self.passwords.hash(new)):
+            raise Conflict("The password was changed a moment ago")
+        await self.families.delete_of(user.id)
+        _log.info("password.changed")
+
+    async def set_roles(self, user_id: str, roles: Sequence[Role]) -> User:
+        """The user with other roles; tokens at hand keep the old ones until they expire."""
+        user = _found(await self.users.set_roles(user_id, sorted(set(roles))))
+        _log.warning("roles.changed", subject=user_pseudonym(user_id), roles=[*user.roles])
+        return user
+
+    async def disable(self, email: str) -> None:
+        """Close an account and end all its sessions. NotFound."""
+        user = _found(await self.users.by_email(email))
+        await self.users.disable(user.id)
+        await self.families.delete_of(user.id)
+        _log.warning("account.disabled", subject=user_pseudonym(user.id))
+
+    async def _check(
+        self, email: str, password: str, address: str
+    ) -> tuple[User, Verdict, Attempt]:
+        """The user whose password this is, with an attempt still counted as failed."""
+        attempt = await self.limiter.begin(email, address)
+        try:
+            user = await self.users.by_email(email)
+            verdict = await self.passwords.verify(user.password_hash if user else None, password)
+        except BaseException:  # busy, database away, caller gone: nobody's fault
+            await self.limiter.give_back(attempt)
+            raise
+        if user is None or not verdict.fits:
+            raise BadCredentials("The e-mail address or the password is wrong")
+        return user, verdict, attempt
+
+    async def _start_session(self, user: User) -> Tokens:
+        secret = secrets.token_urlsafe(32)
+        expires_at = datetime.now(UTC) + timedelta(days=self.family_days)
+        family = Family(secrets.token_hex(16), user.id, user.epoch, _digest(secret), expires_at)
+        await self.families.create(family)
+        return self._tokens(user, f"{family.id}.{secret}")
+
+    def _tokens(self, user: User, refresh_token: str) -> Tokens:
+        access_token, expires_in = self.issuer.access(user.id, user.roles)
+        return Tokens(access_token, refresh_token, expires_in)
+
+    async def _drop_oldest(self, user: User, pending: Sequence[str]) -> None:
+        """Keep the newest that wait, and the first, which can be the registration."""
+        dropped = pending[1 : len(pending) - PENDING_LIMIT]
+        if len(pending) > PENDING_LIMIT + 1:
+            await self.users.remove_announcements(user.id, dropped)
+            signals.announced(LOGGED_IN, "dropped", len(dropped))
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()  # 256 random bits need no slow hash
+
+
+def _recent(family: Family) -> dict[str, float]:
+    return {hashed: at for hashed, at in family.recent.items() if time.time() - at < REPEAT_S}
+
+
+def _found(user: User | None) -> User:
+    if user is None:
+        raise NotFound("There is no such user")
+    return user
+
+
+def _invalid(outcome: signals.Refresh) -> InvalidToken:
+    signals.refreshed(outcome)
+    return InvalidToken("The refresh token is not valid")

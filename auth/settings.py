@@ -1,0 +1,36 @@
+"""What auth reads from the environment, on top of what all services read."""
+
+from pydantic import Field, SecretStr, field_validator
+
+from shared.settings import MongoSettings
+from shared.tokens import load_key, split_pem
+
+
+class Settings(MongoSettings):
+    """Settings of auth; times are in seconds, limits in the notation of the `limits` library."""
+
+    port: int = Field(8001, ge=0, le=65535)
+    mongo_database: str = "event_rewards_auth"
+    #: the Ed25519 private key that signs access tokens, PEM
+    auth_signing_key: SecretStr
+    #: public keys that are published too: those before it, or the one that comes next
+    auth_previous_keys: str = ""
+    auth_account_limit: str = "10/5 minutes"
+    auth_address_limit: str = "200/5 minutes"
+    #: argon2id calculations at once, and how many more may wait for one (19 MiB and 30 ms each)
+    auth_password_threads: int = Field(2, ge=1, le=16)
+    auth_password_queue: int = Field(100, ge=0)
+    auth_family_days: int = Field(30, ge=1, le=365)
+
+    @field_validator("auth_signing_key")
+    @classmethod
+    def _private(cls, value: SecretStr) -> SecretStr:
+        load_key(value.get_secret_value(), private=True)
+        return value
+
+    @field_validator("auth_previous_keys")
+    @classmethod
+    def _public(cls, value: str) -> str:
+        for pem in split_pem(value):
+            load_key(pem, private=False)
+        return value
