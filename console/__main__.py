@@ -2,10 +2,9 @@
 
 import asyncio
 
-from shared.settings import load
-
 from console.main import serve
 from console.settings import ConsoleSettings
+from shared.settings import load
 
 if __name__ == "__main__":
     asyncio.run(serve(load(ConsoleSettings)))

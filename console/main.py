@@ -4,36 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import asdict
 from typing import Any, Literal
 
+import httpx
 import uvicorn
 from fastapi import FastAPI, HTTPException, Query
-from shared.settings import load
 
 from console.access import Guard
 from console.logs import LogFollower
+from console.pages import add_pages
 from console.receiver import otlp_app
+from console.scrape import Watcher
 from console.settings import ConsoleSettings
 from console.store import Line, Request, Store
+from console.titles import Reader
+from console.view import View
 from plainview import observe
 from plainview.decode import SpanRecord
 
 
-def create_app(settings: ConsoleSettings, store: Store | None = None) -> FastAPI:
-    """The pages' and commands' side; `store` is what it shows."""
-    memory = store or Store()
+def create_app(settings: ConsoleSettings, view: View | None = None) -> FastAPI:
+    """The commands' side, without pages; given a view, it shows that and watches nothing."""
+    http = httpx.AsyncClient(timeout=2)
+    shown = view or View(Store(), Watcher(http, settings.targets))
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        follower = asyncio.create_task(LogFollower(settings.log_dir, memory.add_line).run())
-        yield
-        follower.cancel()
-        await asyncio.gather(follower, return_exceptions=True)
+        async with http:
+            tasks = [] if view else [asyncio.create_task(j) for j in _jobs(settings, shown, http)]
+            yield
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     app = FastAPI(title="console", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.store = memory
+    app.state.view = shown
+    memory = shown.store
 
     @app.get("/api/requests")
     async def requests(
@@ -59,13 +67,16 @@ def create_app(settings: ConsoleSettings, store: Store | None = None) -> FastAPI
         update={"traces": False, "access_log": False}  # it would watch itself watching
     )
     observe(app, observability)
-    app.add_middleware(Guard, token=settings.token)
     return app
 
 
-def from_env() -> FastAPI:
-    """For `uvicorn console.main:from_env --factory`: without the OTLP receiver."""
-    return create_app(load(ConsoleSettings))
+def _jobs(
+    settings: ConsoleSettings, view: View, http: httpx.AsyncClient
+) -> list[Coroutine[None, None, None]]:
+    account = settings.reader_email, settings.reader_password, settings.seed_file
+    reader = Reader(http, settings.targets.get("gateway", ""), *account)
+    logs = LogFollower(settings.log_dir, view.store.add_line)
+    return [logs.run(), view.watcher.run(), reader.run(view.titles)]
 
 
 def _request(request: Request) -> dict[str, Any]:
@@ -93,7 +104,9 @@ def _span(span: SpanRecord) -> dict[str, Any]:
 
 async def serve(settings: ConsoleSettings) -> None:
     """Serve both ports until SIGINT or SIGTERM."""
-    store = Store()
+    app = create_app(settings)
+    links = {"in_jaeger": settings.jaeger_link, "in_grafana": settings.grafana_link}
+    add_pages(app, app.state.view, links)
     common: dict[str, Any] = {
         "host": settings.host,
         "log_config": None,  # plainview's pipeline takes uvicorn's lines
@@ -103,16 +116,15 @@ async def serve(settings: ConsoleSettings) -> None:
     }
     receiver = _Silent(
         uvicorn.Config(
-            Guard(otlp_app(store), settings.token),
+            otlp_app(app.state.view.store),  # only takes, shows nothing: no token
             port=settings.otlp_port,
             lifespan="off",
             limit_concurrency=64,
             **common,
         )
     )
-    pages = uvicorn.Server(
-        uvicorn.Config(create_app(settings, store), port=settings.port, **common)
-    )
+    guarded = Guard(app, settings.token)
+    pages = uvicorn.Server(uvicorn.Config(guarded, port=settings.port, **common))
     receiving = asyncio.create_task(receiver.serve())
     try:
         await pages.serve()
@@ -125,5 +137,5 @@ class _Silent(uvicorn.Server):
     """A second server in the same loop: signals are the first one's."""
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Any:
+    def capture_signals(self) -> Iterator[None]:
         yield

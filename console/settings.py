@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
+
 from shared.settings import ServiceSettings
 
 
@@ -16,7 +17,15 @@ class ConsoleSettings(ServiceSettings):
     otlp_port: int = 4318
     console_token: SecretStr | None = None  # demanded as soon as it is reachable from elsewhere
     log_dir: Path = Path(".local/logs")
-    console_targets: str = (  # what is scraped: name=address, separated by commas
+    redis_url: SecretStr = SecretStr("")  # it has neither database nor users
+    user_hash_key: SecretStr = SecretStr("")
+    reader_email: str = ""  # an account that may read: names of events and rewards
+    reader_password: SecretStr | None = None
+    seed_file: Path = Path(".local/seed.json")  # else the demo's auditor
+    loki_url: str = ""  # where lines come from when there are no files
+    grafana_link: str = ""  # as the browser reaches it
+    jaeger_link: str = ""
+    services: str = (  # what is scraped: name=address, separated by commas
         "gateway=http://127.0.0.1:8000,auth=http://127.0.0.1:8001,event=http://127.0.0.1:8002"
     )
 
@@ -45,5 +54,5 @@ class ConsoleSettings(ServiceSettings):
     @property
     def targets(self) -> dict[str, str]:
         """Addresses of the watched services by name."""
-        pairs = (part.partition("=") for part in self.console_targets.split(","))
+        pairs = (part.partition("=") for part in self.services.split(","))
         return {name.strip(): url.strip().rstrip("/") for name, _, url in pairs if url}

@@ -16,6 +16,8 @@ MAX_LINE = 8_192  # characters kept of one log line
 MAX_ATTRIBUTE = 1_024  # characters kept of one attribute
 MAX_ATTRIBUTES = 64  # attributes kept of one span
 SLOW_SECONDS = 0.5  # the latency objective of the platform
+FEED = {"reward.claimed", "reward.refused", "reward.decided"}
+CHANGES = {"event.created", "event.changed", "reward.created", "reward.restocked"}
 
 
 @dataclass(slots=True)
@@ -113,6 +115,8 @@ class Store:
         self._requests: OrderedDict[str, Request] = OrderedDict()
         self._edge = edge
         self.lines: deque[Line] = deque(maxlen=lines)
+        self.feed: deque[Line] = deque(maxlen=50)
+        self.changes: deque[Line] = deque(maxlen=50)
         self.span_count = 0
         self.spans_dropped = 0
         self.line_count = 0  # ever added: tells a reader how many are new
@@ -138,6 +142,10 @@ class Store:
         """Keep this line; the oldest makes room."""
         self.lines.append(line)
         self.line_count += 1
+        if line.event in FEED:
+            self.feed.append(line)
+        elif line.event in CHANGES:
+            self.changes.append(line)
         if line.event == "http.request" and line.service == self._edge and line.trace_id:
             doc = line.fields()
             request = self._request(line.trace_id, line.at)

@@ -1,0 +1,160 @@
+"""The two pages, Now and Follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+
+from fastapi import FastAPI
+from nicegui import ui
+from starlette.requests import Request
+
+from console.render import HERE, LANGUAGES, language_of, piece, word
+from console.view import Rows, View
+
+TITLE = "Event Rewards"
+PANELS = (  # of the page Now: name, width of twelve, the text when it is empty
+    ("people", "w4", ""),
+    ("events", "w4", "no_events"),
+    ("feed", "w4 live", "no_feed"),
+    ("trouble", "w6", "no_trouble"),
+    ("changes", "w6", "no_changes"),
+)
+Links = Mapping[str, str]
+
+
+class KeyedList:
+    """A list whose items stay the same elements while their keys stay, so that focus does too."""
+
+    def __init__(self, classes: str, empty: str = "", tag: str = "li") -> None:
+        self._tag, self._items = tag, dict[str, ui.html]()
+        self._box = ui.element("ul" if tag == "li" else "div").classes(classes)
+        self._empty = ui.html(piece("en", "empty", text=empty), sanitize=False)
+        self._empty.classes("empty")
+
+    def show(self, rows: Rows) -> None:
+        """Show these rows in this order; only what is new or different is sent."""
+        for key in self._items.keys() - dict(rows).keys():
+            self._items.pop(key).delete()
+        for index, (key, markup) in enumerate(rows):
+            item = self._items.get(key)
+            if item is None:
+                with self._box:  # the markup is ours: its values were escaped by the template
+                    item = self._items[key] = ui.html(markup, sanitize=False, tag=self._tag)
+                if index < len(self._items) - 1:
+                    item.move(self._box, target_index=index)
+            elif item.content != markup:
+                item.content = markup
+        self._empty.set_visibility(not rows)
+
+
+def add_pages(app: FastAPI, view: View, links: Links) -> None:
+    """Serve the pages on `/` and `/follow` of this app; once per process, as NiceGUI has it."""
+    register(view, links)
+    ui.run_with(
+        app,
+        title=TITLE,
+        favicon="📡",
+        dark=None,
+        tailwind=False,
+        show_welcome_message=False,
+        binding_refresh_interval=None,
+        reconnect_timeout=10,
+    )
+
+
+def register(view: View, links: Links) -> None:
+    """Declare the pages to NiceGUI."""
+
+    @ui.page("/", title=f"{TITLE}: Now")
+    def now(request: Request) -> None:
+        language = _frame(request, "now")
+        lists: dict[str, KeyedList] = {}
+        with ui.element("main").props("id=main"):
+            lists["verdict"] = KeyedList("", tag="div")
+            with _section(word(language, "services"), ""):
+                lists["services"] = KeyedList("services")
+            for name, width, empty in PANELS:
+                with _section(word(language, name), f"panel {width}", titled=name != "people"):
+                    tag = "div" if name == "people" else "li"
+                    rows = "rows" if name in ("feed", "trouble", "changes") else name
+                    lists[name] = KeyedList(rows, word(language, empty) if empty else "", tag)
+
+        def update() -> None:
+            for name, rows in view.now(language).items():
+                lists[name].show(rows)
+
+        update()
+        ui.timer(1.0, update)
+
+    @ui.page("/follow", title=f"{TITLE}: Follow")
+    def follow(request: Request) -> None:
+        wanted = request.query_params.get("id", "").strip()[:64]
+        language = _frame(request, "follow", wanted)
+        with ui.element("main").props("id=main"):
+            update = _one(view, language, wanted, links) if wanted else _nobody(language)
+            picks = {}
+            for kind in ("recent", "slow", "failed"):
+                with _section(word(language, kind), "panel w4"):
+                    picks[kind] = KeyedList("rows", word(language, "no_requests"))
+
+        def look() -> None:
+            update()
+            for kind, shown in picks.items():
+                shown.show(view.picks(language, kind))
+
+        look()
+        ui.timer(1.0, look)
+
+
+def _one(view: View, language: str, wanted: str, links: Links) -> Callable[[], None]:
+    hint = word(language, "not_found", id=wanted)
+    with ui.element("div").classes("panel"):
+        shown = {"facts": KeyedList("", hint, tag="div")}
+    for name, empty, width in (("spans", "no_spans", "w7"), ("lines", "no_lines", "w5")):
+        with _section(word(language, name), f"panel {width}"):
+            classes = "waterfall" if name == "spans" else "loglines"
+            shown[name] = KeyedList(classes, word(language, empty))
+
+    def update() -> None:
+        for name, rows in (
+            view.follow(language, wanted, links) or {name: [] for name in shown}
+        ).items():
+            shown[name].show(rows)
+
+    return update
+
+
+def _nobody(language: str) -> Callable[[], None]:
+    with ui.element("div").classes("panel"):
+        ui.html(piece(language, "hint"), sanitize=False)
+    return lambda: None
+
+
+def _section(title: str, classes: str, *, titled: bool = True) -> ui.element:
+    section = ui.element("section").classes(classes).props(f'aria-label="{title}"')
+    if titled and classes:
+        with section:
+            ui.html(piece("en", "empty", text=title), sanitize=False, tag="h2")
+    return section
+
+
+def _frame(request: Request, page: str, wanted: str = "") -> str:
+    language = language_of(request)
+    other = LANGUAGES[1 - LANGUAGES.index(language)]
+    ui.add_head_html(_head(language))
+    ui.html(
+        piece(language, "header", page=page, wanted=wanted, other=other),
+        sanitize=False,
+        tag="header",
+    ).classes("bar-top")
+    return language
+
+
+@cache
+def _head(language: str) -> str:
+    css, script = (
+        (HERE / "static" / f"console.{kind}").read_text("utf-8") for kind in ("css", "js")
+    )
+    lang = f'document.documentElement.lang = "{language}";'
+    return f"<style>{css}</style><script>{lang}\n{script}</script>"
