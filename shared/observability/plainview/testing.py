@@ -49,7 +49,7 @@ class metric_delta:
         return (self._total() if self._after is None else self._after) - self._before
 
     def __enter__(self) -> metric_delta:
-        self._before = self._total()
+        self._before, self._after = self._total(), None
         return self
 
     def __exit__(self, *_: object) -> None:

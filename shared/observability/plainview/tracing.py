@@ -81,6 +81,8 @@ class SpanPipeline(SpanProcessor):
         thread = threading.Thread(target=batch.shutdown, daemon=True, name="plainview-span-flush")
         thread.start()
         thread.join(timeout_s)
+        if thread.is_alive() and self._exporter is not None:
+            self._exporter.shutdown()  # gives up between the retries of a request under way
         with self._lock:
             left, self._waiting = self._waiting, 0
             self.dropped += left

@@ -22,10 +22,11 @@ def error_type(error: BaseException) -> str:
     """Which kind of failure an exception is."""
     if isinstance(error, asyncio.CancelledError):
         return "cancelled"
+    # httpx-aiohttp calls a refused connection a ConnectTimeout
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+        return "connect"
     if isinstance(error, (httpx.TimeoutException, TimeoutError)):
         return "timeout"
-    if isinstance(error, httpx.ConnectError):
-        return "connect"
     return "protocol" if isinstance(error, httpx.TransportError) else "other"
 
 

@@ -37,7 +37,7 @@ def error_type(failure: dict[str, Any]) -> str:
         return "timeout"
     if code in _UNAVAILABLE or name in {"AutoReconnect", "ConnectionFailure", "NotPrimaryError"}:
         return "unavailable"
-    return "rejected" if code is not None else "other"
+    return "other" if name else "rejected"  # the driver names its own errors, servers do not
 
 
 class CommandMetrics(monitoring.CommandListener):

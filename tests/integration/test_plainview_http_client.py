@@ -1,0 +1,112 @@
+"""Outgoing HTTP over a socket, with httpx's own transport and the aiohttp one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request
+from httpx_aiohttp import HttpxAiohttpClient
+from opentelemetry import trace
+
+from plainview import ObservabilitySettings, observe_client, request_context, tracing
+from plainview.signals import HTTP_CLIENT_DURATION, HTTP_CLIENT_FAILURES
+from plainview.testing import captured_spans, metric_delta
+from tests.support.otlp import OtlpReceiver
+from tests.support.servers import free_port, wait_until
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[str]:
+    app = FastAPI()
+
+    @app.get("/echo/{item}")
+    async def echo(item: str, request: Request) -> dict[str, str]:
+        return dict(request.headers)
+
+    @app.get("/slow")
+    async def slow() -> None:
+        await asyncio.sleep(1)
+
+    tracing.instrument_app(app, ObservabilitySettings(service_name="up"))
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    await task
+
+
+@pytest.fixture(params=[httpx.AsyncClient, HttpxAiohttpClient])
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
+    async with request.param(timeout=0.5) as made:
+        yield observe_client(made, "up")
+
+
+async def test_trace_and_request_id_arrive(client: httpx.AsyncClient, upstream: str) -> None:
+    labels = {"upstream": "up", "method": "GET", "status_class": "2xx"}
+    with (
+        captured_spans() as spans,
+        metric_delta(HTTP_CLIENT_DURATION, **labels) as requests,
+        request_context("request-12345"),
+        trace.get_tracer("test").start_as_current_span("work"),
+    ):
+        headers = (await client.get(f"{upstream}/echo/c4n4ry?q=c4n4ry")).json()
+        async with client.stream("GET", f"{upstream}/echo/1") as streamed:
+            await streamed.aread()
+    assert requests.value == 2
+    assert headers["x-request-id"] == "request-12345"
+    assert "baggage" not in headers
+    server, sent, *_, work = spans
+    assert headers["traceparent"].startswith(f"00-{work.trace_id}-{sent.span_id}-")
+    assert (sent.name, sent.kind, sent.parent_id) == ("GET", "client", work.span_id)
+    assert (server.name, server.parent_id) == ("GET /echo/{item}", sent.span_id)
+    assert sent.attributes["http.response.status_code"] == 200
+    assert "c4n4ry" not in repr(spans)
+
+
+async def test_time_outs_and_refusals_are_counted(client: httpx.AsyncClient, upstream: str) -> None:
+    timeouts = metric_delta(HTTP_CLIENT_FAILURES, upstream="up", error_type="timeout")
+    refusals = metric_delta(HTTP_CLIENT_FAILURES, upstream="up", error_type="connect")
+    with timeouts, pytest.raises(httpx.TimeoutException):
+        await client.get(f"{upstream}/slow")
+    with refusals, pytest.raises((httpx.ConnectError, httpx.ConnectTimeout)):
+        await client.get(f"http://127.0.0.1:{free_port()}/")
+    assert (timeouts.value, refusals.value) == (1, 1)
+
+
+async def test_export_over_otlp_is_masked_complete_and_not_traced(
+    client: httpx.AsyncClient, upstream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with OtlpReceiver() as otlp:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.endpoint)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
+        tracing.install(ObservabilitySettings(service_name="test"))
+        await client.get(f"{upstream}/echo/c4n4ry?q=c4n4ry")
+        spans = await asyncio.to_thread(otlp.wait_for, lambda spans: len(spans) >= 2)
+        assert await asyncio.to_thread(tracing.shutdown, 5)
+    assert sorted((span.name, span.kind) for span in spans) == [
+        ("GET", "client"),
+        ("GET /echo/{item}", "server"),
+    ]
+    assert "c4n4ry" not in repr(spans)
+    assert tracing.stats().exported == 2
+
+
+async def test_a_dead_collector_is_not_felt(
+    client: httpx.AsyncClient, upstream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    tracing.install(ObservabilitySettings(service_name="test"))
+    assert (await client.get(f"{upstream}/echo/1")).status_code == 200
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    assert not await asyncio.to_thread(tracing.shutdown, 0.5)
+    assert loop.time() - start < 1.5
+    await asyncio.to_thread(
+        wait_until, lambda: tracing.stats().dropped + tracing.stats().failed >= 2, 5
+    )

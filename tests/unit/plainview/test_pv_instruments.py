@@ -1,0 +1,222 @@
+"""Names and kinds that metrics carry, without any server."""
+
+import asyncio
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from redis import exceptions
+
+from plainview import observe_client, request_context
+from plainview.instruments import http_client, mongo
+from plainview.instruments import redis as redis_instrument
+from plainview.signals import (
+    DB_CONNECTION_FAILURES,
+    DB_CONNECTIONS,
+    DB_CONNECTIONS_MAX,
+    DB_OPERATION_DURATION,
+    DB_OPERATION_FAILURES,
+    HTTP_CLIENT_DURATION,
+    HTTP_CLIENT_FAILURES,
+)
+from plainview.testing import captured_spans, metric_delta
+
+
+@pytest.mark.parametrize(
+    ("args", "name"),
+    [
+        (("GET", "secret-key"), "GET"),
+        (("get", "k"), "GET"),
+        (("XGROUP CREATE", "s", "g"), "XGROUP"),
+        (("XREADGROUP", "GROUP", "g", "c", "BLOCK", 2000, "STREAMS", "s", ">"), "XREADGROUP_BLOCK"),
+        (
+            ("XREADGROUP", "GROUP", "g", "c", "COUNT", 9, b"BLOCK", 1, "STREAMS", "s", ">"),
+            "XREADGROUP_BLOCK",
+        ),
+        (("XREADGROUP", "GROUP", "g", "c", "STREAMS", "s", ">"), "XREADGROUP"),
+        (("XREAD", "BLOCK", 5, "STREAMS", "s", "0"), "XREAD_BLOCK"),
+        (("no such thing!", "k"), "NO"),
+        (("ключ",), "_OTHER"),
+        ((), "_OTHER"),
+    ],
+)
+def test_redis_operation_names_hold_no_data(args: tuple[object, ...], name: str) -> None:
+    assert redis_instrument.operation(args) == name
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (exceptions.TimeoutError("Timeout reading"), "timeout"),
+        (exceptions.ConnectionError("refused"), "unavailable"),
+        (OSError("unreachable"), "unavailable"),
+        (exceptions.ResponseError("WRONGTYPE"), "rejected"),
+        (exceptions.ResponseError("BUSYGROUP Consumer Group name already exists"), None),
+        (exceptions.NoScriptError("NOSCRIPT"), None),
+        (exceptions.WatchError("changed"), None),
+        (ValueError("other"), "other"),
+    ],
+)
+def test_redis_failures(error: Exception, kind: str | None) -> None:
+    assert redis_instrument.error_type(error) == kind
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [
+        ({"code": 11000, "errmsg": "E11000"}, "duplicate_key"),
+        ({"code": 50}, "timeout"),
+        ({"errtype": "NetworkTimeout"}, "timeout"),
+        ({"errtype": "AutoReconnect"}, "unavailable"),
+        ({"code": 10107}, "unavailable"),
+        ({"code": 2, "errmsg": "BadValue"}, "rejected"),
+        ({"errtype": "InvalidBSON"}, "other"),
+        ({"errmsg": "no code"}, "rejected"),
+    ],
+)
+def test_mongo_failures(failure: dict[str, object], kind: str) -> None:
+    assert mongo.error_type(failure) == kind
+
+
+def test_mongo_command_metrics() -> None:
+    listener = mongo.CommandMetrics()
+    event = SimpleNamespace(command_name="find", duration_micros=2_000, failure={"code": 50})
+    labels = {"db_system_name": "mongodb"}
+    with (
+        metric_delta(DB_OPERATION_DURATION, **labels, db_operation_name="find") as count,
+        metric_delta(DB_OPERATION_FAILURES, **labels, error_type="timeout") as failures,
+    ):
+        listener.succeeded(event)  # type: ignore[arg-type]
+        listener.failed(event)  # type: ignore[arg-type]
+    assert (count.value, failures.value) == (2, 1)
+
+
+def gauge(spec: object, **labels: str) -> float:
+    with metric_delta(spec, **labels) as found:
+        found._before = 0
+    return found.value
+
+
+def test_mongo_pool_gauges_follow_the_events() -> None:
+    pool = mongo.PoolMetrics()
+    event = SimpleNamespace(address=("h", 1), options={"maxPoolSize": 7}, reason="timeout")
+    other = SimpleNamespace(address=("h", 1), options={})
+    for step in (pool.pool_created, pool.connection_created, pool.connection_created):
+        step(event)  # type: ignore[arg-type]
+    pool.pool_created(other)  # type: ignore[arg-type]
+    pool.connection_checked_out(event)  # type: ignore[arg-type]
+    assert gauge(DB_CONNECTIONS, db_system_name="mongodb", state="used") == 1
+    assert gauge(DB_CONNECTIONS, db_system_name="mongodb", state="idle") == 1
+    assert gauge(DB_CONNECTIONS_MAX, db_system_name="mongodb") == 107
+    with metric_delta(DB_CONNECTION_FAILURES, db_system_name="mongodb") as failures:
+        pool.connection_check_out_failed(event)  # type: ignore[arg-type]
+    assert failures.value == 1
+    pool.connection_checked_in(event)  # type: ignore[arg-type]
+    for step in (
+        pool.connection_closed,
+        pool.connection_closed,
+        pool.pool_closed,
+        pool.pool_closed,
+    ):
+        step(event)  # type: ignore[arg-type]
+    assert gauge(DB_CONNECTIONS, db_system_name="mongodb") == 0
+    assert gauge(DB_CONNECTIONS_MAX, db_system_name="mongodb") == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (httpx.ConnectError("refused"), "connect"),
+        (httpx.ConnectTimeout("away"), "connect"),
+        (httpx.ReadTimeout("slow"), "timeout"),
+        (httpx.PoolTimeout("busy"), "timeout"),
+        (httpx.RemoteProtocolError("bad"), "protocol"),
+        (asyncio.CancelledError(), "cancelled"),
+        (ValueError("other"), "other"),
+    ],
+)
+async def test_http_client_failures(error: BaseException, kind: str) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise error
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    observe_client(client, "unit-fail")
+    labels = {"upstream": "unit-fail"}
+    with (
+        metric_delta(HTTP_CLIENT_FAILURES, **labels, error_type=kind) as failures,
+        metric_delta(HTTP_CLIENT_DURATION, **labels, status_class="error") as errors,
+        pytest.raises(type(error)),
+    ):
+        await client.get("http://up/")
+    assert (failures.value, errors.value) == (1, 1)
+
+
+async def test_http_client_success_keeps_hooks_and_sends_the_request_id() -> None:
+    seen: list[httpx.Request] = []
+    hooked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(201)
+
+    async def hook(request: httpx.Request) -> None:
+        hooked.append(request.url.path)
+
+    transport = httpx.MockTransport(answer)
+    client = httpx.AsyncClient(transport=transport, event_hooks={"request": [hook]})
+    assert observe_client(client, "unit-ok") is client
+    observe_client(client, "unit-ok")
+    with (
+        captured_spans() as spans,
+        request_context("request-12345"),
+        metric_delta(HTTP_CLIENT_DURATION, upstream="unit-ok", method="_other") as odd,
+        metric_delta(HTTP_CLIENT_DURATION, upstream="unit-ok") as all_of_them,
+    ):
+        await client.post("http://up/a?x=1", headers={"X-Request-ID": "from-a-client"})
+        await client.request("BREW", "http://up/b")
+    assert (odd.value, all_of_them.value) == (1, 2)
+    assert hooked == ["/a", "/b"]
+    assert [request.headers["x-request-id"] for request in seen] == ["request-12345"] * 2
+    assert seen[0].headers["traceparent"].split("-")[1] == spans[0].trace_id
+    assert [span.name for span in spans] == ["POST", "HTTP"]
+    assert spans[0].attributes["url.full"] == "http://up/***"
+
+
+def test_failure_series_exist_before_the_first_failure() -> None:
+    observe_client(httpx.AsyncClient(), "unit-new")
+    samples = [
+        sample.labels["error_type"]
+        for family in HTTP_CLIENT_FAILURES.collector.collect()
+        for sample in family.samples
+        if sample.labels["upstream"] == "unit-new" and sample.name.endswith("_total")
+    ]
+    assert sorted(samples) == sorted(http_client._ERRORS)
+
+
+MISSING = """
+import sys
+for name in ("pymongo", "redis", "httpx"):
+    sys.modules[name] = None
+import plainview
+for function, extra in (
+    (plainview.instrument_mongo, "mongo"),
+    (plainview.instrument_redis, "redis"),
+    (lambda: plainview.observe_client(None, "x"), "httpx"),
+):
+    try:
+        function()
+    except ImportError as error:
+        assert f"plainview[{extra}]" in str(error), error
+    else:
+        raise SystemExit(f"{extra}: no error")
+print("named")
+"""
+
+
+def test_extras_are_needed_only_upon_use() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", MISSING], capture_output=True, text=True, check=False
+    )
+    assert result.stdout == "named\n", result.stderr
