@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Set
-from datetime import date, datetime, time
+from datetime import date, time
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
@@ -109,7 +109,19 @@ def mask_text(text: str) -> str:
     if len(text) < 5 or _PLAIN.fullmatch(text):  # shorter ones hold no secret: "pin:1"
         return bound_text(text)
     if len(text) > _MAX_INPUT:  # a secret cut in two is not recognised: leave a margin
-        return mask_text(text[:_MAX_INPUT])[: MAX_TEXT - _MARGIN] + "...[cut]"
+        return bound_text(_masked(text[:_MAX_INPUT])[: MAX_TEXT - _MARGIN] + "...[cut]")
+    return bound_text(_masked(text))
+
+
+def mask_trace(text: str, *, masking: bool = True) -> str:
+    """Like `mask_text`, for stack traces: of a long one the middle is left out, not the end."""
+    text = _masked(text[: 2 * _MAX_INPUT]) if masking else text
+    if len(text) > MAX_TEXT:
+        text = f"{text[:800]}\n  ...\n{text[-(MAX_TEXT - 900) :]}"
+    return bound_text(text)
+
+
+def _masked(text: str) -> str:
     if "=" in text or ":" in text:
         lower = text.lower()
         if any(hint in lower for hint in _HINTS):
@@ -117,7 +129,7 @@ def mask_text(text: str) -> str:
     if _TRIGGER.search(text):
         for _, regex, _, replacement in PATTERNS:
             text = regex.sub(replacement, text)
-    return bound_text(text)
+    return text
 
 
 def mask(value: Any) -> Any:
@@ -167,17 +179,16 @@ class _Walk:
             return self._sequence(value, depth)
         if isinstance(value, Enum):
             return self.value(value.value, depth)
-        if isinstance(value, (datetime, date, time, UUID)):
-            return value
         if isinstance(value, (bytes, bytearray)):
             return self.text(bytes(value[: _MAX_INPUT + 1]).decode("utf-8", "backslashreplace"))
         if isinstance(value, BaseException):
             return self.text(f"{type(value).__name__}: {value}")
         if hasattr(type(value), "model_dump"):
             return self._mapping(value.model_dump(), depth)
-        text = (
-            str(value) if isinstance(value, (str, int, float, Decimal, PurePath)) else repr(value)
-        )
+        if isinstance(value, (date, time)):
+            return value.isoformat()
+        plain = isinstance(value, (str, int, float, Decimal, PurePath, UUID))
+        text = str(value) if plain else repr(value)
         masked = self.text(text)
         fits = type(value) is int and masked == text and -(2**63) <= value < 2**63
         return value if fits else masked

@@ -1,0 +1,288 @@
+"""Structured logs: one JSON line per event on stdout, of structlog and of stdlib `logging` alike.
+
+A line is `timestamp, level, event, service, environment, component, log_type`, then as far as
+known `request_id, trace_id, span_id, user_id`, then the fields of the event, masked. It is below
+16 KB, where Docker would split it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+import orjson
+import structlog
+from opentelemetry import trace
+
+from . import context
+from .guarded import guarded
+from .log_sink import LogSink
+from .masking import bounded, mask, mask_trace
+
+if TYPE_CHECKING:
+    from .settings import ObservabilitySettings
+
+Component = Literal["http", "db", "cache", "messaging", "security", "business", "job"]
+
+_MAX_LINE = 15_000
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+_COLOURS = {"debug": 2, "info": 32, "warning": 33, "error": 31, "critical": 41}
+_LIBRARIES: dict[str, Component] = {
+    **dict.fromkeys(("uvicorn", "fastapi", "starlette", "httpx", "httpcore", "aiohttp"), "http"),
+    **dict.fromkeys(("pymongo", "motor"), "db"),
+    "redis": "cache",
+}
+_RECORD = {*logging.makeLogRecord({}).__dict__, "message", "asctime", "color_message", "taskName"}
+# What a terminal would obey, and the line breaks a text may not make.
+_CONTROLS = {n: f"\\x{n:02x}" for n in (*range(9), *range(11, 32), *range(127, 160))}
+
+
+class _State:
+    """What the last `configure_logging` said."""
+
+    enabled = True
+    level = configured_level = _LEVELS["info"]
+    masking = True
+    console = False
+    names: tuple[str, str] = ("service", "development")
+
+
+SINK = LogSink()
+#: called with each JSON line as it is queued, whatever the format; for tests
+listeners: list[Callable[[bytes], None]] = []
+
+
+def configure_logging(settings: ObservabilitySettings, stream: IO[Any] | None = None) -> None:
+    """Write logs as `settings` say, to stdout or `stream`; may be called again.
+
+    Takes over the stdlib's root logger and the warnings. With `logs=False` nothing is written
+    and the stdlib is left alone.
+    """
+    _State.enabled = settings.logs
+    _State.masking = settings.masking
+    _State.names = (settings.service_name, settings.environment)
+    key = settings.user_hash_key
+    context.set_user_hash_key(key.get_secret_value() if key else None)
+    if not settings.logs:
+        return
+    SINK.configure(stream, settings.log_queue_size, settings.security_wait_s)
+    out = stream or sys.stdout
+    terminal = settings.log_format == "auto" and out is not None and out.isatty()
+    _State.console = settings.log_format == "console" or terminal
+    set_log_level(settings.log_level)
+    _State.configured_level = _State.level
+    take_over_stdlib()
+    if not structlog.is_configured():
+        structlog.configure(processors=[_process], wrapper_class=_WRAPPER)
+
+
+install = configure_logging
+
+
+def set_log_level(level: str) -> None:
+    """From now on write events of this level and above; ValueError for an unknown name.
+
+    Libraries stay at info or above: their debug lines show statements and headers.
+    """
+    if level not in _LEVELS:
+        raise ValueError(f"log level {level!r} is none of {', '.join(_LEVELS)}")
+    _State.level = _LEVELS[level]
+    logging.getLogger().setLevel(max(_State.level, logging.INFO))
+
+
+def toggle_debug_on_signal() -> bool:
+    """Let SIGUSR1 switch debug lines on and off; False if this is not the main thread."""
+
+    def toggle(number: int, frame: object) -> None:
+        on = _State.level != _LEVELS["debug"]
+        number = _LEVELS["debug"] if on else max(_State.configured_level, _LEVELS["info"])
+        level = next(name for name, value in _LEVELS.items() if value == number)
+        set_log_level(level)
+        get_logger("job").warning("log.level_changed", new_level=level)
+
+    try:
+        signal.signal(signal.SIGUSR1, toggle)
+    except ValueError:
+        return False
+    return True
+
+
+def flush_logs(timeout_s: float = 2.0) -> bool:
+    """Wait until all lines are written, for at most `timeout_s` seconds; False if they are not."""
+    return SINK.flush(timeout_s)
+
+
+def get_logger(component: Component = "business") -> structlog.typing.FilteringBoundLogger:
+    """A logger: `log.info("reward.claimed", event_id=...)`. Security events never drop first."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+        None, processors=[_process], wrapper_class=_WRAPPER
+    ).bind(component=component)
+    return logger
+
+
+_WRAPPER = structlog.make_filtering_bound_logger(logging.NOTSET)
+
+
+def _process(logger: Any, method: str, event: Any) -> Any:
+    level = method if method in _LEVELS else "info"
+    if _State.enabled and _LEVELS[level] >= _State.level:
+        with guarded("logs"):
+            _write(level, event)
+    raise structlog.DropEvent
+
+
+class _Handler(logging.Handler):
+    """Stdlib records as events: `log.message` with `logger`, `message` and what `extra` gave."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record, if its level is on."""
+        if not _State.enabled or record.levelno < _State.level:
+            return
+        with guarded("logs"):
+            level = max(
+                (name for name, number in _LEVELS.items() if number <= record.levelno),
+                key=_LEVELS.__getitem__,
+                default="debug",
+            )
+            extra = {k: v for k, v in record.__dict__.items() if k not in _RECORD}
+            try:
+                message = record.getMessage()
+            except Exception:  # arguments that do not fit the format: the text alone, then
+                message = str(record.msg)
+            known = _LIBRARIES.get(record.name.partition(".")[0], "business")
+            own = {"event": "log.message", "logger": record.name, "message": message}
+            _write(level, {"component": known, **extra, **own, "exc_info": record.exc_info})
+
+
+_handler = _Handler()
+
+
+def take_over_stdlib() -> None:
+    """Send stdlib records this way, also uvicorn's, which sets handlers of its own at its start."""
+    root = logging.getLogger()
+    for handler in [h for h in root.handlers if type(h) is logging.StreamHandler]:
+        root.removeHandler(handler)
+    if _handler not in root.handlers:
+        root.addHandler(_handler)
+    for name in ("uvicorn", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [], True
+    logging.getLogger("uvicorn.access").disabled = True  # there is `http.request`
+    for name in ("httpx", "httpcore", "pymongo", "asyncio"):  # a line per request
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+
+
+def _base(level: str, event: str, component: str) -> dict[str, Any]:
+    service, environment = _State.names
+    line = {
+        "timestamp": datetime.now(UTC).isoformat(timespec="microseconds")[:26] + "Z",
+        "level": level,
+        "event": event,
+        "service": service,
+        "environment": environment,
+        "component": component,
+        "log_type": "security"
+        if component == "security"
+        else ("error" if level in {"error", "critical"} else "general"),
+    }
+    request = context.current()
+    if request is not None:
+        line["request_id"] = request.request_id
+    span = trace.get_current_span().get_span_context()
+    if not span.trace_id and request is not None and request.span is not None:
+        span = request.span
+    if span.trace_id:
+        line["trace_id"] = f"{span.trace_id:032x}"
+        line["span_id"] = f"{span.span_id:016x}"
+    if request is not None and request.user_id is not None:
+        line["user_id"] = request.user_id
+    return line
+
+
+def access(method: str, route: str, status: int, duration_s: float) -> None:
+    """Write `http.request`: error from status 500 on. The arguments are no client's free text."""
+    level = "error" if status >= 500 else "info"
+    if not _State.enabled or _LEVELS[level] < _State.level:
+        return
+    line = _base(level, "http.request", "http")
+    line["http_request_method"] = method
+    line["http_route"] = route
+    line["http_response_status_code"] = status
+    line["duration_s"] = round(duration_s, 6)
+    _send(line)
+
+
+def _write(level: str, fields: dict[str, Any]) -> None:
+    component = str(fields.pop("component", "business"))
+    clean = mask if _State.masking else bounded
+    line = _base(level, str(clean(fields.pop("event", "")))[:200], component)
+    error = fields.pop("exc_info", None)
+    if "user_id" in fields and "user_id" not in line:
+        line["user_id"] = context.user_pseudonym(str(fields.pop("user_id")))
+    for key, value in clean(fields).items():
+        # a field cannot pose as one of the line's own
+        line[f"{key}_" if key in line else key] = value
+    if error:
+        line.update(_exception(error, clean))
+    _send(line)
+
+
+def _exception(error: Any, clean: Callable[[Any], Any]) -> dict[str, str]:
+    if not isinstance(error, (BaseException, tuple)):
+        error = sys.exc_info()
+    if isinstance(error, tuple):
+        error = error[1]
+    if not isinstance(error, BaseException):
+        return {}
+    kind = type(error)
+    message = "<str() failed>"
+    with contextlib.suppress(Exception):
+        message = str(error)
+    # the frames nearest to the error, of each exception of the chain
+    stack = "".join(traceback.format_exception(error, limit=-20))
+    return {
+        "exception_type": f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."),
+        "exception_message": clean(message),
+        "exception_stacktrace": mask_trace(stack, masking=_State.masking),
+    }
+
+
+def _send(line: dict[str, Any]) -> None:
+    data = _dump(line)
+    for listener in listeners:
+        listener(data)
+    SINK.put(_pretty(line) if _State.console else data, line["level"], line["log_type"])
+
+
+def _dump(line: dict[str, Any]) -> bytes:
+    data = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+    if len(data) > _MAX_LINE:
+        short = {k: v if type(v) in {int, float, bool} else str(v)[:200] for k, v in line.items()}
+        data = orjson.dumps({**short, "truncated": True}, option=orjson.OPT_APPEND_NEWLINE)
+    if len(data) > _MAX_LINE:
+        names = [*short][:11]
+        data = orjson.dumps(
+            {**{name: short[name] for name in names}, "truncated": True},
+            option=orjson.OPT_APPEND_NEWLINE,
+        )
+    return data
+
+
+def _pretty(line: dict[str, Any]) -> bytes:
+    hidden = {"timestamp", "level", "event", "service", "environment", "log_type", "span_id"}
+    level, stack = line["level"], str(line.get("exception_stacktrace", ""))
+    fields = " ".join(
+        f"{key}={value if isinstance(value, str) else orjson.dumps(value).decode()}"
+        for key, value in line.items()
+        if key not in hidden and key != "exception_stacktrace"
+    )
+    head = f"{line['event']:<28} {fields}".translate({**_CONTROLS, 10: "\\n"})
+    text = f"{line['timestamp'][11:23]} \x1b[{_COLOURS[level]}m{level:<8}\x1b[0m {head}\n"
+    return (text + stack.translate(_CONTROLS)).encode("utf-8", "replace")
