@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import orjson
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from prometheus_client import REGISTRY
 
-from . import tracing
+from . import logs, tracing
 from .decode import SpanRecord, parse_otlp
 from .settings import ObservabilitySettings
 from .span_export import masked
@@ -81,3 +82,18 @@ def captured_spans() -> Iterator[list[SpanRecord]]:
         yield spans
     finally:
         tracing.PIPELINE.listeners.remove(keep)
+
+
+@contextmanager
+def captured_logs() -> Iterator[list[dict[str, Any]]]:
+    """Log lines written in the block, as their JSON says, masked."""
+    lines: list[dict[str, Any]] = []
+
+    def keep(line: bytes) -> None:
+        lines.append(orjson.loads(line))
+
+    logs.listeners.append(keep)
+    try:
+        yield lines
+    finally:
+        logs.listeners.remove(keep)

@@ -22,6 +22,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
+from .context import request_id
 from .guarded import guarded
 from .propagation import TraceparentPropagator
 from .signals import SPAN_QUEUE_DEPTH, SPANS_DROPPED
@@ -165,9 +166,15 @@ def instrument_app(app: FastAPI, settings: ObservabilitySettings) -> None:
         tracer_provider=trace.get_tracer_provider(),
         excluded_urls=_UNTRACED,
         exclude_spans=["receive", "send"],
+        server_request_hook=_add_request_id,
     )
     build = app.build_middleware_stack
     app.build_middleware_stack = lambda: AsciiScope(build())  # type: ignore[method-assign]
+
+
+def _add_request_id(span: trace.Span, scope: Scope) -> None:
+    if (identity := request_id()) is not None:
+        span.set_attribute("request_id", identity)
 
 
 class AsciiScope:
@@ -215,7 +222,7 @@ def exemplar() -> dict[str, str]:
 
 def _is_stray(span: ReadableSpan) -> bool:
     """Whether this is a database call outside of any span: a check or a poll, not a trace."""
-    return span.parent is None and bool(span.attributes) and "db.system.name" in span.attributes
+    return span.parent is None and "db.system.name" in (span.attributes or {})
 
 
 def _exports() -> bool:

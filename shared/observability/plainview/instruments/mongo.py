@@ -41,30 +41,43 @@ def error_type(failure: dict[str, Any]) -> str:
 
 
 class CommandMetrics(monitoring.CommandListener):
-    """Counts commands."""
+    """Observes how long commands took and counts those that failed."""
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         """Nothing: the end says all."""
 
-    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-        """Observe the duration."""
-        self._observe(event)
-
-    def failed(self, event: monitoring.CommandFailedEvent) -> None:
-        """Observe the duration and count the failure."""
-        self._observe(event)
-        with guarded("mongo"):
-            kind = error_type(dict(event.failure))
-            DB_OPERATION_FAILURES.inc(db_system_name=SYSTEM, error_type=kind)
-
-    def _observe(
+    def succeeded(
         self, event: monitoring.CommandSucceededEvent | monitoring.CommandFailedEvent
     ) -> None:
+        """Observe the duration."""
         DB_OPERATION_DURATION.observe(
             event.duration_micros / 1e6,
             db_system_name=SYSTEM,
             db_operation_name=event.command_name,
         )
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        """Observe the duration and count the failure."""
+        self.succeeded(event)
+        with guarded("mongo"):
+            kind = error_type(dict(event.failure))
+            DB_OPERATION_FAILURES.inc(db_system_name=SYSTEM, error_type=kind)
+
+
+def _counts(*, opened: int = 0, used: int = 0) -> Any:
+    def listen(self: PoolMetrics, event: object) -> None:
+        with guarded("mongo"), self._lock:
+            self._open += opened
+            self._used += used
+            DB_CONNECTIONS.set(self._used, db_system_name=SYSTEM, state="used")
+            idle = max(0, self._open - self._used)
+            DB_CONNECTIONS.set(idle, db_system_name=SYSTEM, state="idle")
+
+    return listen
+
+
+def _cannot_connect(self: object, event: object) -> None:
+    DB_CONNECTION_FAILURES.inc(db_system_name=SYSTEM)
 
 
 class PoolMetrics(monitoring.ConnectionPoolListener):
@@ -75,71 +88,37 @@ class PoolMetrics(monitoring.ConnectionPoolListener):
         self._open = self._used = 0
         self._sizes: dict[Any, list[int]] = {}
 
-    def _change(self, *, opened: int = 0, used: int = 0) -> None:
-        with guarded("mongo"), self._lock:
-            self._open += opened
-            self._used += used
-            DB_CONNECTIONS.set(self._used, db_system_name=SYSTEM, state="used")
-            idle = max(0, self._open - self._used)
-            DB_CONNECTIONS.set(idle, db_system_name=SYSTEM, state="idle")
-
-    def _resize(self) -> None:
-        size = sum(sum(sizes) for sizes in self._sizes.values())
-        DB_CONNECTIONS_MAX.set(size, db_system_name=SYSTEM)
-
-    def _ignore(self, event: object) -> None:
-        """Changes no count."""
-
-    pool_ready = pool_cleared = connection_ready = connection_check_out_started = _ignore
+    connection_created = _counts(opened=1)
+    connection_closed = _counts(opened=-1)
+    connection_checked_out = _counts(used=1)
+    connection_checked_in = _counts(used=-1)
+    connection_check_out_failed = _cannot_connect
+    connection_ready = connection_check_out_started = pool_ready = pool_cleared = _counts()
 
     def pool_created(self, event: monitoring.PoolCreatedEvent) -> None:
         """One pool per server and client; the event names only what differs from the default."""
-        with guarded("mongo"), self._lock:
-            size = int(event.options.get("maxPoolSize") or 100)
-            self._sizes.setdefault(event.address, []).append(size)
-            self._resize()
+        self._resize(event, [int(event.options.get("maxPoolSize") or 100)])
 
     def pool_closed(self, event: monitoring.PoolClosedEvent) -> None:
         """Take its size off."""
+        self._resize(event, [])
+
+    def _resize(self, event: Any, opened: list[int]) -> None:
         with guarded("mongo"), self._lock:
-            sizes = self._sizes.get(event.address)
-            if sizes:
-                sizes.pop()
-            self._resize()
-
-    def connection_created(self, event: monitoring.ConnectionCreatedEvent) -> None:
-        """One more."""
-        self._change(opened=1)
-
-    def connection_closed(self, event: monitoring.ConnectionClosedEvent) -> None:
-        """One less."""
-        self._change(opened=-1)
-
-    def connection_check_out_failed(self, event: monitoring.ConnectionCheckOutFailedEvent) -> None:
-        """No connection to be had."""
-        DB_CONNECTION_FAILURES.inc(db_system_name=SYSTEM)
-
-    def connection_checked_out(self, event: monitoring.ConnectionCheckedOutEvent) -> None:
-        """In use."""
-        self._change(used=1)
-
-    def connection_checked_in(self, event: monitoring.ConnectionCheckedInEvent) -> None:
-        """Back in the pool."""
-        self._change(used=-1)
+            sizes = self._sizes.setdefault(event.address, [])
+            self._sizes[event.address] = sizes + opened if opened else sizes[:-1]
+            size = sum(sum(sizes) for sizes in self._sizes.values())
+            DB_CONNECTIONS_MAX.set(size, db_system_name=SYSTEM)
 
 
 class HeartbeatMetrics(monitoring.ServerHeartbeatListener):
     """Counts failed heartbeats: with no server known, commands fail before any other event."""
 
-    def started(self, event: monitoring.ServerHeartbeatStartedEvent) -> None:
+    def started(self, event: object) -> None:
         """Nothing."""
 
-    def succeeded(self, event: monitoring.ServerHeartbeatSucceededEvent) -> None:
-        """Nothing."""
-
-    def failed(self, event: monitoring.ServerHeartbeatFailedEvent) -> None:
-        """The server cannot be reached."""
-        DB_CONNECTION_FAILURES.inc(db_system_name=SYSTEM)
+    succeeded = started
+    failed = _cannot_connect
 
 
 _installed = threading.Lock()  # taken once and kept: PyMongo's listeners cannot be removed
