@@ -61,13 +61,18 @@ class SpanPipeline(SpanProcessor):
         self.dropped = 0
         self._batch: BatchSpanProcessor | None = None
         self._exporter: ReportingExporter | None = None
-        self._lock = threading.Lock()
+        # may be entered again: garbage collection ends spans of abandoned generators anywhere
+        self._lock = threading.RLock()
         self._waiting = 0
         self._limit = 0
 
+    @property
+    def running(self) -> bool:
+        """Whether spans are exported."""
+        return self._batch is not None
+
     def start(self, exporter: SpanExporter) -> None:
         """Export from now on; queue and batches as `OTEL_BSP_*` say."""
-        self.stop(0)
         self._limit = _positive_int("OTEL_BSP_MAX_QUEUE_SIZE", 2048)
         batch = min(_positive_int("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512), self._limit)
         self._exporter = ReportingExporter(exporter, lambda: self.masking, self._taken)
@@ -133,7 +138,8 @@ def install(settings: ObservabilitySettings) -> TracerProvider:
 
     Exports over OTLP http/protobuf if `OTEL_EXPORTER_OTLP_ENDPOINT` (or `..._TRACES_ENDPOINT`)
     is set; without it spans only give logs their IDs. An application's own provider keeps its
-    own sampler, exporters and propagators, and its spans are not masked.
+    own sampler, exporters and propagators, and its spans are not masked. Outside of `observe()`
+    call `shutdown()` at the end.
     """
     global _own  # noqa: PLW0603 - one per process, as OpenTelemetry has it
     with _install_lock:
@@ -149,7 +155,7 @@ def install(settings: ObservabilitySettings) -> TracerProvider:
         elif provider is not _own:
             return provider
         PIPELINE.masking = settings.masking
-        if _exports():
+        if _exports() and not PIPELINE.running:
             # ReportingExporter tells it once a minute; the SDK would on every batch
             logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
             PIPELINE.start(OTLPSpanExporter())
