@@ -19,14 +19,12 @@ REQUEST_ID_HEADER = "X-Request-ID"
 class RequestContext:
     """One per request; mutable, so that what the inside learns is seen by the middleware.
 
-    `user_id` is the pseudonym, never the real ID; `route` a template such as `/users/{id}`;
-    `span` the request's server span, for lines that are written when it is over.
+    `user_id` is the pseudonym, never the real ID; `route` a template such as `/users/{id}`.
     """
 
     request_id: str
     user_id: str | None = None
     route: str | None = None
-    span: trace.SpanContext | None = None
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("plainview_request", default=None)

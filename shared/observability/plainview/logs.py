@@ -196,8 +196,6 @@ def _base(level: str, event: str, component: str) -> dict[str, Any]:
     if request is not None:
         line["request_id"] = request.request_id
     span = trace.get_current_span().get_span_context()
-    if not span.trace_id and request is not None and request.span is not None:
-        span = request.span
     if span.trace_id:
         line["trace_id"] = f"{span.trace_id:032x}"
         line["span_id"] = f"{span.span_id:016x}"
@@ -206,14 +204,17 @@ def _base(level: str, event: str, component: str) -> dict[str, Any]:
     return line
 
 
-def access(method: str, route: str, status: int, duration_s: float) -> None:
-    """Write `http.request`: error from status 500 on. The arguments are no client's free text."""
+def access(method: str, route: str | None, status: int, duration_s: float) -> None:
+    """Write `http.request`, as an error from status 500 on; no route is `__unknown__`.
+
+    Nothing is masked: method and route are of closed sets, never what a client wrote.
+    """
     level = "error" if status >= 500 else "info"
     if not _State.enabled or _LEVELS[level] < _State.level:
         return
     line = _base(level, "http.request", "http")
     line["http_request_method"] = method
-    line["http_route"] = route
+    line["http_route"] = route or "__unknown__"
     line["http_response_status_code"] = status
     line["duration_s"] = round(duration_s, 6)
     _send(line)
