@@ -21,6 +21,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from .guarded import guarded
 
 OTHER = "_other"
+_GUARD = guarded("metrics")
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,9 @@ class _Spec:
         for i, allowed in enumerate(self._sets):
             if i not in self._dynamic and values[i] not in allowed and values[i] != OTHER:
                 if os.environ.get("PLAINVIEW_STRICT") == "1":
-                    raise ValueError(f"{self.name}: {self._names[i]}={values[i]!r} not in {allowed}")
+                    raise ValueError(
+                        f"{self.name}: {self._names[i]}={values[i]!r} not in {allowed}"
+                    )
                 admitted[i] = OTHER
         if self._dynamic:
             key = tuple(values[i] for i in self._dynamic)
@@ -142,7 +145,7 @@ class CounterSpec(_Spec):
 
     def inc(self, amount: float = 1, **labels: object) -> None:
         """Count `amount` under these labels."""
-        with guarded("metrics"):
+        with _GUARD:
             self._child(labels).inc(amount)
 
 
@@ -151,7 +154,7 @@ class GaugeSpec(_Spec):
 
     def set(self, value: float, **labels: object) -> None:
         """Set the series of these labels."""
-        with guarded("metrics"):
+        with _GUARD:
             self._child(labels).set(value)
 
     def replace(
@@ -164,7 +167,7 @@ class GaugeSpec(_Spec):
         The first ones stay within the bound, `fold` makes one `_other` of the rest (a sum is
         wrong for ratios: give another). Closed sets that are not mentioned become 0.
         """
-        with guarded("metrics"):
+        with _GUARD:
             self._known.clear()
             folded: dict[tuple[str, ...], list[float]] = {}
             for key, value in values.items():
@@ -190,7 +193,7 @@ class HistogramSpec(_Spec):
 
     def observe(self, value: float, **labels: object) -> None:
         """Count one observation under these labels."""
-        with guarded("metrics"):
+        with _GUARD:
             source = HistogramSpec.exemplar
             self._child(labels).observe(value, (source() or None) if source else None)
 

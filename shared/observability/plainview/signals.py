@@ -52,6 +52,39 @@ DEPENDENCY_LATENCY = PLATFORM.gauge(
     labels={"dependency": Bounded(20)},
 )
 
+_PROCESS = (
+    Metric("process_cpu_seconds_total", "counter", "User and system CPU time", "seconds"),
+    Metric("process_resident_memory_bytes", "gauge", "Resident memory", "bytes"),
+    Metric("process_virtual_memory_bytes", "gauge", "Virtual memory (Linux)", "bytes"),
+    Metric("process_open_fds", "gauge", "Open file descriptors"),
+    Metric("process_max_fds", "gauge", "Most open file descriptors"),
+    Metric("process_start_time_seconds", "gauge", "Start, Unix time", "seconds"),
+)
+for _metric in _PROCESS:
+    PLATFORM.external(_metric)
+_GENERATION = {"generation": ("0", "1", "2")}
+PLATFORM.external(
+    Metric("python_gc_collections_total", "counter", "Collections of garbage", "", _GENERATION)
+)
+PLATFORM.external(
+    Metric("python_gc_objects_collected_total", "counter", "Objects freed", "", _GENERATION)
+)
+PLATFORM.external(
+    Metric("python_gc_objects_uncollectable_total", "counter", "Objects not freed", "", _GENERATION)
+)
+PLATFORM.external(
+    Metric(
+        "python_info",
+        "gauge",
+        "1, with the version of Python",
+        "",
+        {
+            name: Bounded(1)
+            for name in ("implementation", "major", "minor", "patchlevel", "version")
+        },
+    )
+)
+
 CPU_LIMIT = PLATFORM.gauge(
     "container_cpu_limit_cores", "CPU limit of the container, else of the machine", unit="cores"
 )
@@ -137,8 +170,12 @@ SPANS_DROPPED = PLATFORM.counter(
     "telemetry_spans_dropped_total", "Spans dropped because the queue was full"
 )
 SPAN_QUEUE_DEPTH = PLATFORM.gauge("telemetry_span_queue_depth", "Spans waiting")
+PARTS = (
+    *("execution", "http_client", "logs", "metrics", "middleware", "mongo"),
+    *("redis", "shutdown", "traces", "other"),
+)
 TELEMETRY_ERRORS = PLATFORM.counter(
     "telemetry_errors_total",
     "Errors inside the telemetry, swallowed",
-    labels={"part": Bounded(20)},
+    labels={"part": PARTS},
 )

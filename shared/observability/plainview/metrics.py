@@ -1,0 +1,131 @@
+"""What the process tells about itself, and the page that shows all metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from prometheus_client import REGISTRY, disable_created_metrics
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from .guarded import guarded, on_error
+from .settings import ObservabilitySettings
+from .signals import (
+    CPU_LIMIT,
+    EVENT_LOOP_LAG,
+    MEMORY_LIMIT,
+    PARTS,
+    PLATFORM,
+    SERVICE_INFO,
+    TELEMETRY_ERRORS,
+)
+
+LAG_INTERVAL_S = 0.25
+_STARTED = time.time()
+
+
+class ResourceCollector(Collector):
+    """Process metrics where there is no /proc (macOS); peak memory stands for current memory."""
+
+    def collect(self) -> Iterable[Metric]:
+        """CPU seconds, memory, open files and start time, named as prometheus_client does."""
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        unit = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB
+        yield CounterMetricFamily(
+            "process_cpu_seconds", "User and system CPU time", usage.ru_utime + usage.ru_stime
+        )
+        memory = usage.ru_maxrss * unit
+        yield GaugeMetricFamily("process_resident_memory_bytes", "Peak resident memory", memory)
+        with guarded("metrics"):
+            files = len(os.listdir("/dev/fd"))  # noqa: PTH208 - names are enough
+            yield GaugeMetricFamily("process_open_fds", "Open file descriptors", files)
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        yield GaugeMetricFamily("process_max_fds", "Most open file descriptors", limit)
+        yield GaugeMetricFamily("process_start_time_seconds", "Start, Unix time", _STARTED)
+
+
+def install(settings: ObservabilitySettings) -> None:
+    """Expose the library's own metrics and set the constant ones; may be called again."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    PLATFORM.register()
+    if _count_error not in on_error:
+        on_error.append(_count_error)
+        if sys.platform == "darwin":
+            REGISTRY.register(ResourceCollector())
+    cores, memory = container_limits()
+    CPU_LIMIT.set(cores)
+    MEMORY_LIMIT.set(memory)
+    SERVICE_INFO.set(1, version=settings.service_version, environment=settings.environment)
+
+
+def page(accept: str) -> tuple[bytes, str]:
+    """All metrics in Prometheus or OpenMetrics form, and its content type."""
+    encode, content_type = choose_encoder(accept)
+    return encode(REGISTRY), content_type
+
+
+async def sample_event_loop_lag() -> None:
+    """Observe forever how late the loop wakes up a sleeper."""
+    while True:
+        start = time.perf_counter()
+        await asyncio.sleep(LAG_INTERVAL_S)
+        EVENT_LOOP_LAG.observe(max(0.0, time.perf_counter() - start - LAG_INTERVAL_S))
+
+
+def container_limits(
+    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> tuple[float, float]:
+    """CPU cores and bytes of memory this process may use: of its cgroups, else the machine."""
+    cores = float(os.cpu_count() or 1)
+    memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with guarded("metrics"):
+        for folder in _cgroups(root, own):
+            quota, period = (
+                _words(folder / "cpu.max")
+                or (
+                    *_words(folder / "cpu.cfs_quota_us"),
+                    *_words(folder / "cpu.cfs_period_us"),
+                )
+                or ("max", "1")
+            )
+            if quota not in ("max", "-1"):
+                cores = min(cores, int(quota) / int(period))
+            for name in ("memory.max", "memory.limit_in_bytes"):
+                for word in _words(folder / name):
+                    memory = memory if word == "max" else min(memory, float(word))
+    return cores, memory
+
+
+def _cgroups(root: Path, own: Path) -> Iterator[Path]:
+    """Folders of this process's cgroup and all above it, of version 2 and 1."""
+    lines = own.read_text().splitlines() if own.exists() else []
+    for line in lines or ["0::/"]:
+        _, controllers, path = line.split(":", 2)
+        names = controllers.split(",")
+        if controllers and not {"cpu", "memory"} & set(names):
+            continue
+        top = root / ("memory" if "memory" in names else "cpu") if controllers else root
+        folder = top / path.lstrip("/")
+        while folder != top:
+            yield folder
+            folder = folder.parent
+        yield top
+
+
+def _words(file: Path) -> list[str]:
+    try:
+        return file.read_text().split()
+    except OSError:
+        return []
+
+
+def _count_error(part: str) -> None:
+    TELEMETRY_ERRORS.inc(part=part if part in PARTS else "other")
