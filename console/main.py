@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import asdict
 from typing import Any, Literal
@@ -109,32 +110,37 @@ async def serve(settings: ConsoleSettings) -> None:
     add_pages(app, app.state.view, links)
     common: dict[str, Any] = {
         "host": settings.host,
+        "log_level": "warning",
         "log_config": None,  # plainview's pipeline takes uvicorn's lines
         "access_log": False,
         "server_header": False,
         "timeout_graceful_shutdown": 2,  # open browsers must not hold the end
     }
-    receiver = _Silent(
-        uvicorn.Config(
-            otlp_app(app.state.view.store),  # only takes, shows nothing: no token
-            port=settings.otlp_port,
-            lifespan="off",
-            limit_concurrency=64,
-            **common,
-        )
-    )
-    guarded = Guard(app, settings.token)
-    pages = uvicorn.Server(uvicorn.Config(guarded, port=settings.port, **common))
-    receiving = asyncio.create_task(receiver.serve())
-    try:
-        await pages.serve()
-    finally:
-        receiver.should_exit = True
-        await receiving
+    # the receiver only takes and shows nothing: it asks for no token
+    taking: dict[str, Any] = {
+        "port": settings.otlp_port,
+        "lifespan": "off",
+        "limit_concurrency": 64,
+    }
+    servers = [
+        _Server(uvicorn.Config(Guard(app, settings.token), port=settings.port, **common)),
+        _Server(uvicorn.Config(otlp_app(app.state.view.store), **taking, **common)),
+    ]
+
+    def stop() -> None:
+        for server in servers:
+            server.should_exit = True
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stop)
+    running = [asyncio.create_task(server.serve()) for server in servers]
+    await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    stop()
+    await asyncio.gather(*running)
 
 
-class _Silent(uvicorn.Server):
-    """A second server in the same loop: signals are the first one's."""
+class _Server(uvicorn.Server):
+    """One of two in a loop: signals are for both."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -17,8 +17,6 @@ class ConsoleSettings(ServiceSettings):
     otlp_port: int = 4318
     console_token: SecretStr | None = None  # demanded as soon as it is reachable from elsewhere
     log_dir: Path = Path(".local/logs")
-    redis_url: SecretStr = SecretStr("")  # it has neither database nor users
-    user_hash_key: SecretStr = SecretStr("")
     reader_email: str = ""  # an account that may read: names of events and rewards
     reader_password: SecretStr | None = None
     seed_file: Path = Path(".local/seed.json")  # else the demo's auditor

@@ -54,7 +54,7 @@ class View:
         bad: list[tuple[str, str, str]] = []
         odd: list[tuple[str, str, str]] = []
         for service in self.watcher.services.values():
-            lost = [name for name, status in service.checks.items() if status == "fail"]
+            lost = [name for name, status in service.checks.items() if status != "pass"]
             if service.status in ("gone", "fail"):
                 bad.append((f"why_{service.status}", service.name, ""))
                 bad += [("why_dependency", service.name, name) for name in lost]
