@@ -1,0 +1,100 @@
+# Everything a person does here. `make` alone lists it. GNU make 3.81 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+COMPOSE ?= docker compose
+CORE := secrets gateway auth event mongo redis prometheus grafana collector-queue collector jaeger
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check test-stack test-compose follow generate lock clean up up-core down logs ps reset load screenshots
+
+help:  ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+# --- set-up: each stamp is as new as what it was made from, so a warm start installs nothing ---
+$(VENV)/.made:
+	@$(PYTHON) -c 'import platform, sys; ok = (3, 11) <= sys.version_info < (3, 15) and platform.system() in ("Linux", "Darwin"); sys.exit(None if ok else "This needs Python 3.11 to 3.14 on Linux or macOS; here is Python %s on %s. Name another: make PYTHON=python3.13 ..." % (platform.python_version(), platform.system()))'
+	@echo "making the virtual environment $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: requirements.txt shared/observability/pyproject.toml $(VENV)/.made
+	@echo "installing what the platform runs on (requirements.txt, checked by hash) into $(VENV)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e shared/observability
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	@echo "installing what the tests need (requirements-dev.txt, checked by hash) into $(VENV)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# --- without Docker ---
+demo: $(VENV)/.run  ## run the whole platform on embedded servers; Ctrl-C ends it
+	@exec $(BIN)/python -m tools.demo
+
+follow: $(VENV)/.run  ## make follow ID=<request or trace ID>: that request's log lines and spans
+	@$(BIN)/python -m tools.follow $(ID)
+
+clean:  ## delete the demo's data and logs
+	rm -rf .local
+
+# --- tests ---
+test: $(VENV)/.dev  ## unit, service, integration and end-to-end tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev  ## style, types, imports, configuration
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/ops
+
+test-stack: $(VENV)/.dev  ## the real Prometheus, Collector, Loki, Jaeger and Chromium (see tests/stack/build)
+	$(BIN)/python -m pytest tests/stack
+
+test-compose: $(VENV)/.dev  ## docker compose on stand-in images (root, Docker's engine, debootstrap)
+	tests/compose/run
+
+# --- upkeep ---
+generate: $(VENV)/.dev  ## write everything that is generated: merged OpenAPI, dashboards, tables
+	$(BIN)/python -m tools.generate
+
+lock: $(VENV)/.dev  ## pin requirements.in and requirements-dev.in anew, with hashes
+	for file in requirements requirements-dev; do \
+	  $(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 $$file.in -o $$file.txt; \
+	done
+
+screenshots: $(VENV)/.dev  ## pictures of the running demo's console into docs/images (needs Chromium)
+	$(BIN)/python -m tools.screenshots
+
+# --- with Docker ---
+up:  ## start the whole stack, wait until it is healthy, print addresses and passwords
+	$(COMPOSE) up -d --build --wait
+	@$(MAKE) -s addresses
+
+up-core:  ## services, databases, Prometheus, Grafana, Collector, Jaeger only
+	$(COMPOSE) up -d --build --wait $(filter-out secrets collector-queue,$(CORE))
+	@$(MAKE) -s addresses
+
+.PHONY: addresses
+addresses:
+	@echo "Gateway  http://127.0.0.1:8000/docs    Grafana  http://127.0.0.1:3000    Jaeger  http://127.0.0.1:16686"
+	@echo "Console  http://127.0.0.1:8080         Prometheus http://127.0.0.1:9090  Mail    http://127.0.0.1:8025   Messages http://127.0.0.1:8090"
+	@$(COMPOSE) run --rm --no-deps -T secrets python -m tools.secrets show /secrets
+
+down:  ## stop the stack, keep its data
+	$(COMPOSE) --profile '*' down
+
+ps:  ## state of the stack
+	@$(COMPOSE) ps -a
+
+logs:  ## newest lines of the stack, following
+	$(COMPOSE) logs --tail 50 -f
+
+reset:  ## stop the stack and delete all of its data, after asking
+	@printf 'This deletes every volume of the stack: databases, metrics, logs, traces, secrets. Type yes: '; \
+	read answer; [ "$$answer" = yes ] && $(COMPOSE) --profile '*' down -v || echo "nothing was deleted"
+
+load: $(VENV)/.dev  ## Locust against what runs; HEADLESS=1 for thresholds, SHAPE=steady|spike|soak
+	@$(BIN)/python -m tools.load
