@@ -1,0 +1,221 @@
+"""shared.serve as a real process: drain on signals, hostile clients, taken ports."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.servers import free_port, listens, wait_until
+
+
+class Served:
+    def __init__(self, port: int, process: "subprocess.Popen[bytes]") -> None:
+        self.port, self.process = port, process
+        self.url = f"http://127.0.0.1:{port}"
+
+    async def talk(self, data: bytes, wait_s: float = 3.0) -> bytes:
+        """Send bytes as they are; everything that comes until the server closes."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(data)
+        try:
+            async with asyncio.timeout(wait_s):
+                return await reader.read()
+        finally:
+            writer.close()
+
+
+def start(port: int, **env: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("serve_app.py"))],
+        env={**os.environ, "PYTHONPATH": ".", "PORT": str(port), **env},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+@asynccontextmanager
+async def serving(drain: float = 1.0) -> AsyncIterator[Served]:
+    port = free_port()
+    process = start(port, DRAIN_SECONDS=str(drain))
+    try:
+        await asyncio.to_thread(wait_until, lambda: listens(port), what="the server")
+        yield Served(port, process)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+async def test_sigterm_under_load_fails_nothing_and_ends_with_0() -> None:
+    async with serving(drain=2) as server, httpx.AsyncClient(base_url=server.url) as client:
+        slow = [asyncio.create_task(client.get("/slow?seconds=3")) for _ in range(5)]
+        statuses: list[int] = []
+        not_ready = 0
+        await asyncio.sleep(0.5)
+        server.process.send_signal(signal.SIGTERM)
+        begin = time.monotonic()
+        while time.monotonic() - begin < 1.7:  # inside the drain: kept and new connections
+            statuses.append((await client.get("/slow?seconds=0.01")).status_code)
+            async with httpx.AsyncClient(base_url=server.url) as other:
+                response = await other.get("/ready")
+                statuses.append(response.status_code)
+                not_ready += response.json() is False
+        assert len(statuses) > 20
+        assert set(statuses) == {200}
+        assert not_ready > 5
+        assert [reply.json() for reply in await asyncio.gather(*slow)] == [3.0] * 5
+        assert await asyncio.to_thread(server.process.wait, 10) == 0
+        assert time.monotonic() - begin < 10
+        assert b"flushed" in server.process.stderr.read()  # type: ignore[union-attr]
+
+
+async def test_replies_during_the_drain_ask_pooled_clients_to_leave() -> None:
+    async with serving(drain=2) as server, httpx.AsyncClient(base_url=server.url) as client:
+        assert "connection" not in (await client.get("/ready")).headers
+        server.process.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.3)
+        assert (await client.get("/ready")).headers["connection"] == "close"
+
+
+async def test_second_signal_ends_at_once() -> None:
+    async with serving(drain=10) as server:
+        server.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.3)
+        server.process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(server.process.wait, 1) == 128 + signal.SIGTERM
+
+
+async def test_taken_port_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = start(port)
+        _, text = await asyncio.to_thread(process.communicate, timeout=20)
+        assert process.returncode == 1
+        assert text.decode().splitlines() == [
+            f"cannot listen on 127.0.0.1:{port}: Address already in use (set PORT or HOST)"
+        ]
+
+
+HEAD = b"POST /echo HTTP/1.1\r\nhost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"NONSENSE\r\n\r\n", b"400"),
+        (b"FOO / HTTP/1.1\r\nhost: x\r\n\r\n", b"400"),
+        (
+            HEAD + b"content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+            b"400",
+        ),
+        (HEAD + b"content-length: 3\r\ncontent-length: 3\r\n\r\nabc", b"400"),
+        (HEAD + b"content-length: 3, 4\r\n\r\nabc", b"400"),
+        (HEAD + b"content-length: -1\r\n\r\n", b"400"),
+        (HEAD + b"transfer-encoding: xchunked\r\n\r\n0\r\n\r\n", b"400"),
+        (HEAD + b"bad header: 1\r\n\r\n", b"400"),
+        (b"GET /ready HTTP/1.1\r\nhost: x\r\nx-big: " + b"a" * 17000 + b"\r\n\r\n", b"431"),
+        (b"GET /ready HTTP/1.1\r\nhost: x\r\nx-endless: " + b"a" * 200_000, b"431"),
+        (b"GET /" + b"a" * 17000 + b" HTTP/1.1\r\nhost: x\r\n\r\n", b"431"),
+        (
+            b"GET / HTTP/1.1\r\n" + b"".join(b"h%d: 1\r\n" % n for n in range(3000)) + b"\r\n",
+            b"431",
+        ),
+        (HEAD + b"content-length: 104857600\r\n\r\n" + b"x" * 1000, b"413"),
+        (
+            HEAD
+            + b"transfer-encoding: chunked\r\n\r\n"
+            + (b"10000\r\n" + b"x" * 65536 + b"\r\n") * 17,
+            b"413",
+        ),
+    ],
+)
+async def test_refused_and_closed(request_bytes: bytes, status: bytes) -> None:
+    async with shared_server() as server:
+        answer = await server.talk(request_bytes)
+        assert answer.split(b" ")[1] == status, answer[:300]
+        assert b"connection: close" in answer.lower()
+        assert b"problem+json" in answer
+        assert answer.count(b"HTTP/1.1") == 1
+
+
+async def test_slow_clients_are_closed_within_ten_seconds() -> None:
+    async with shared_server() as server:
+        begin = time.monotonic()
+
+        async def drip(head: bytes) -> tuple[bytes, float]:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            answer = asyncio.create_task(reader.read())
+            writer.write(head)
+            while not answer.done() and time.monotonic() - begin < 14:
+                writer.write(b"a")  # 1 byte/s
+                await asyncio.wait([answer], timeout=1)
+            writer.close()
+            return await answer, time.monotonic() - begin
+
+        async def silent() -> float:
+            await server.talk(b"", wait_s=14)
+            return time.monotonic() - begin
+
+        async with asyncio.timeout(15):
+            head, body, ignored, quiet, normal = await asyncio.gather(
+                drip(b"GET /ready HTTP/1.1\r\nx: "),
+                drip(HEAD + b"content-length: 5000\r\n\r\n"),
+                drip(HEAD.replace(b"echo", b"ignore") + b"content-length: 5000\r\n\r\n"),
+                silent(),
+                _keeps_working(server),
+            )
+        assert head[0].split(b" ")[1] == b"408"
+        assert body[0].split(b" ")[1] == b"408"
+        assert ignored[0].split(b" ")[1] == b"200"
+        assert max(head[1], body[1], ignored[1], quiet) < 11.5
+        assert min(head[1], body[1]) > 9
+        assert normal < 0.5
+
+
+async def _keeps_working(server: Served) -> float:
+    slowest = 0.0
+    async with httpx.AsyncClient(base_url=server.url) as client:
+        for _ in range(20):
+            begin = time.monotonic()
+            assert (await client.post("/echo", content=b"x" * 1024 * 1024)).json() == 1024 * 1024
+            slowest = max(slowest, time.monotonic() - begin)
+            await asyncio.sleep(0.05)
+    return slowest
+
+
+async def test_slow_replies_and_pipelined_requests_are_no_slow_clients() -> None:
+    async with shared_server() as server:
+        one = b"GET /slow?seconds=0.3 HTTP/1.1\r\nhost: x\r\n\r\n"
+        last = b"GET /slow?seconds=0.1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        answer = await server.talk(one * 3 + last)
+        assert answer.count(b"HTTP/1.1 200") == 4
+        reply = await server.talk(last.replace(b"0.1", b"10.5"), wait_s=12)
+        assert reply.startswith(b"HTTP/1.1 200")
+
+
+_RUNNING: dict[str, Served] = {}
+
+
+@asynccontextmanager
+async def shared_server() -> AsyncIterator[Served]:
+    """One process for the tests that leave it as it was."""
+    yield _RUNNING["one"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _shared() -> object:
+    port = free_port()
+    process = start(port)
+    wait_until(lambda: listens(port), what="the server")
+    _RUNNING["one"] = Served(port, process)
+    yield
+    process.kill()
+    process.communicate()
