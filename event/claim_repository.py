@@ -1,7 +1,7 @@
 """The single-document writes that a claim is made of; docs/decisions/0003 tells why these.
 
-A request `{_id: "<reward>:<user>", id, user_key, status, op?}` holds, in `op: {id, delta}`, the
-change of stock that is still to be finished. A reward `{stock_left, ops, fenced}` remembers in
+A request `{_id: "<reward>:<user>", public_id, user_key, status, op?}` holds in `op: {id, delta}`
+the change of stock that is still to be finished. A reward `{stock_left, ops, fenced}` remembers in
 `ops` the changes that it contains and in `fenced` those that it will never accept.
 """
 
@@ -82,7 +82,7 @@ class ClaimRepository(Repository):
     async def working_ops(self, ops: Collection[str]) -> set[str]:
         """Those of `ops` that a request still needs to see."""
         found = self.requests.find({"op.id": {"$in": list(ops)}}, {"op": 1})
-        return {row["op"]["id"] for row in await found.to_list(len(ops))}
+        return {row["op"]["id"] for row in await found.to_list()}
 
     async def touched_rewards(self, limit: int = 200) -> list[Document]:
         """The markers of the rewards whose stock changed last."""

@@ -38,7 +38,8 @@ Document = Mapping[str, Any]
 
 def is_open(event: Document, at: datetime) -> bool:
     """Whether an event is active and within its dates."""
-    return event["status"] == "active" and event["starts_at"] <= to_text(at) < event["ends_at"]
+    open_now = event["starts_at"] <= to_text(at) < event["ends_at"]
+    return bool(event["status"] == "active" and open_now)
 
 
 class Claims:
@@ -76,7 +77,7 @@ class Claims:
         at = now()
         request = {
             "_id": request_id,
-            "id": new_id(at),
+            "public_id": new_id(at),
             "user_key": user_key,
             "event_id": reward["event_id"],
             "reward_id": reward_id,
@@ -123,8 +124,7 @@ class Claims:
             today=at.astimezone(self._zone).date(),
             registered_at=from_text(registered) if registered else None,
             login_days={
-                datetime.strptime(day, "%Y%m%d").date()
-                for day in member.get("login_days", {})
+                datetime.strptime(day, "%Y%m%d").date() for day in member.get("login_days", {})
             },
             participations=await self._repository.participations_of(user_id) if counts else 0,
         )
@@ -154,7 +154,7 @@ class Claims:
                 "reward.claimed",
                 event_id=done["event_id"],
                 reward_id=done["reward_id"],
-                reward_request_id=done["id"],
+                reward_request_id=done["public_id"],
                 status=status,
             )
         return done
@@ -235,7 +235,7 @@ class Claims:
         self, request: Document, outcome: Literal["finished", "undone"]
     ) -> Literal["finished", "undone"]:
         signals.recovered(outcome)
-        log.warning("claim.recovered", reward_request_id=request["id"], outcome=outcome)
+        log.warning("claim.recovered", reward_request_id=request["public_id"], outcome=outcome)
         return outcome
 
     async def recover_stale(self) -> None:

@@ -139,7 +139,7 @@ class Consumer:
         if pending and pending[0]["times_delivered"] < self._max_deliveries:
             return False
         letter = {**fields, "message_id": id_}
-        await self._redis.xadd(DEAD_LETTERS, letter, maxlen=MAX_DEAD_LETTERS)
+        await self._redis.xadd(DEAD_LETTERS, letter, maxlen=MAX_DEAD_LETTERS, approximate=False)
         log.error("message.dead_lettered", message_id=id_)
         return True
 

@@ -76,7 +76,7 @@ class Gauges:
                 Activity.SIGN_IN: await count(repo.members, {"last_login_at": since}),
                 Activity.PARTICIPATION: await count(repo.participations, {"joined_at": since}),
                 Activity.REWARD_REQUEST: await count(
-                    repo.requests, {"id": {"$gte": prefix(begin)}}
+                    repo.requests, {"public_id": {"$gte": prefix(begin)}}
                 ),
                 Activity.DECISION: await count(repo.requests, decided),
             }

@@ -28,21 +28,21 @@ class Repository:
 
     async def create_indexes(self) -> None:
         """Idempotent; run at every start."""
-        await self.events.create_index([("status", 1), ("_id", -1)])
+        await self.events.create_index([("status", 1)])
         await self.rewards.create_index([("event_id", 1)])
         await self.rewards.create_index([("last_op_at", -1)])
-        await self.participations.create_index([("event_id", 1), ("_id", 1)])
+        await self.participations.create_index([("event_id", 1)])
         await self.participations.create_index([("user_id", 1)])
         await self.participations.create_index([("joined_at", 1)])
         await self.members.create_index([("registered_at", 1)])
         await self.members.create_index([("last_login_at", 1)])
         await self.requests.create_index([("user_key", 1)], unique=True)
-        await self.requests.create_index([("id", 1)], unique=True)
+        await self.requests.create_index([("public_id", 1)], unique=True)
         await self.requests.create_index([("op.id", 1)], sparse=True)
-        await self.requests.create_index([("user_id", 1), ("id", -1)])
+        await self.requests.create_index([("user_id", 1), ("public_id", -1)])
         await self.requests.create_index([("reward_id", 1), ("status", 1)])
-        await self.requests.create_index([("event_id", 1), ("id", -1)])
-        await self.requests.create_index([("status", 1), ("id", -1)])
+        await self.requests.create_index([("event_id", 1), ("public_id", -1)])
+        await self.requests.create_index([("status", 1), ("public_id", -1)])
         await self.requests.create_index([("decided_at", 1)])
 
     # events
@@ -93,7 +93,8 @@ class Repository:
         self, event_id: str, after: str | None, limit: int
     ) -> list[Document]:
         """In the order of user IDs."""
-        where: Document = {"event_id": event_id, "_id": {"$gt": f"{event_id}:{after or ''}"}}
+        # ";" follows ":", so these are all IDs of the event
+        where: Document = {"_id": {"$gt": f"{event_id}:{after or ''}", "$lt": f"{event_id};"}}
         found = self.participations.find(where).sort([("_id", 1)]).limit(limit)
         return await found.to_list(limit)
 
@@ -165,7 +166,7 @@ class Repository:
 
     async def request(self, request_id: str) -> Document | None:
         """By its public ID."""
-        return await self.requests.find_one({"id": request_id})
+        return await self.requests.find_one({"public_id": request_id})
 
     async def list_requests(
         self, filters: Mapping[str, str | None], after: str | None, limit: int
@@ -186,8 +187,8 @@ class Repository:
         if since := filters.get("created_from"):
             bounds["$gte"] = prefix(from_text(since))
         if bounds:
-            where["id"] = bounds
-        return await self.requests.find(where).sort([("id", -1)]).limit(limit).to_list(limit)
+            where["public_id"] = bounds
+        return await self.requests.find(where).sort([("public_id", -1)]).limit(limit).to_list(limit)
 
 
 async def count(collection: Any, where: Mapping[str, Any]) -> int:
@@ -201,6 +202,8 @@ async def count_by(
 ) -> dict[str, int]:
     """How many match per value of a field, for these values of it."""
     wanted = list(keys)
+    if not wanted:
+        return {}
     stages = [
         {"$match": {**where, field: {"$in": wanted}}},
         {"$group": {"_id": f"${field}", "n": {"$sum": 1}}},

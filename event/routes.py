@@ -47,9 +47,10 @@ def _key(idempotency_key: Annotated[str | None, Header(max_length=200)] = None) 
 
 
 def _public(document: Document) -> dict[str, Any]:
-    if document.get("status") == "working":
-        return {**document, "status": "pending"}
-    return {**document, "id": document["_id"]} if "id" not in document else dict(document)
+    public = {**document, "id": document.get("public_id") or document["_id"]}
+    if public.get("status") == "working":  # that it is being worked on is our own business
+        public["status"] = "pending"
+    return public
 
 
 def _page(found: Document) -> dict[str, Any]:

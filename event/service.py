@@ -151,7 +151,9 @@ class Service:
     ) -> Document:
         """A page of reward requests."""
         after = decode_cursor(cursor) if cursor else None
-        return page(await self._repository.list_requests(filters, after, limit + 1), limit, "id")
+        return page(
+            await self._repository.list_requests(filters, after, limit + 1), limit, "public_id"
+        )
 
     async def request(self, request_id: str, owner: str | None) -> Document:
         """One request; NotFound if it is not the owner's (None: anybody's)."""

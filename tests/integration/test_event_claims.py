@@ -1,0 +1,234 @@
+"""Claims on a real server through both drivers: crashes at every write, late writes, floods."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from event import signals
+from event.claim_repository import ClaimRepository
+from event.claims import Claims
+from event.errors import AlreadyRequested, InFlight, KeyMismatch, SoldOut
+from event.gauges import Gauges
+from event.ids import new_id
+from plainview.testing import metric_delta
+from shared.storage.mongo import Database, connect
+from tests.support.event_data import add_event, add_reward
+from tests.support.fake_mongo import Crash, crash_at
+
+SEOUL = ZoneInfo("Asia/Seoul")
+NOW = -1.0  # seconds: whatever is unfinished counts as left behind
+
+
+@pytest.fixture(params=["motor", "pymongo"])
+async def database(mongo_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
+    client = connect(mongo_url, request.param, "test")
+    database = client.database(f"event_{uuid4().hex[:12]}")
+    await ClaimRepository(database).create_indexes()
+    yield database
+    await client.close()
+
+
+def claims(database: Any, stale_s: float = 15) -> Claims:
+    return Claims(ClaimRepository(database), SEOUL, stale_s)
+
+
+async def consistent(database: Database, reward_id: str, stock: int) -> dict[str, str]:
+    """Status by user; everything adds up and nothing is left to be done."""
+    reward = await database["rewards"].find_one({"_id": reward_id})
+    requests = await database["requests"].find({"reward_id": reward_id}).to_list()
+    assert reward
+    assert not [request for request in requests if "op" in request]
+    assert reward["ops"] == {}
+    held = [request for request in requests if request["status"] in ("approved", "pending")]
+    assert reward["stock_left"] + len(held) == stock
+    assert reward["stock_left"] >= 0
+    return {request["user_id"]: request["status"] for request in requests}
+
+
+async def tidy(database: Database) -> None:
+    await claims(database, NOW).recover_stale()
+    await claims(database, NOW).sweep()
+
+
+async def attempt(service: Claims, user: str, reward: str, key: str = "key") -> Any:
+    """The final answer of a client that retries while its request is in flight."""
+    while True:
+        try:
+            return (await service.claim(user, reward, key))["public_id"]
+        except InFlight:
+            await asyncio.sleep(0.02)
+        except (SoldOut, AlreadyRequested, KeyMismatch) as exc:
+            return exc.code
+
+
+async def test_50_parallel_claims_with_one_key_have_one_effect(database: Database) -> None:
+    event = await add_event(database, users=["u"])
+    reward = await add_reward(database, event, stock=10)
+    service = claims(database)
+    replies = await asyncio.gather(
+        *(service.claim("u", reward, "key") for _ in range(50)), return_exceptions=True
+    )
+    assert all(isinstance(reply, InFlight | dict) for reply in replies)
+    finals = await asyncio.gather(*(service.claim("u", reward, "key") for _ in range(50)))
+    finals += [reply for reply in replies if isinstance(reply, dict)]
+    assert all(final == finals[0] for final in finals)
+    await tidy(database)
+    assert await consistent(database, reward, 10) == {"u": "approved"}
+
+
+async def test_300_claims_of_150_users_grant_exactly_the_stock(database: Database) -> None:
+    users = [f"u{n}" for n in range(150)]
+    event = await add_event(database, users=users)
+    reward = await add_reward(database, event, stock=30)
+    both = [claims(database), claims(database)]
+    answers = await asyncio.gather(
+        *(attempt(both[n % 2], user, reward, f"key-{n % 3}") for n, user in enumerate(users * 2))
+    )
+    granted = {answer for answer in answers if len(answer) == 24}
+    assert len(granted) == 30
+    assert {a for a in answers if len(a) != 24} <= {"sold_out", "already_requested"}
+    await tidy(database)
+    assert len(await consistent(database, reward, 30)) == 30
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["lost", "reply-lost"])
+@pytest.mark.parametrize("write", [1, 2, 3])
+@pytest.mark.parametrize("approval", ["automatic", "manual"])
+async def test_a_claim_converges_after_a_crash_at_any_write(
+    database: Database, write: int, done: bool, approval: str
+) -> None:
+    event = await add_event(database, users=["u"])
+    reward = await add_reward(database, event, stock=1, approval=approval)
+    with pytest.raises(Crash):
+        await claims(crash_at(database, write, done=done)).claim("u", reward, "key")
+    await tidy(database)
+    before = await consistent(database, reward, 1)
+    assert (before != {}) == (write > 1 or done), "recovery finishes what was begun"
+    first = await claims(database).claim("u", reward, "key")
+    assert await claims(database).claim("u", reward, "key") == first
+    await tidy(database)
+    status = "approved" if approval == "automatic" else "pending"
+    assert await consistent(database, reward, 1) == {"u": status}
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["lost", "reply-lost"])
+@pytest.mark.parametrize("write", [1, 2, 3])
+async def test_a_retry_takes_a_stale_claim_over_without_the_reconciler(
+    database: Database, write: int, done: bool
+) -> None:
+    event = await add_event(database, users=["u"])
+    reward = await add_reward(database, event, stock=1)
+    with pytest.raises(Crash):
+        await claims(crash_at(database, write, done=done)).claim("u", reward, "key")
+    assert (await claims(database, NOW).claim("u", reward, "key"))["status"] == "approved"
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["lost", "reply-lost"])
+@pytest.mark.parametrize("write", [1, 2, 3])
+async def test_a_rejection_returns_the_stock_after_a_crash_at_any_write(
+    database: Database, write: int, done: bool
+) -> None:
+    event = await add_event(database, users=["u"])
+    reward = await add_reward(database, event, stock=1, approval="manual")
+    request = await claims(database).claim("u", reward, "key")
+    broken = claims(crash_at(database, write, done=done))
+    with pytest.raises(Crash):
+        await broken.decide(request["public_id"], "rejected", "late", "boss")
+    await tidy(database)
+    again = await claims(database).decide(request["public_id"], "rejected", "late", "boss")
+    assert again["status"] == "rejected"
+    await tidy(database)
+    assert await consistent(database, reward, 1) == {"u": "rejected"}
+
+
+@pytest.mark.parametrize("write", range(1, 6))
+async def test_recovery_itself_may_crash_at_any_write(database: Database, write: int) -> None:
+    event = await add_event(database, users=["u"])
+    reward = await add_reward(database, event, stock=1)
+    with pytest.raises(Crash):
+        await claims(crash_at(database, 1, done=True)).claim("u", reward, "key")
+    broken = claims(crash_at(database, write, done=True), NOW)
+    try:
+        await broken.recover_stale()
+        await broken.sweep()
+    except Crash:
+        pass
+    else:
+        assert write > 4, "recovery and sweep are five writes"
+    await tidy(database)
+    assert await consistent(database, reward, 1) == {"u": "approved"}
+
+
+async def test_a_write_that_comes_after_recovery_changes_nothing(database: Database) -> None:
+    event = await add_event(database, users=["u", "v"])
+    reward = await add_reward(database, event, stock=2)
+    with pytest.raises(Crash):
+        await claims(crash_at(database, 2, done=False)).claim("u", reward, "key")
+    (request,) = await database["requests"].find({}).to_list()
+    late = request["op"]["id"]
+    async with metric_delta(signals.RECOVERED, outcome="finished") as finished:
+        await tidy(database)
+    assert finished.value == 1
+    repository = ClaimRepository(database)
+    assert not await repository.move_stock(reward, late, -1)
+    assert await repository.finish(request["_id"], late, {"status": "approved"}) is None
+    await tidy(database)
+    assert await consistent(database, reward, 2) == {"u": "approved"}
+
+
+async def test_recovery_undoes_what_is_sold_out_meanwhile(database: Database) -> None:
+    event = await add_event(database, users=["u", "v"])
+    reward = await add_reward(database, event, stock=1)
+    with pytest.raises(Crash):
+        await claims(crash_at(database, 1, done=True)).claim("u", reward, "key")
+    await claims(database).claim("v", reward, "key")
+    async with metric_delta(signals.RECOVERED, outcome="undone") as undone:
+        await tidy(database)
+    assert undone.value == 1
+    assert await consistent(database, reward, 1) == {"v": "approved"}
+    with pytest.raises(SoldOut):
+        await claims(database).claim("u", reward, "key")
+
+
+async def test_gauges_see_a_violation_only_when_it_stays(database: Database) -> None:
+    event = await add_event(database, users=["u", "v"])
+    reward = await add_reward(database, event, stock=5)
+    await claims(database).claim("u", reward, "key")
+    await tidy(database)
+    gauges = Gauges(ClaimRepository(database))
+
+    async def violations() -> float:
+        async with metric_delta(signals.VIOLATIONS) as change:
+            await gauges.refresh()
+        return change.value
+
+    signals.VIOLATIONS.set(0)
+    assert [await violations(), await violations()] == [0, 0]
+    await database["rewards"].update_one({"_id": reward}, {"$inc": {"stock_left": 1}})
+    assert [await violations(), await violations()] == [0, 1]
+    await database["rewards"].update_one({"_id": reward}, {"$inc": {"stock_left": -1}})
+    assert await violations() == -1
+
+
+async def test_a_key_of_another_reward_is_a_mismatch_and_restock_moves_both_numbers(
+    database: Database,
+) -> None:
+    event = await add_event(database, users=["u"])
+    one, other = [await add_reward(database, event, stock=1) for _ in range(2)]
+    await claims(database).claim("u", one, "key")
+    with pytest.raises(KeyMismatch):
+        await claims(database).claim("u", other, "key")
+    with pytest.raises(AlreadyRequested):
+        await claims(database).claim("u", one, new_id())
+    repository = ClaimRepository(database)
+    reward = await repository.reward(one)
+    assert reward
+    changed = await repository.restock(reward, 4)
+    assert changed
+    assert (changed["stock"], changed["stock_left"]) == (4, 3)
+    assert await repository.restock(reward, 5) is None, "it was changed meanwhile"
+    assert await repository.restock(changed, 0) is None, "one is granted"

@@ -1,0 +1,185 @@
+"""The stream of auth's announcements on real servers: at least once, in order, never stuck."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from event import consumer as consumer_module
+from event import signals
+from event.claim_repository import ClaimRepository
+from event.consumer import DEAD_LETTERS, GROUP, STREAM, Consumer
+from plainview import inject_context, produce_span
+from plainview.testing import captured_spans, metric_delta
+from shared.storage import redis as redis_storage
+from shared.storage.mongo import DatabaseUnavailable, connect
+from tests.support.servers import EmbeddedMongo, EmbeddedValkey
+
+SEOUL = ZoneInfo("Asia/Seoul")
+AT = "2026-11-22T16:30:00Z"  # the 23rd in Seoul
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Any]:
+    client = redis_storage.connect(redis_url, timeout_s=4)
+    await client.delete(STREAM, DEAD_LETTERS)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def repository(mongo_url: str) -> AsyncIterator[ClaimRepository]:
+    client = connect(mongo_url, "pymongo", "test")
+    yield ClaimRepository(client.database(f"event_{uuid4().hex[:12]}"))
+    await client.close()
+
+
+async def announce(redis: Any, type_: str, user: str = "u", at: str = AT, **more: str) -> None:
+    fields = {"id": uuid4().hex, "type": type_, "user_id": user, "occurred_at": at}
+    await redis.xadd(STREAM, {**fields, **more})
+
+
+async def pending(redis: Any) -> int:
+    return int((await redis.xpending(STREAM, GROUP))["pending"])
+
+
+async def test_announcements_become_what_is_known_about_members(
+    redis: Any, repository: ClaimRepository
+) -> None:
+    consumer = Consumer(redis, repository, SEOUL)
+    await announce(redis, "user.registered")
+    await announce(redis, "user.logged_in")
+    await announce(redis, "user.logged_in")
+    async with (
+        metric_delta(signals.STREAM_MESSAGES, outcome="applied") as applied,
+        metric_delta(signals.STREAM_MESSAGES, outcome="duplicate") as duplicate,
+        metric_delta(signals.ACTIVITY, kind="sign_in") as sign_ins,
+    ):
+        assert await consumer.step(0.1) == 3
+    assert (applied.value, duplicate.value, sign_ins.value) == (2, 1, 1)
+    assert await repository.member("u") == {
+        "_id": "u",
+        "registered_at": "2026-11-22T16:30:00.000Z",
+        "login_days": {"20261123": 1},
+        "last_login_at": "2026-11-22T16:30:00.000Z",
+    }
+    assert await pending(redis) == 0
+    assert await consumer.step(0.1) == 0
+
+
+async def test_a_message_is_a_span_in_its_producers_trace_and_a_batch_links_to_all(
+    redis: Any, repository: ClaimRepository
+) -> None:
+    with captured_spans() as spans:
+        for user in ("u", "v"):
+            with produce_span(STREAM):
+                await announce(redis, "user.registered", user, **inject_context())
+        await Consumer(redis, repository, SEOUL).step(0.1)
+    sent = [span for span in spans if span.name == f"send {STREAM}"]
+    processed = [span for span in spans if span.name == f"process {STREAM}"]
+    (received,) = [span for span in spans if span.name == f"receive {STREAM}"]
+    assert {s.trace_id for s in sent} == {s.trace_id for s in processed}
+    assert {s.span_id for s in sent} == {s.parent_id for s in processed}
+    assert len(received.links) == 2
+    updates = [span for span in spans if span.name.endswith(".update")]
+    assert {span.parent_id for span in updates} == {span.span_id for span in processed}
+
+
+async def test_poison_is_tried_then_kept_as_a_dead_letter_and_stops_nobody(
+    redis: Any, repository: ClaimRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer_module, "MAX_DEAD_LETTERS", 2)
+    consumer = Consumer(redis, repository, SEOUL, takeover_s=0, max_deliveries=3)
+    for n in range(3):
+        await announce(redis, "user.vanished", f"bad{n}")
+    await announce(redis, "user.logged_in", at="yesterday")
+    await announce(redis, "user.registered", "good")
+    async with metric_delta(signals.STREAM_MESSAGES, outcome="failed") as failed:
+        await consumer.step(0.1)
+        assert await repository.member("good")
+        assert await pending(redis) == 4
+        await consumer.step(0.1)
+        await consumer.step(0.1)
+    assert failed.value == 12
+    assert await pending(redis) == 0
+    letters = await redis.xrange(DEAD_LETTERS)
+    assert len(letters) == 2, "the list is bounded"
+    assert letters[-1][1]["occurred_at"] == "yesterday"
+
+
+async def test_what_a_dead_consumer_had_taken_is_taken_over(
+    redis: Any, repository: ClaimRepository
+) -> None:
+    await redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+    await announce(redis, "user.registered")
+    await redis.xreadgroup(GROUP, "dead", {STREAM: ">"})
+    await asyncio.sleep(0.2)
+    assert await Consumer(redis, repository, SEOUL, takeover_s=60).step(0.1) == 0
+    assert await Consumer(redis, repository, SEOUL, takeover_s=0.1).step(0.1) == 1
+    assert await repository.member("u")
+    assert await pending(redis) == 0
+
+
+async def test_lag_counts_what_waits_and_what_is_not_acknowledged(
+    redis: Any, repository: ClaimRepository
+) -> None:
+    await redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+    for _ in range(4):
+        await announce(redis, "user.registered")
+    await redis.xreadgroup(GROUP, "dead", {STREAM: ">"}, count=1)
+    signals.stream_lag(0)
+    async with metric_delta(signals.STREAM_LAG) as lag:
+        await Consumer(redis, repository, SEOUL).step(0.1)
+    assert lag.value == 4
+
+
+async def test_an_outage_of_the_database_kills_no_message(
+    redis: Any, repository: ClaimRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer = Consumer(redis, repository, SEOUL, takeover_s=0, max_deliveries=1)
+    await announce(redis, "user.registered")
+    real = repository.registered
+
+    async def away(*_: str) -> bool:
+        raise DatabaseUnavailable("away")
+
+    repository.registered = away  # type: ignore[method-assign]
+    for _ in range(3):
+        with pytest.raises(DatabaseUnavailable):
+            await consumer.step(0.1)
+    repository.registered = real  # type: ignore[method-assign]
+    await consumer.step(0.1)
+    assert await repository.member("u")
+    assert await redis.xlen(DEAD_LETTERS) == 0
+
+
+async def test_it_goes_on_after_redis_was_killed_and_came_back_empty() -> None:
+    with EmbeddedValkey() as valkey, EmbeddedMongo() as mongo:
+        redis = redis_storage.connect(valkey.url, timeout_s=4)
+        client = connect(mongo.url, "pymongo", "test")
+        repository = ClaimRepository(client.database("event"))
+        task = asyncio.ensure_future(Consumer(redis, repository, SEOUL).run())
+        try:
+            await announce(redis, "user.registered", "before")
+            await until_known(repository, "before")
+            valkey.kill()
+            await asyncio.sleep(0.5)
+            valkey.start()
+            await announce(redis, "user.registered", "after", datetime.now(UTC).isoformat())
+            await until_known(repository, "after")
+            assert not task.done()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await redis.aclose()
+            await client.close()
+
+
+async def until_known(repository: ClaimRepository, user: str) -> None:
+    async with asyncio.timeout(10):
+        while not await repository.member(user):
+            await asyncio.sleep(0.05)

@@ -1,0 +1,191 @@
+"""Lists, counts and members on a real server through both drivers."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from event import signals
+from event.claim_repository import ClaimRepository
+from event.gauges import Gauges
+from event.ids import new_id, to_text
+from plainview.testing import metric_delta
+from shared.storage.mongo import connect
+from tests.support.event_data import add_event, add_reward
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.fixture(params=["motor", "pymongo"])
+async def repository(
+    mongo_url: str, request: pytest.FixtureRequest
+) -> AsyncIterator[ClaimRepository]:
+    client = connect(mongo_url, request.param, "test")
+    repository = ClaimRepository(client.database(f"event_{uuid4().hex[:12]}"))
+    await repository.create_indexes()
+    await repository.create_indexes()
+    yield repository
+    await client.close()
+
+
+async def add_request(
+    repository: ClaimRepository, at: datetime, status: str = "approved", **more: object
+) -> str:
+    reward_id, user_id = str(more.get("reward_id", new_id())), str(more.get("user_id", "u"))
+    request = {
+        "_id": f"{reward_id}:{user_id}",
+        "public_id": new_id(at),
+        "user_key": uuid4().hex,
+        "event_id": "e",
+        "reward_id": reward_id,
+        "user_id": user_id,
+        "status": status,
+        "created_at": to_text(at),
+        **more,
+    }
+    await repository.add_request(request)
+    return str(request["public_id"])
+
+
+async def test_pages_of_requests_are_complete_and_newest_first(repository: ClaimRepository) -> None:
+    ids = [await add_request(repository, NOW + timedelta(seconds=n // 3)) for n in range(25)]
+    seen: list[str] = []
+    after = None
+    while rows := await repository.list_requests({}, after, 7):
+        seen += [row["public_id"] for row in rows]
+        after = seen[-1]
+        await add_request(repository, NOW + timedelta(days=1), user_id="newer")
+    assert seen == sorted(ids, reverse=True)
+
+
+async def test_requests_are_filtered_by_each_field_and_period(repository: ClaimRepository) -> None:
+    old = await add_request(repository, NOW - timedelta(days=2), reward_id="r1", user_id="a")
+    new = await add_request(
+        repository, NOW, reward_id="r2", user_id="b", event_id="e2", status="pending"
+    )
+    being_made = await add_request(repository, NOW, reward_id="r3", status="working")
+
+    async def found(**filters: str) -> set[str]:
+        return {row["public_id"] for row in await repository.list_requests(filters, None, 10)}
+
+    assert await found(user_id="a") == {old}
+    assert await found(event_id="e2") == {new}
+    assert await found(reward_id="r1") == {old}
+    assert await found(status="approved") == {old}
+    assert await found(status="pending") == {new, being_made}
+    assert await found(created_from=to_text(NOW)) == {new, being_made}
+    assert await found(created_to=to_text(NOW)) == {old}
+    assert await found(created_to=to_text(NOW), user_id="b") == set()
+    request = await repository.request(old)
+    assert request
+    assert request["user_id"] == "a"
+    assert await repository.request(new_id()) is None
+
+
+async def test_events_and_participations_page(repository: ClaimRepository) -> None:
+    database = {
+        "events": repository.events,
+        "participations": repository.participations,
+    }
+    users = [f"u{n:02}" for n in range(5)]
+    events = [await add_event(database, users=users) for _ in range(3)]
+    draft = await add_event(database, status="draft")
+    listed = [event["_id"] for event in await repository.list_events("active", None, 10)]
+    assert listed == sorted(events, reverse=True)
+    assert draft in [event["_id"] for event in await repository.list_events(None, None, 10)]
+    rest = await repository.list_events(None, listed[1], 10)
+    assert [event["_id"] for event in rest] == listed[2:]
+    page = await repository.list_participations(events[1], "u01", 2)
+    assert [row["user_id"] for row in page] == ["u02", "u03"]
+    assert await repository.participations_of("u00") == 3
+
+
+async def test_joining_twice_counts_once_and_a_lost_count_is_put_right(
+    repository: ClaimRepository,
+) -> None:
+    event_id = await add_event({"events": repository.events})
+    row = {"_id": f"{event_id}:u", "event_id": event_id, "user_id": "u", "joined_at": "2026"}
+    assert [await repository.join(dict(row)), await repository.join(dict(row))] == [True, False]
+    event = await repository.event(event_id)
+    assert event
+    assert event["participants"] == 1
+    await repository.participations.insert_one({**row, "_id": f"{event_id}:v", "user_id": "v"})
+    await Gauges(repository).refresh()
+    event = await repository.event(event_id)
+    assert event
+    assert event["participants"] == 2
+
+
+async def test_only_one_of_two_changes_of_an_event_wins(repository: ClaimRepository) -> None:
+    event = await repository.event(await add_event({"events": repository.events}))
+    assert event
+    changed = await repository.change_event(event, {"status": "closed"})
+    assert changed
+    assert changed["status"] == "closed"
+    assert await repository.change_event(event, {"title": "late"}) is None
+
+
+async def test_announcements_of_members_are_idempotent_and_bounded(
+    repository: ClaimRepository,
+) -> None:
+    at = to_text(NOW)
+    assert [await repository.registered("u", at) for _ in range(2)] == [True, False]
+    assert [await repository.logged_in("u", at, "20261123") for _ in range(2)] == [True, False]
+    assert await repository.logged_in("v", at, "20261123"), "a sign-in may come first"
+    for n in range(405):
+        day = NOW + timedelta(days=n)
+        await repository.logged_in("v", to_text(day), day.strftime("%Y%m%d"))
+    member = await repository.member("v")
+    assert member
+    assert len(member["login_days"]) == 400
+    assert max(member["login_days"]) == (NOW + timedelta(days=404)).strftime("%Y%m%d")
+
+
+async def test_gauges_tell_the_state_of_the_database(repository: ClaimRepository) -> None:
+    database = {
+        "events": repository.events,
+        "participations": repository.participations,
+        "rewards": repository.rewards,
+    }
+    event = await add_event(database, users=["a", "b"])
+    reward = await add_reward(database, event, stock=7)
+    at = datetime.now(UTC)
+    for user in ("a", "b", "c", "d"):
+        await repository.registered(user, to_text(at - timedelta(minutes=10)))
+    await repository.logged_in("a", to_text(at), "20261123")
+    for n, status in enumerate(["approved", "approved", "approved", "rejected", "pending"]):
+        await add_request(
+            repository, at, status, user_id=f"x{n}", decided_at=to_text(at), decided_by="boss"
+        )
+    stuck = new_id(at - timedelta(seconds=90))
+    await add_request(repository, at, "working", op={"id": stuck, "delta": -1})
+    closed = await add_event(database, status="closed")
+    await add_reward(database, closed, stock=1)
+
+    for gauge in (signals.EVENTS_ACTIVE, signals.AWAITING_DECISION, signals.REQUESTS_PENDING):
+        gauge.set(0)
+    signals.APPROVAL_RATIO.set(0)
+    signals.OLDEST_PENDING.set(0)
+    for kind in signals.Activity:
+        signals.ACTIVITY_RECENT.set(0, kind=kind)
+    async with (
+        metric_delta(signals.EVENTS_ACTIVE) as events,
+        metric_delta(signals.PARTICIPANTS, event_id=event) as participants,
+        metric_delta(signals.PARTICIPATION_RATE, event_id=event) as rate,
+        metric_delta(signals.STOCK_LEFT, event_id=event, reward_id=reward) as left,
+        metric_delta(signals.AWAITING_DECISION) as awaiting,
+        metric_delta(signals.REQUESTS_PENDING) as pending,
+        metric_delta(signals.OLDEST_PENDING) as oldest,
+        metric_delta(signals.APPROVAL_RATIO) as ratio,
+        metric_delta(signals.ACTIVITY_RECENT, kind="sign_in") as sign_ins,
+        metric_delta(signals.ACTIVITY_RECENT, kind="sign_up") as sign_ups,
+        metric_delta(signals.ACTIVITY_RECENT, kind="decision") as decisions,
+    ):
+        await Gauges(repository).refresh()
+    assert (events.value, participants.value, rate.value, left.value) == (1, 2, 0.5, 7)
+    assert (awaiting.value, pending.value, ratio.value) == (1, 1, 0.75)
+    assert 90 <= oldest.value < 120
+    assert (sign_ins.value, sign_ups.value, decisions.value) == (1, 0, 5)
+    assert (event, reward) in signals.STOCK_LEFT._children
+    assert len(signals.STOCK_LEFT._children) == 1, "only active events have series"
