@@ -1,0 +1,151 @@
+"""Every error is a problem document that tells nothing it should not."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, EmailStr
+
+from shared import errors
+from shared.storage.mongo import DatabaseTimeout, DatabaseUnavailable
+from shared.storage.redis import RedisTimeoutError
+from shared.web.limits import BodyLimit
+from shared.web.problems import install_error_handlers
+
+RAISED: dict[str, tuple[Exception, int, str]] = {
+    "bad": (errors.BadRequest("x", code="missing_idempotency_key"), 400, "missing_idempotency_key"),
+    "who": (errors.Unauthenticated(code="invalid_token"), 401, "invalid_token"),
+    "no": (errors.Forbidden(), 403, "forbidden"),
+    "none": (errors.NotFound(), 404, "not_found"),
+    "conflict": (errors.Conflict(code="in_flight", retry_after=3), 409, "in_flight"),
+    "large": (errors.TooLarge(), 413, "body_too_large"),
+    "invalid": (errors.Invalid(), 422, "invalid_request"),
+    "many": (errors.TooMany(retry_after=7), 429, "rate_limited"),
+    "away": (DatabaseUnavailable(), 503, "database_unavailable"),
+    "cache": (RedisTimeoutError("redis://:hunter2@host"), 503, "cache_unavailable"),
+    "late": (DatabaseTimeout(), 504, "database_timeout"),
+    "bug": (RuntimeError("hunter2 at db.internal"), 500, "internal_error"),
+    "unmapped": (errors.DomainError("hunter2"), 500, "internal_error"),
+}
+
+
+class Account(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    email: EmailStr
+    password: str
+    weight: float = 0
+    tags: list[int] = []
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    app = FastAPI()
+    install_error_handlers(app)
+    app.add_middleware(BodyLimit)
+
+    @app.get("/raise/{name}")
+    async def fail(name: str) -> None:
+        raise RAISED[name][0]
+
+    @app.post("/accounts")
+    async def make(account: Account) -> dict[str, Any]:
+        return {"password": account.password}
+
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        yield http
+
+
+@pytest.mark.parametrize("name", RAISED)
+async def test_kind_decides_status(client: httpx.AsyncClient, name: str) -> None:
+    error, status, code = RAISED[name]
+    response = await client.get(f"/raise/{name}")
+    document = response.json()
+    assert response.status_code == document["status"] == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert document["code"] == code
+    assert {"type", "title", "detail", "request_id", "trace_id"} <= set(document)
+    assert "hunter2" not in response.text
+    assert ("www-authenticate" in response.headers) == (status == 401)
+    assert ("retry-after" in response.headers) == (
+        status in (429, 503) or getattr(error, "retry_after", None) is not None
+    )
+
+
+async def test_extra_members_and_retry_after(client: httpx.AsyncClient) -> None:
+    RAISED["extra"] = (errors.Conflict("d", stock_left=0, status=200), 409, "conflict")
+    document = (await client.get("/raise/extra")).json()
+    assert (document["stock_left"], document["status"], document["detail"]) == (0, 409, "d")
+    assert (await client.get("/raise/many")).headers["retry-after"] == "7"
+
+
+async def test_unknown_route_and_method(client: httpx.AsyncClient) -> None:
+    missing = await client.get("/nowhere")
+    assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
+    wrong = await client.put("/accounts")
+    assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed")
+    assert wrong.headers["allow"] == "POST"
+
+
+async def test_validation_tells_where_but_not_what(client: httpx.AsyncClient) -> None:
+    body = {"email": "hunter2", "password": ["hunter2"], "4111111111111111": "hunter2"}
+    response = await client.post("/accounts", json=body)
+    document = response.json()
+    assert (response.status_code, document["code"]) == (422, "invalid_request")
+    assert ["body", "password"] in [item["loc"] for item in document["errors"]]
+    assert set(document["errors"][0]) == {"loc", "msg"}
+    assert "hunter2" not in response.text
+    assert "4111111111111111" not in response.text
+
+
+async def test_errors_are_bounded(client: httpx.AsyncClient) -> None:
+    body = {"email": "a@b.example", "password": "", "tags": ["x"] * 50_000}
+    response = await client.post("/accounts", json=body)
+    assert response.json()["error_count"] == 50_000
+    assert len(response.content) < 10_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 10_000,
+        b"[" * 10_000 + b"]" * 10_000,
+        b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+        b'{"email":"a@b.example","password":' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+        b'{"email":"a@b.example","password":"x","weight":NaN}',
+        b'{"email":"a@b.example","password":"x","weight":-Infinity}',
+        b'{"email":"a@b.example","password":"\\ud800"}',
+        b'{"email":"a@b.example","password":"x","tags":[' + b"9" * 5000 + b"]}",
+        b"\x00",
+        b'{"email":"a@b.example","pass\x00word":"x"}',
+        b"\xff\xfe",
+        b"{",
+        b"",
+        b"null",
+    ],
+)
+async def test_malformed_json_is_the_clients_fault(client: httpx.AsyncClient, body: bytes) -> None:
+    response = await client.post(
+        "/accounts", content=body, headers={"content-type": "application/json"}
+    )
+    assert response.status_code in (400, 422), response.text
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_body_limit_counts_what_is_not_announced(client: httpx.AsyncClient) -> None:
+    read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read
+        for _ in range(100):
+            read += 65536
+            yield b"x" * 65536
+
+    response = await client.post("/accounts", content=endless())
+    assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
+    announced = await client.post("/accounts", content=b"x" * (1024 * 1024 + 1))
+    assert announced.status_code == 413
+    assert announced.headers["connection"] == "close"
+    assert (await client.post("/accounts", content=b" " * 1024 * 1024)).status_code == 422
