@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from secrets import token_hex
-from typing import Any
+from typing import Any, cast
 
 from redis.asyncio import Redis
 
@@ -86,7 +86,7 @@ class Relay:
         try:
             pipeline = self._redis.pipeline(transaction=False)
             for item in items:
-                pipeline.xadd(STREAM, dict(item), maxlen=STREAM_LENGTH, approximate=True)
+                pipeline.xadd(STREAM, cast(Any, dict(item)), maxlen=STREAM_LENGTH, approximate=True)
             await pipeline.execute()
             outcome = "published"
         finally:
