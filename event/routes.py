@@ -4,18 +4,17 @@ import re
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
-from pydantic import AwareDatetime
 
 from event import schemas
 from event.claims import Claims, Document
 from event.errors import MissingKey
 from event.ids import to_text
-from event.schemas import Id
+from event.schemas import Id, Moment
 from event.service import Service
 from shared.tokens import Principal, Role
 from shared.web.security import ANY_ROLE, require, roles_doc
 
-router = APIRouter(prefix="/api/v1")
+router = APIRouter(prefix="/api/v1", tags=["event"])
 
 STAFF = (Role.OPERATOR, Role.AUDITOR, Role.ADMIN)
 OPERATORS = (Role.OPERATOR, Role.ADMIN)
@@ -177,8 +176,8 @@ async def history(  # noqa: PLR0917 - FastAPI gives them by name
     event_id: UserId = None,
     reward_id: UserId = None,
     user_id: UserId = None,
-    created_from: AwareDatetime | None = None,
-    created_to: AwareDatetime | None = None,
+    created_from: Moment | None = None,
+    created_to: Moment | None = None,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> Any:

@@ -1,9 +1,18 @@
 """Bodies of requests and replies. Bodies with unknown fields are refused."""
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 from event.ids import ID
 from shared.errors import NotFound
@@ -39,8 +48,18 @@ Title = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_NO_NUL)
 ]
 Text = Annotated[str, StringConstraints(max_length=2000, pattern=_NO_NUL)]
-Amount = Annotated[int, Field(ge=1, le=1_000_000_000)]
-Stock = Annotated[int, Field(ge=0, le=10_000_000)]
+Amount = Annotated[int, Field(ge=1, le=1_000_000_000, strict=True)]
+Stock = Annotated[int, Field(ge=0, le=10_000_000, strict=True)]
+
+
+def _written(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("a time is written as RFC 3339 has it")
+    return value
+
+
+_YEARS = Field(ge=datetime(1971, 1, 1, tzinfo=UTC), lt=datetime(3000, 1, 1, tzinfo=UTC))
+Moment = Annotated[AwareDatetime, BeforeValidator(_written), _YEARS]
 
 
 class _In(BaseModel):
@@ -51,21 +70,21 @@ class LoginStreak(_In):
     """Sign-ins on so many days in a row."""
 
     type: Literal["login_streak"]
-    days: int = Field(ge=1, le=365)
+    days: int = Field(ge=1, le=365, strict=True)
 
 
 class Participations(_In):
     """Participation in so many events, this one included."""
 
     type: Literal["participations"]
-    count: int = Field(ge=1, le=1000)
+    count: int = Field(ge=1, le=1000, strict=True)
 
 
 class AccountAge(_In):
     """Registration so many days ago."""
 
     type: Literal["account_age"]
-    days: int = Field(ge=1, le=3650)
+    days: int = Field(ge=1, le=3650, strict=True)
 
 
 Condition = Annotated[LoginStreak | Participations | AccountAge, Field(discriminator="type")]
@@ -77,8 +96,8 @@ class EventIn(_In):
 
     title: Title
     description: Text = ""
-    starts_at: AwareDatetime
-    ends_at: AwareDatetime
+    starts_at: Moment
+    ends_at: Moment
     conditions: Conditions = []
     status: Literal[EventStatus.DRAFT, EventStatus.ACTIVE] = EventStatus.DRAFT
 
@@ -88,8 +107,8 @@ class EventChange(_In):
 
     title: Title | None = None
     description: Text | None = None
-    starts_at: AwareDatetime | None = None
-    ends_at: AwareDatetime | None = None
+    starts_at: Moment | None = None
+    ends_at: Moment | None = None
     status: EventStatus | None = None
 
 

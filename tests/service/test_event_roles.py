@@ -1,0 +1,89 @@
+"""Each role on each route gets what the `x-roles` of the OpenAPI document say."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from event import routes
+from event.ids import new_id
+from shared.tokens import Role
+from tests.support.event_app import EventApp, event_app
+
+EXPECTED = {
+    ("post", "/events"): {"OPERATOR", "ADMIN"},
+    ("get", "/events"): {"USER", "OPERATOR", "AUDITOR", "ADMIN"},
+    ("get", "/events/{id}"): {"USER", "OPERATOR", "AUDITOR", "ADMIN"},
+    ("patch", "/events/{id}"): {"OPERATOR", "ADMIN"},
+    ("post", "/events/{id}/participations"): {"USER"},
+    ("get", "/events/{id}/participations"): {"OPERATOR", "AUDITOR", "ADMIN"},
+    ("post", "/events/{id}/rewards"): {"OPERATOR", "ADMIN"},
+    ("get", "/events/{id}/rewards"): {"USER", "OPERATOR", "AUDITOR", "ADMIN"},
+    ("get", "/rewards/{id}"): {"USER", "OPERATOR", "AUDITOR", "ADMIN"},
+    ("patch", "/rewards/{id}"): {"OPERATOR", "ADMIN"},
+    ("post", "/rewards/{id}/requests"): {"USER"},
+    ("get", "/reward-requests"): {"USER", "OPERATOR", "AUDITOR", "ADMIN"},
+    ("get", "/reward-requests/{id}"): {"USER", "OPERATOR", "AUDITOR", "ADMIN"},
+    ("patch", "/reward-requests/{id}"): {"OPERATOR", "ADMIN"},
+}
+BODIES: dict[tuple[str, str], Any] = {
+    ("patch", "/events/{id}"): {},
+    ("patch", "/rewards/{id}"): {"stock": 1},
+    ("patch", "/reward-requests/{id}"): {"status": "approved"},
+    ("post", "/events/{id}/rewards"): {"name": "a", "kind": "points", "stock": 1},
+    ("post", "/events"): {
+        "title": "a",
+        "starts_at": "2026-01-01T00:00:00Z",
+        "ends_at": "2026-02-01T00:00:00Z",
+    },
+}
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[EventApp]:
+    async with event_app() as app:
+        yield app
+
+
+def operations(service: EventApp) -> dict[tuple[str, str], set[str]]:
+    document = service.app.openapi()
+    return {
+        (method, path.removeprefix("/api/v1")): set(operation["x-roles"])
+        for path, methods in document["paths"].items()
+        if path.startswith("/api/v1")
+        for method, operation in methods.items()
+    }
+
+
+async def test_the_document_names_the_roles_of_every_route(service: EventApp) -> None:
+    assert operations(service) == EXPECTED
+    assert len(EXPECTED) == len(routes.router.routes)
+
+
+@pytest.mark.parametrize("role", [*Role, None])
+async def test_each_role_gets_what_the_document_says(service: EventApp, role: Role | None) -> None:
+    headers = {"Idempotency-Key": "a-key"}
+    client = service.as_("u", role) if role else service.client()
+    for (method, path), allowed in operations(service).items():
+        url = path.replace("{id}", new_id())
+        body = BODIES.get((method, path))
+        reply = await client.request(method, url, json=body, headers=headers)
+        if role is None:
+            assert reply.status_code == 401, (method, path)
+            assert reply.headers["www-authenticate"].startswith("Bearer")
+        elif role not in allowed:
+            assert reply.status_code == 403, (method, path)
+            assert reply.json()["code"] == "forbidden"
+        else:
+            assert reply.status_code in (200, 201, 404), (method, path, reply.text)
+
+
+async def test_a_token_of_another_issuer_is_refused(service: EventApp) -> None:
+    async with event_app() as other:
+        token, _ = other.issuer.access("u", [Role.ADMIN])
+    reply = await service.client({"Authorization": f"Bearer {token}"}).get("/events")
+    assert reply.status_code == 401
+    assert reply.json()["code"] == "invalid_token"
+    assert token not in reply.text
+    headers = {"X-User-Id": "u", "X-User-Roles": "ADMIN"}
+    assert (await service.client(headers).get("/events")).status_code == 401
