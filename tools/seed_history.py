@@ -186,7 +186,7 @@ def _request(
 ) -> Document:
     request: Document = {
         "_id": f"{reward['_id']}:{user_id}",
-        "id": _id(rng, at),
+        "public_id": _id(rng, at),
         "user_key": f"{user_id}:{rng.getrandbits(64):016x}",
         "event_id": reward["event_id"],
         "reward_id": reward["_id"],
@@ -198,7 +198,7 @@ def _request(
         "decided_at": _text(at),
     }
     if reward["approval"] == "manual":
-        decided = at + timedelta(hours=rng.expovariate(1 / 5))
+        decided = at + timedelta(hours=rng.expovariate(1 / 12))
         if decided > until:
             return {**request, "status": "pending", "decided_at": None}
         status = "approved" if rng.random() < 0.85 else "rejected"
