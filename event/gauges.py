@@ -52,8 +52,10 @@ class Gauges:
             and r["_id"] not in busy
             and r["stock"] != r["stock_left"] + held.get(r["_id"], 0)
         }
-        left = {(reward["event_id"], reward["_id"]): reward["stock_left"] for reward in rewards}
-        signals.stock(left, len(wrong & self._suspects))
+        signals.stock(
+            {(reward["event_id"], reward["_id"]): reward["stock_left"] for reward in rewards},
+            len(wrong & self._suspects),
+        )
         self._suspects = wrong
 
     async def _requests(self) -> set[str]:

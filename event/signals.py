@@ -160,11 +160,12 @@ def events(participants: Mapping[str, int], members: int) -> None:
     """The active events and their participants, and how many members there are."""
     EVENTS_ACTIVE.set(len(participants))
     PARTICIPANTS.replace({(event,): n for event, n in participants.items()})
-    rates = {(event,): n / members if members else 0.0 for event, n in participants.items()}
-    PARTICIPATION_RATE.replace(rates, fold=lambda values: max(values, default=0.0))
+    PARTICIPATION_RATE.replace(
+        {(event,): n / max(members, 1) for event, n in participants.items()}, fold=max
+    )
 
 
-def stock(left: Mapping[tuple[str, str], int], violations: int) -> None:
+def stock(left: Mapping[tuple[str, ...], float], violations: int) -> None:
     """What is left by event and reward, and how many rewards do not add up."""
     STOCK_LEFT.replace(left)
     VIOLATIONS.set(violations)
