@@ -15,12 +15,24 @@ def _printable(value: str) -> str:
     return value
 
 
+def _encodable(value: SecretStr) -> SecretStr:
+    try:
+        value.get_secret_value().encode()  # JSON can hold half a character, UTF-8 cannot
+    except UnicodeEncodeError:
+        raise ValueError("must be text") from None  # the error itself quotes it
+    return value
+
+
 # addresses that differ in case only reach the same person at every provider of note
 Email = Annotated[EmailStr, Field(max_length=254), AfterValidator(str.casefold)]
 #: of any length from 1, for those that were set under other rules
-GivenPassword = Annotated[SecretStr, Field(min_length=1, max_length=MAX_LENGTH)]
-NewPassword = Annotated[SecretStr, Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH)]
-RefreshToken = Annotated[SecretStr, Field(min_length=1, max_length=200)]
+GivenPassword = Annotated[
+    SecretStr, Field(min_length=1, max_length=MAX_LENGTH), AfterValidator(_encodable)
+]
+NewPassword = Annotated[
+    SecretStr, Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH), AfterValidator(_encodable)
+]
+RefreshToken = Annotated[SecretStr, Field(min_length=1, max_length=200), AfterValidator(_encodable)]
 
 
 class Body(BaseModel):

@@ -1,0 +1,100 @@
+"""What passwords may be, and that hashing them is bounded."""
+
+import asyncio
+import threading
+import time
+
+import argon2
+import pytest
+from argon2 import PasswordHasher, extract_parameters
+
+from auth.passwords import Busy, Passwords, WeakPassword, refuse_common
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["password", "PassWord", "password2026!", "12345678", "87654321", "abcdefgh", "zzzzzzzz",
+     "qwertyuiop", "iloveyou", "ann@example.com", "Annabelle Lee", "correct horse battery staple"],
+)  # fmt: skip
+def test_what_anybody_would_try_is_refused(password: str) -> None:
+    with pytest.raises(WeakPassword):
+        refuse_common(password, "ann@example.com", "Annabelle Lee")
+
+
+@pytest.mark.parametrize(
+    "password", ["tall blue giraffes", "ㅂㅈㄷㄱ쇼ㅕㅑㅐ", "8 words!", "aaaaaaab", "x" * 60 + "y"]
+)
+def test_no_rules_of_composition(password: str) -> None:
+    refuse_common(password, "ann@example.com", "Annabelle Lee")
+
+
+async def test_hashes_are_argon2id_of_at_least_19_mib() -> None:
+    passwords = Passwords(threads=1)
+    encoded = await passwords.hash("tall blue giraffes")
+    parameters = extract_parameters(encoded)
+    assert parameters.type is argon2.Type.ID
+    assert parameters.memory_cost >= 19 * 1024
+    assert (parameters.time_cost, parameters.parallelism) == (2, 1)
+    assert (await passwords.verify(encoded, "tall blue giraffes")).fits
+    assert not (await passwords.verify(encoded, "tall blue giraffe")).fits
+
+
+async def test_the_same_characters_are_the_same_password() -> None:
+    passwords = Passwords(memory_kib=8, time_cost=1)
+    composed, decomposed = "caf\u00e9 au lait", "cafe\u0301 au lait"
+    assert (await passwords.verify(await passwords.hash(composed), decomposed)).fits
+
+
+async def test_an_outdated_hash_is_replaced_when_the_password_is_known() -> None:
+    old = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("tall blue giraffes")
+    passwords = Passwords(memory_kib=16, time_cost=1)
+    verdict = await passwords.verify(old, "tall blue giraffes")
+    assert verdict.fits
+    assert verdict.new_hash
+    assert (await passwords.verify(verdict.new_hash, "tall blue giraffes")) == (True, None)
+    assert (await passwords.verify(old, "something else")) == (False, None)
+
+
+@pytest.mark.parametrize("stored", [None, "", "rubbish", "$argon2id$v=19$broken"])
+async def test_without_a_usable_hash_nothing_fits(stored: str | None) -> None:
+    passwords = Passwords(memory_kib=8, time_cost=1)
+    assert not (await passwords.verify(stored, "tall blue giraffes")).fits
+
+
+async def test_few_at_once_few_wait_and_the_rest_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    passwords = Passwords(threads=2, waiting=3, memory_kib=8, time_cost=1)
+    running, most, gate = 0, 0, threading.Event()
+    lock = threading.Lock()
+
+    def slow(stored: str | None, password: str) -> str:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        gate.wait(5)
+        with lock:
+            running -= 1
+        return "done"
+
+    monkeypatch.setattr(passwords, "_verify", slow)
+    tasks = [asyncio.create_task(passwords.verify(None, "x")) for _ in range(10)]
+    await asyncio.sleep(0.05)
+    gate.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert results.count("done") == 5
+    assert sum(isinstance(result, Busy) for result in results) == 5
+    assert most == 2
+    monkeypatch.undo()
+    assert not (await passwords.verify(None, "x")).fits  # room again
+
+
+async def test_the_event_loop_goes_on_while_hashing() -> None:
+    passwords = Passwords(threads=1, time_cost=20)
+    longest, last = 0.0, time.perf_counter()
+    task = asyncio.create_task(passwords.hash("tall blue giraffes"))
+    start = time.perf_counter()
+    while not task.done():
+        await asyncio.sleep(0)
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    assert longest < (time.perf_counter() - start) / 3

@@ -1,0 +1,73 @@
+"""Sign-ups by day of the business time zone."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+import time_machine
+
+from auth import jobs, signals
+from auth.jobs import count_users
+from auth.repository import User
+from plainview.testing import metric_delta
+from tests.support.auth_app import MemoryUsers
+
+SEOUL = ZoneInfo("Asia/Seoul")
+
+
+def value(metric: object, **labels: str) -> float:
+    return metric_delta(metric, **labels).value
+
+
+@time_machine.travel(datetime(2026, 3, 10, 16, 0, tzinfo=UTC), tick=False)  # 01:00 of the 11th
+async def test_days_begin_at_midnight_of_the_business_time_zone() -> None:
+    users = MemoryUsers()
+    for hours in (0.5, 1.5, 24 * 6, 24 * 8, 24 * 29, 24 * 31):  # one of today, one of yesterday ...
+        created = datetime.now(UTC) - timedelta(hours=hours)
+        await users.create(User(str(hours), str(hours), "", "", created_at=created), {"id": "1"})
+    await count_users(users, SEOUL)
+    assert value(signals._registered) == 6
+    by_day = [value(signals._new_by_day, days_ago=str(day)) for day in range(30)]
+    assert [day for day, count in enumerate(by_day) if count == 1] == [0, 1, 6, 8, 29]
+    windows = {name: value(signals._new, window=name) for name in signals.WINDOWS}
+    assert windows == {"day": 1, "week": 3, "month": 5}
+
+
+async def test_a_day_with_23_hours_is_counted_whole_and_once() -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    with time_machine.travel(datetime(2026, 3, 30, 10, 0, tzinfo=UTC), tick=False):
+        users = MemoryUsers()
+        first = datetime(2026, 3, 28, 23, 30, tzinfo=UTC)  # 00:30 of the 29th, a day of 23 hours
+        for hour in range(23):
+            user = User(str(hour), str(hour), "", "", created_at=first + timedelta(hours=hour))
+            await users.create(user, {"id": "1"})
+        await count_users(users, zone)
+        assert value(signals._new_by_day, days_ago="1") == 23
+        assert value(signals._new_by_day, days_ago="0") == 0
+
+
+async def test_a_failing_job_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = 0
+
+    async def work() -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 3:
+            raise KeyboardInterrupt  # the only way out
+        raise RuntimeError("once")
+
+    with pytest.raises(KeyboardInterrupt):
+        await jobs.every(0, "test", work)
+    assert turns == 3
+
+
+def test_everything_that_can_happen_is_counted_from_zero() -> None:
+    names = {spec.name for spec in signals.CATALOGUE.specs}
+    assert {"auth_sign_ins_total", "auth_token_refreshes_total", "new_sign_ups"} <= names
+    reused = [
+        sample
+        for family in signals._refreshes.collector.collect()
+        for sample in family.samples
+        if sample.labels.get("outcome") == "reused"
+    ]
+    assert reused  # a counter born at 1 would be missed by its alert
