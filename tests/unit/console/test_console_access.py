@@ -7,6 +7,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from console.access import Guard
+from console.settings import ConsoleSettings
 
 TOKEN = "a-token-of-some-length"
 
@@ -66,3 +67,21 @@ async def test_anything_else_is_asked_for_it(headers: dict[str, str]) -> None:
 async def test_probes_need_no_token() -> None:
     async with client(TOKEN) as http:
         assert (await http.get("/health/live")).text == "inside"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "console"])
+@pytest.mark.parametrize("token", [None, "", "too-short"])
+def test_others_reach_it_only_with_a_token(host: str, token: str | None) -> None:
+    with pytest.raises(ValueError, match="CONSOLE_TOKEN"):
+        ConsoleSettings(host=host, console_token=token)
+    assert ConsoleSettings(host=host, console_token=TOKEN).token == TOKEN
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_loopback_needs_none(host: str) -> None:
+    assert ConsoleSettings(host=host).token == ""
+
+
+def test_watched_services_are_given_as_text() -> None:
+    settings = ConsoleSettings(services="a=http://x:1/, b=http://y:2")
+    assert settings.targets == {"a": "http://x:1", "b": "http://y:2"}

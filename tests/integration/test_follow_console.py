@@ -1,0 +1,168 @@
+"""`follow` over a real console process: spans by OTLP, lines from files; and how both refuse."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+from tests.support.servers import free_port, wait_until
+
+
+def start(folder: Path, **more: str) -> SimpleNamespace:
+    port, otlp = free_port(), free_port()
+    environment = {
+        **os.environ,
+        "CONSOLE_PORT": str(port),
+        "OTLP_PORT": str(otlp),
+        "LOG_DIR": str(folder / "logs"),
+        "SERVICES": f"gateway=http://127.0.0.1:{free_port()}",
+        "LOG_FORMAT": "json",
+        **more,
+    }
+    (folder / "logs").mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "console"]
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    return SimpleNamespace(process=process, url=f"http://127.0.0.1:{port}", otlp=otlp)
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/ready").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    folder = tmp_path_factory.mktemp("console")
+    running = start(folder)
+    wait_until(lambda: ready(running.url), what="console")
+    demo = {"services": {"console": running.url}}
+    (folder / "demo.json").write_text(json.dumps(demo))
+    yield SimpleNamespace(folder=folder, **vars(running))
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(10) == 0
+
+
+def follow(wanted: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tools.follow", wanted, "--demo", str(folder), *more]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+
+def send_spans(otlp: int) -> str:
+    """gateway > event, each by an exporter of its own; the trace ID."""
+    tracers, providers = {}, []
+    for service in ("gateway", "event"):
+        provider = TracerProvider(resource=Resource({"service.name": service}))
+        exporter = OTLPSpanExporter(f"http://127.0.0.1:{otlp}/v1/traces")
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        tracers[service] = provider.get_tracer("test")
+        providers.append(provider)
+    with (
+        tracers["gateway"].start_as_current_span("GET /api/v1/events") as outer,
+        tracers["event"].start_as_current_span("find events"),
+    ):
+        trace = f"{outer.get_span_context().trace_id:032x}"
+    for provider in providers:
+        provider.shutdown()
+    return trace
+
+
+def write_lines(folder: Path, request: str, trace: str) -> None:
+    for service in ("gateway", "event"):
+        line = {
+            "timestamp": "2026-11-20T10:00:00Z",
+            "service": service,
+            "level": "info",
+            "event": "http.request",
+            "request_id": request,
+            "trace_id": trace,
+        }
+        with (folder / "logs" / f"{service}.log").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+@pytest.mark.parametrize("by", ["request", "trace"])
+def test_one_request_is_shown_with_lines_and_spans_of_both_services(
+    console: SimpleNamespace, by: str
+) -> None:
+    request = f"req-by-{by}"
+    trace = send_spans(console.otlp)
+    write_lines(console.folder, request, trace)
+    done = follow(request if by == "request" else trace, console.folder)
+    assert done.returncode == 0, done.stderr
+    assert "2 log lines" in done.stdout
+    assert "2 spans of event, gateway" in done.stdout
+    assert "└─ event    find events" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_spans_that_are_late_are_waited_for(console: SimpleNamespace) -> None:
+    write_lines(console.folder, "req-never-traced", "ab" * 16)
+    began = time.monotonic()
+    done = follow("req-never-traced", console.folder, "--wait", "2")
+    assert done.returncode == 0
+    assert "0 spans" in done.stdout
+    assert time.monotonic() - began > 2
+
+
+def test_what_is_not_known_is_said(console: SimpleNamespace) -> None:
+    done = follow("req-unknown-1", console.folder, "--wait", "0")
+    assert done.returncode == 1
+    assert "Nothing known of req-unknown-1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_console_the_files_are_read(console: SimpleNamespace, tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    write_lines(tmp_path, "req-in-files", "cd" * 16)
+    done = follow("req-in-files", tmp_path, "--wait", "0")
+    assert done.returncode == 0, done.stderr
+    assert "2 log lines" in done.stdout
+
+
+def test_a_console_that_is_away_is_said(tmp_path: Path) -> None:
+    demo = {"services": {"console": f"http://127.0.0.1:{free_port()}"}}
+    (tmp_path / "demo.json").write_text(json.dumps(demo))
+    done = follow("req-whatever", tmp_path, "--wait", "0")
+    assert done.returncode == 1
+    assert "Could not ask the demo's console" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_it_does_not_listen_wider_without_a_token(tmp_path: Path) -> None:
+    refused = start(tmp_path, HOST="0.0.0.0", CONSOLE_TOKEN="too-short")
+    output = refused.process.communicate(timeout=20)[0]
+    assert refused.process.returncode == 2
+    assert "CONSOLE_TOKEN" in output
+    assert "Traceback" not in output
+    assert "too-short" not in output
+
+
+async def test_the_page_of_a_wide_console_wants_the_token(tmp_path: Path) -> None:
+    wide = start(tmp_path, HOST="0.0.0.0", CONSOLE_TOKEN="a-token-of-some-length")
+    try:
+        await asyncio.to_thread(wait_until, lambda: ready(wide.url), 20, "console")
+        async with httpx.AsyncClient(base_url=wide.url) as http:
+            for path in ("/", "/follow", "/api/requests", "/metrics"):
+                assert (await http.get(path)).status_code == 401, path
+            headers = {"Authorization": "Bearer a-token-of-some-length"}
+            assert (await http.get("/", headers=headers)).status_code == 200
+    finally:
+        wide.process.terminate()
+        wide.process.wait(10)
