@@ -18,9 +18,9 @@ $(VENV)/.made:
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.run: requirements.txt shared/observability/pyproject.toml $(VENV)/.made
-	@echo "installing what the platform runs on (requirements.txt, checked by hash) into $(VENV)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
+$(VENV)/.run: requirements-demo.txt shared/observability/pyproject.toml $(VENV)/.made
+	@echo "installing what the demo runs on (requirements-demo.txt, checked by hash) into $(VENV)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-demo.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e shared/observability
 	@touch $@
 
@@ -60,8 +60,8 @@ test-compose: $(VENV)/.dev  ## docker compose on stand-in images (root, Docker's
 generate: $(VENV)/.dev  ## write everything that is generated: merged OpenAPI, dashboards, tables
 	$(BIN)/python -m tools.generate
 
-lock: $(VENV)/.dev  ## pin requirements.in and requirements-dev.in anew, with hashes
-	for file in requirements requirements-dev; do \
+lock: $(VENV)/.dev  ## pin the three requirements*.in anew, with hashes
+	for file in requirements requirements-demo requirements-dev; do \
 	  $(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 $$file.in -o $$file.txt; \
 	done
 
@@ -96,5 +96,8 @@ reset:  ## stop the stack and delete all of its data, after asking
 	@printf 'This deletes every volume of the stack: databases, metrics, logs, traces, secrets. Type yes: '; \
 	read answer; [ "$$answer" = yes ] && $(COMPOSE) --profile '*' down -v || echo "nothing was deleted"
 
+# HOST only as an argument of make: some shells have a variable of that name
 load: $(VENV)/.dev  ## Locust against what runs; HEADLESS=1 for thresholds, SHAPE=steady|spike|soak
-	@$(BIN)/python -m tools.load
+	@$(BIN)/python -m tools.load $(if $(HEADLESS),--headless) $(if $(SHAPE),--shape $(SHAPE)) $(if $(USERS),--users $(USERS)) \
+	  $(if $(DURATION),--duration $(DURATION)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(findstring command,$(origin HOST)),--host $(HOST)) $(ARGS)
