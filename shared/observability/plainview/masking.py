@@ -23,7 +23,7 @@ from .mask_patterns import MASK, PATTERNS
 MAX_TEXT = 4096  # characters of a text; four such still make a line below Docker's 16 KB
 _MAX_INPUT = 2 * MAX_TEXT
 _MARGIN = 256  # longer than any secret that needs its end to be recognised
-_NODES, _ITEMS, _DEPTH = 500, 50, 8
+_NODES, _ITEMS, _DEPTH = 500, 50, 8  # see mask()
 
 # Anywhere in a key (separators removed), as one of its words, or at its end.
 _PARTS = (
@@ -135,7 +135,8 @@ def _masked(text: str) -> str:
 def mask(value: Any) -> Any:
     """A copy without secrets: lists, tuples, dicts stay that, models become dicts, objects text.
 
-    Bounded to 500 objects, 50 per container, 8 levels. Never raises, changes no argument.
+    Bounded to 500 objects and texts (of 256 characters; longer ones count more), 50 per
+    container, 8 levels. Never raises, changes no argument.
     """
     return _Walk(mask_text).value(value, 0) if type(value) is not str else mask_text(value)
 
@@ -159,7 +160,8 @@ class _Walk:
     def value(self, value: Any, depth: int) -> Any:
         kind = type(value)
         if kind is str:
-            return self.text(value)
+            self.left -= 1 + min(len(value), MAX_TEXT) // 256
+            return self.text(value) if self.left > 0 else "..."
         if value is None or kind is bool or kind is float:
             return value
         if kind is int and -(10**11) < value < 10**11:

@@ -1,0 +1,259 @@
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, Generator, Iterator
+from typing import Any
+
+import orjson
+import pytest
+from opentelemetry import trace
+
+from plainview import execution, logs
+from plainview.execution import log_execution
+from plainview.testing import captured_spans
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+    seen: list[dict[str, Any]] = []
+    monkeypatch.setattr(logs, "listeners", [lambda line: seen.append(orjson.loads(line))])
+    return seen
+
+
+class Boom(Exception):
+    """One that nobody expects."""
+
+
+@log_execution
+def add(a: int, b: int = 2) -> int:
+    """Adds."""
+    if a < 0:
+        raise Boom
+    return a + b
+
+
+@log_execution
+async def add_async(a: int, b: int = 2) -> int:
+    """Adds."""
+    await asyncio.sleep(0)
+    if a < 0:
+        raise Boom
+    return a + b
+
+
+@log_execution
+def count(n: int) -> Generator[int, str, str]:
+    """Counts; yields what is sent, and 99 for a Boom that is thrown in."""
+    for i in range(n):
+        try:
+            sent = yield i
+            if sent:
+                yield len(sent)
+        except Boom:
+            yield 99
+    return "end"
+
+
+@log_execution
+async def count_async(n: int) -> AsyncGenerator[int, str]:
+    """Counts; yields what is sent, and 99 for a Boom that is thrown in."""
+    for i in range(n):
+        try:
+            sent = yield i
+            if sent:
+                yield len(sent)
+        except Boom:
+            yield 99
+
+
+def test_kinds_and_signatures_stay() -> None:
+    assert inspect.iscoroutinefunction(add_async)
+    assert inspect.isgeneratorfunction(count)
+    assert inspect.isasyncgenfunction(count_async)
+    assert not inspect.iscoroutinefunction(add)
+    assert str(inspect.signature(add)) == "(a: int, b: int = 2) -> int"
+    assert (add.__name__, add.__doc__) == ("add", "Adds.")
+
+
+def test_functions(lines: list[dict[str, Any]]) -> None:
+    assert add(1) == 3
+    with pytest.raises(Boom) as caught:
+        add(-1)
+    assert caught.value.__context__ is None
+    ok, failed = lines
+    assert (ok["event"], ok["function"], ok["outcome"]) == ("execution.ended", "add", "ok")
+    assert (ok["level"], ok["component"]) == ("info", "business")
+    assert 0 <= ok["duration_s"] < 1
+    assert "exception_type" not in ok
+    assert (failed["level"], failed["outcome"]) == ("error", "error")
+    assert failed["exception_type"] == "Boom"
+    assert "exception_stacktrace" not in failed
+
+
+async def test_coroutines(lines: list[dict[str, Any]]) -> None:
+    assert await add_async(1, b=5) == 6
+    with pytest.raises(Boom):
+        await add_async(-1)
+    task = asyncio.create_task(add_async(1))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [line["outcome"] for line in lines] == ["ok", "error", "cancelled"]
+    assert lines[2]["level"] == "info"
+
+
+async def test_the_time_of_a_coroutine_is_that_of_its_work(lines: list[dict[str, Any]]) -> None:
+    @log_execution
+    async def slow() -> None:
+        await asyncio.sleep(0.05)
+
+    await slow()
+    assert lines[0]["duration_s"] >= 0.05
+
+
+def drive(source: Generator[int, str, str]) -> list[object]:
+    seen: list[object] = [next(source), source.send("four"), next(source), source.throw(Boom())]
+
+    def rest() -> Generator[int, None, None]:
+        seen.append((yield from source))
+
+    return [*rest(), *seen]
+
+
+def test_generators(lines: list[dict[str, Any]]) -> None:
+    assert drive(count(4)) == drive(inspect.unwrap(count)(4))
+    assert [line["outcome"] for line in lines] == ["ok"]
+    closed = count(4)
+    next(closed)
+    closed.close()
+    thrown = count(4)
+    next(thrown)
+    with pytest.raises(KeyError):
+        thrown.throw(KeyError("x"))
+    assert [line["outcome"] for line in lines[1:]] == ["cancelled", "error"]
+    count(4)  # never started: no line
+    assert len(lines) == 3
+
+
+async def drive_async(source: AsyncGenerator[int, str]) -> list[object]:
+    seen = [await anext(source), await source.asend("four"), await anext(source)]
+    seen.append(await source.athrow(Boom()))
+    return [*seen, *[item async for item in source]]
+
+
+async def test_async_generators(lines: list[dict[str, Any]]) -> None:
+    expected = await drive_async(inspect.unwrap(count_async)(4))
+    assert await drive_async(count_async(4)) == expected
+    assert [line["outcome"] for line in lines] == ["ok"]
+    closed = count_async(4)
+    await anext(closed)
+    await closed.aclose()
+    thrown = count_async(4)
+    await anext(thrown)
+    with pytest.raises(KeyError):
+        await thrown.athrow(KeyError("x"))
+    assert [line["outcome"] for line in lines[1:]] == ["cancelled", "error"]
+
+
+async def test_closing_an_async_generator_runs_its_cleanup(lines: list[dict[str, Any]]) -> None:
+    cleaned = []
+
+    @log_execution
+    async def source() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+        finally:
+            await asyncio.sleep(0)
+            cleaned.append(True)
+
+    async for _ in (opened := source()):
+        break
+    await opened.aclose()
+    assert cleaned == [True]
+
+
+class Shop:
+    @log_execution(arguments=True)
+    def sell(self, item: str, password: str, *more: int, **fields: object) -> str:
+        fields.clear()
+        return item
+
+    @log_execution
+    @classmethod
+    def open(cls) -> str:
+        return cls.__name__
+
+    @log_execution
+    @staticmethod
+    def hours() -> int:
+        return 8
+
+
+def test_methods_and_masked_arguments(lines: list[dict[str, Any]]) -> None:
+    assert Shop().sell("tea", "hunter2", 1, 2, token="abc", n=3) == "tea"
+    assert (Shop.open(), Shop().hours()) == ("Shop", 8)
+    assert lines[0]["function"] == "Shop.sell"
+    assert lines[0]["arguments"] == {
+        "item": "tea",
+        "password": "***",
+        "more": [1, 2],
+        "fields": {"token": "***", "n": 3},
+    }
+    with pytest.raises(TypeError, match="missing"):  # of the function, as without the decorator
+        add()  # type: ignore[call-arg]
+
+
+def test_options(lines: list[dict[str, Any]]) -> None:
+    @log_execution(name="sum", component="job", level="debug", error_level="warning", slow_s=0)
+    def slow(fail: bool) -> None:
+        if fail:
+            raise Boom
+
+    slow(False)
+    with pytest.raises(Boom):
+        slow(True)
+    assert [line["level"] for line in lines] == ["warning", "warning"]
+    assert lines[0]["slow"] is True
+    assert (lines[0]["function"], lines[0]["component"]) == ("sum", "job")
+
+
+async def test_spans(lines: list[dict[str, Any]]) -> None:
+    @log_execution(span=True, name="outer")
+    async def outer() -> None:
+        with trace.get_tracer("t").start_as_current_span("inner"):
+            await asyncio.sleep(0)
+
+    @log_execution(span=True, name="source")
+    def source() -> Iterator[int]:
+        yield 1
+        raise Boom
+
+    with captured_spans() as spans:
+        before = trace.get_current_span()
+        await outer()
+        values = source()
+        next(values)
+        assert trace.get_current_span() is before
+        with pytest.raises(Boom):
+            next(values)
+    inner, parent, failed = spans
+    assert (inner.name, parent.name, failed.name) == ("inner", "outer", "source")
+    assert inner.parent_id == parent.span_id
+    assert failed.attributes["error.type"] == "Boom"
+    assert lines[0]["span_id"] == parent.span_id
+
+
+@pytest.mark.parametrize("broken", ["get_logger", "mask"])
+def test_broken_telemetry_never_reaches_the_host(
+    broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @log_execution(arguments=True)
+    def work(a: int) -> int:
+        return a
+
+    def fail(*args: object) -> None:
+        raise RuntimeError("telemetry")
+
+    monkeypatch.delenv("PLAINVIEW_STRICT")
+    monkeypatch.setattr(execution, broken, fail)
+    assert work(3) == 3
