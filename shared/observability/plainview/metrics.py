@@ -88,16 +88,12 @@ def container_limits(
     memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     with guarded("metrics"):
         for folder in _cgroups(root, own):
-            quota, period = (
-                _words(folder / "cpu.max")
-                or (
-                    *_words(folder / "cpu.cfs_quota_us"),
-                    *_words(folder / "cpu.cfs_period_us"),
-                )
-                or ("max", "1")
-            )
-            if quota not in ("max", "-1"):
-                cores = min(cores, int(quota) / int(period))
+            quota = _words(folder / "cpu.max") or [
+                *_words(folder / "cpu.cfs_quota_us"),
+                *_words(folder / "cpu.cfs_period_us"),
+            ]
+            if len(quota) == 2 and quota[0] not in ("max", "-1"):
+                cores = min(cores, int(quota[0]) / int(quota[1]))
             for name in ("memory.max", "memory.limit_in_bytes"):
                 for word in _words(folder / name):
                     memory = memory if word == "max" else min(memory, float(word))

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
-from . import context, logs, metrics, tracing
+from . import logs, metrics, tracing
 from .catalogue import Catalogue, HistogramSpec
 from .guarded import guarded
 from .health import Check, HealthMonitor, refresh_ready
@@ -109,10 +109,8 @@ def observe(
         raise RuntimeError("observe() has to come before the first request of the app")
     observability = Observability(settings, checks)
     app.state.observability = observability
-    if settings.user_hash_key is not None:
-        context.set_user_hash_key(settings.user_hash_key.get_secret_value())
+    logs.configure_logging(settings)
     if settings.logs:
-        logs.configure_logging(settings)
         _silence_repeats()
     if settings.metrics:
         metrics.install(settings)

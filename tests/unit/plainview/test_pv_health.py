@@ -1,0 +1,141 @@
+"""Readiness: bounded, cached, and honest about what it does not know."""
+
+import asyncio
+
+import pytest
+
+from plainview import Check, ObservabilitySettings
+from plainview.health import HealthMonitor
+from plainview.signals import DEPENDENCY_UP, SERVICE_READY
+
+SETTINGS = ObservabilitySettings(service_name="test", check_interval_s=0.05, check_timeout_s=0.1)
+
+
+class Dependency:
+    def __init__(self):
+        self.mode, self.pings, self.cancelled = "ok", 0, 0
+
+    async def ping(self):
+        self.pings += 1
+        if self.mode == "error":
+            raise ConnectionError("mongodb://user:secret@host")
+        if self.mode == "hang":
+            await asyncio.sleep(60)
+        while self.mode == "stubborn":
+            try:
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError:
+                self.cancelled += 1
+
+
+async def until(condition, timeout_s=3.0):
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def watched():
+    mongo, redis, changes = Dependency(), Dependency(), []
+    monitor = HealthMonitor(
+        SETTINGS,
+        lambda: {"mongo": Check(mongo.ping), "redis": Check(redis.ping, False, "cache")},
+        lambda name, check, ok: changes.append((name, ok)),
+    )
+    yield monitor, mongo, redis, changes
+    mongo.mode = redis.mode = "ok"
+    await monitor.stop()
+
+
+async def test_not_ready_before_the_first_check_of_everything(watched):
+    monitor, mongo, redis, _ = watched
+    assert monitor.report("ready")[0] == 503
+    redis.mode = "hang"
+    await monitor.start()
+    status, body = monitor.report("ready")
+    assert (status, body["status"], body["output"]) == (503, "fail", "starting")
+    assert monitor.report("startup")[0] == 503
+    assert monitor.report("live") == (200, {"status": "pass"})
+    await until(lambda: monitor.ready)
+    status, body = monitor.report("ready")
+    assert (status, body["status"]) == (200, "warn")
+    assert mongo.pings >= 1
+
+
+async def test_required_fails_optional_warns_and_both_recover(watched):
+    monitor, mongo, redis, changes = watched
+    await monitor.start()
+    await until(lambda: monitor.status == "pass")
+    redis.mode = "error"
+    await until(lambda: monitor.status == "warn")
+    assert monitor.report("ready")[0] == 200
+    mongo.mode = "error"
+    await until(lambda: monitor.status == "fail")
+    status, body = monitor.report("ready")
+    assert status == 503
+    assert body["checks"]["mongo"][0]["status"] == "fail"
+    assert body["checks"]["redis"][0]["status"] == "warn"
+    assert body["checks"]["mongo"][0]["observedUnit"] == "ms"
+    assert 0 <= body["checks"]["mongo"][0]["age_s"] < 1
+    assert "secret" not in str(body)
+    assert SERVICE_READY.collector._value.get() == 0
+    assert DEPENDENCY_UP.collector.labels("mongo")._value.get() == 0
+    # a service that was ready once has started, whatever happens later
+    assert monitor.report("startup")[0] == 200
+    mongo.mode = redis.mode = "ok"
+    await until(lambda: monitor.status == "pass")
+    assert SERVICE_READY.collector._value.get() == 1
+    assert changes[:2] == [("redis", False), ("mongo", False)]
+    assert sorted(changes[2:]) == [("mongo", True), ("redis", True)]
+
+
+@pytest.mark.parametrize("mode", ["hang", "stubborn"])
+async def test_a_hanging_ping_fails_in_time_and_does_not_pile_up(watched, mode):
+    monitor, mongo, redis, _ = watched
+    await monitor.start()
+    await until(lambda: monitor.ready)
+    mongo.mode = mode
+    await until(lambda: not monitor.ready, 1)
+    before, redis_before = mongo.pings, redis.pings
+    await asyncio.sleep(0.5)
+    assert redis.pings - redis_before >= 3
+    assert monitor.report("ready")[0] == 503
+    if mode == "stubborn":  # it refuses to end: it is not asked again
+        assert mongo.pings == before
+        assert mongo.cancelled >= 2
+    mongo.mode = "ok"
+    await until(lambda: monitor.ready)
+
+
+async def test_draining_is_not_ready_but_alive(watched):
+    monitor, *_ = watched
+    await monitor.start()
+    await until(lambda: monitor.ready)
+    monitor.start_draining()
+    status, body = monitor.report("ready")
+    assert (status, body["output"]) == (503, "draining")
+    assert monitor.report("live")[0] == 200
+    assert SERVICE_READY.collector._value.get() == 0
+
+
+async def test_old_findings_are_not_believed(watched, monkeypatch):
+    monitor, *_ = watched
+    await monitor.start()
+    await until(lambda: monitor.status == "pass")
+    for task in monitor._tasks:  # whatever killed them
+        task.cancel()
+    from plainview import health
+
+    now = health.monotonic()
+    monkeypatch.setattr(health, "monotonic", lambda: now + 60)
+    assert monitor.status == "fail"
+    assert monitor.dependency("redis") == "warn"
+
+
+async def test_without_dependencies_a_started_service_is_ready():
+    monitor = HealthMonitor(SETTINGS, dict)
+    assert not monitor.ready
+    await monitor.start()
+    assert monitor.ready
+    await monitor.stop()
+    assert not monitor.ready

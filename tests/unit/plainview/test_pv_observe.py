@@ -1,0 +1,315 @@
+"""`observe()` on real FastAPI apps: each part, alone and together."""
+
+import asyncio
+import warnings
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from fastapi import APIRouter, FastAPI
+from starlette.background import BackgroundTask
+from starlette.responses import JSONResponse
+
+from plainview import (
+    Catalogue,
+    Check,
+    ObservabilitySettings,
+    bind_user,
+    configure_logging,
+    get_logger,
+    observe,
+    user_pseudonym,
+)
+from plainview.decode import parse_metrics
+from plainview.testing import captured_logs, captured_spans, metric_delta
+
+OPENMETRICS = {"Accept": "application/openmetrics-text;version=1.0.0"}
+PARTS = ("logs", "metrics", "http_metrics", "health", "traces", "access_log", "exemplars")
+NOTHING = dict.fromkeys(PARTS, False)
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+@pytest.fixture(autouse=True)
+def logs_on_for_others():
+    yield
+    configure_logging(settings())
+
+
+def make_app():
+    app, items = FastAPI(), APIRouter(prefix="/items")
+
+    @items.get("/{item}")
+    async def item(item: str):
+        get_logger().info("item.seen", item=item)
+        bind_user("user-1")
+        return item
+
+    @app.get("/boom")
+    async def boom():
+        raise RuntimeError("password=hunter2")
+
+    @app.get("/background")
+    async def background():
+        async def work():
+            await asyncio.sleep(0)
+            raise LookupError("late")
+
+        return JSONResponse({}, background=BackgroundTask(work))
+
+    version = APIRouter()
+    version.include_router(items, prefix="/v1")
+    app.include_router(version, prefix="/api")
+    return app
+
+
+@asynccontextmanager
+async def client_of(app, **more):
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, **more)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+        yield client
+
+
+def settings(**values):
+    return ObservabilitySettings(**{"service_name": "test", **values})
+
+
+async def test_everything_joins():
+    app = make_app()
+    observe(app, settings())
+    with captured_logs() as lines, captured_spans() as spans:
+        async with client_of(app) as client:
+            headers = {"X-Request-ID": "my-request-1", "traceparent": f"00-{TRACE}-{'1' * 16}-01"}
+            labels = {"method": "GET", "path": "/api/v1/items/{item}", "status_code": 200}
+            async with metric_delta("http_requests_total", **labels) as count:
+                reply = await client.get("/api/v1/items/7", headers=headers)
+            page = (await client.get("/metrics", headers=OPENMETRICS)).text
+    assert reply.headers["X-Request-ID"] == "my-request-1"
+    assert count.value == 1
+    own, access = lines
+    assert own["event"] == "item.seen"
+    assert access["event"] == "http.request"
+    assert access["http_route"] == "/api/v1/items/{item}"
+    assert access["http_response_status_code"] == 200
+    assert access["user_id"] == user_pseudonym("user-1")
+    (server,) = (span for span in spans if span.kind == "server")
+    assert server.trace_id == TRACE
+    for line in lines:
+        assert line["request_id"] == "my-request-1"
+        assert (line["trace_id"], line["span_id"]) == (TRACE, server.span_id)
+    exemplars = [
+        sample.exemplar
+        for sample in parse_metrics(page)
+        if sample.name == "http_request_duration_seconds_bucket"
+        and sample.exemplar
+        and sample.labels["path"] == "/api/v1/items/{item}"
+    ]
+    assert {"trace_id": TRACE, "span_id": server.span_id} in exemplars
+
+
+async def test_unsampled_spans_give_no_exemplar():
+    app = make_app()
+    observe(app, settings(service_name="unsampled"))
+    async with client_of(app) as client:
+        await client.get("/api/v1/items/7", headers={"traceparent": f"00-{TRACE}-{'1' * 16}-00"})
+        page = (await client.get("/metrics", headers=OPENMETRICS)).text
+    mine = [s for s in parse_metrics(page) if s.labels.get("app_name") == "unsampled" and s.value]
+    assert mine
+    assert not [sample for sample in mine if sample.exemplar]
+
+
+async def test_failure_has_one_masked_error_line_and_the_id():
+    app = make_app()
+    observe(app, settings())
+    with captured_logs() as lines:
+        async with client_of(app) as client:
+            labels = {"path": "/boom", "status_code": 500}
+            async with metric_delta("http_requests_total", **labels) as count:
+                reply = await client.get("/boom", headers={"X-Request-ID": "failing-1"})
+    assert (reply.status_code, reply.headers["X-Request-ID"], count.value) == (500, "failing-1", 1)
+    failures = [line for line in lines if "exception_type" in line]
+    assert [line["event"] for line in failures] == ["http.request.failed"]
+    assert failures[0]["exception_message"] == "password=***"
+    assert "hunter2" not in str(lines)
+    assert {line["request_id"] for line in lines} == {"failing-1"}
+    assert [line["level"] for line in lines if line["event"] == "http.request"] == ["error"]
+
+
+async def test_failure_after_the_reply_is_logged():
+    app = make_app()
+    observe(app, settings())
+    with captured_logs() as lines:
+        async with client_of(app) as client:
+            assert (await client.get("/background")).status_code == 200
+    assert [line["event"] for line in lines] == ["http.request", "http.request.failed"]
+
+
+async def test_unknown_paths_and_methods_share_series_that_exist_from_the_start():
+    app = make_app()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        observe(app, settings(service_name="scanned"))
+        async with client_of(app) as client:
+            await client.get("/api/v1/items/1")
+            before = parse_metrics((await client.get("/metrics")).text)
+            for number in range(20):
+                assert (await client.get(f"/x{number}")).status_code == 404
+                reply = await client.request(f"M{number}", "/api/v1/items/1")
+                assert reply.status_code == 405
+                assert reply.headers["content-type"] == "application/problem+json"
+                assert reply.json()["request_id"] == reply.headers["X-Request-ID"]
+            after = parse_metrics((await client.get("/metrics")).text)
+    assert len(after) == len(before)
+    counts = {
+        (s.labels["method"], s.labels["path"]): s.value
+        for s in after
+        if s.name == "http_requests_total" and s.labels["app_name"] == "scanned"
+    }
+    assert counts["GET", "__unknown__"] == 20
+    assert counts["_OTHER", "__unknown__"] == 20
+
+
+async def test_probes_and_metrics_leave_no_line_span_or_series():
+    app = make_app()
+    observe(app, settings(service_name="probed"))
+    with captured_logs() as lines, captured_spans() as spans:
+        async with client_of(app) as client:
+            for path in ("/health/live", "/health/ready", "/health/startup", "/metrics"):
+                reply = await client.get(path)
+                assert reply.status_code == 200
+                assert reply.headers["X-Request-ID"]
+            page = (await client.get("/metrics")).text
+    assert not lines
+    assert not spans
+    assert not [
+        sample
+        for sample in parse_metrics(page)
+        if sample.labels.get("app_name") == "probed" and sample.value
+    ]
+
+
+async def test_readiness_follows_checks_and_draining():
+    app, up = make_app(), True
+
+    async def ping():
+        if not up:
+            raise ConnectionError
+
+    observability = observe(
+        app, settings(check_interval_s=0.02), checks=lambda: {"mongo": Check(ping)}
+    )
+    assert app.state.observability is observability
+
+    async def becomes(status, client):
+        async with asyncio.timeout(2):
+            while (reply := await client.get("/health/ready")).status_code != status:
+                await asyncio.sleep(0.01)
+        return reply
+
+    with captured_logs() as lines:
+        async with client_of(app) as client:
+            reply = await becomes(200, client)
+            assert reply.headers["content-type"] == "application/health+json"
+            up = False
+            reply = await becomes(503, client)
+            assert reply.json()["checks"]["mongo"][0]["status"] == "fail"
+            up = True
+            await becomes(200, client)
+            observability.start_draining()
+            assert (await client.get("/health/ready")).json()["output"] == "draining"
+            assert (await client.get("/api/v1/items/1")).status_code == 200
+    events = [(line["event"], line["level"]) for line in lines if "dependency" in line]
+    assert events == [("dependency.failed", "error"), ("dependency.recovered", "info")]
+
+
+async def test_strangers_find_no_metrics_and_no_health():
+    app = make_app()
+    observe(app, settings(allow="127.0.0.0/8"))
+    async with client_of(app, client=("192.0.2.7", 1)) as client:
+        for path in ("/metrics", "/health/live", "/health/ready"):
+            reply = await client.get(path)
+            assert reply.status_code == 404
+            assert reply.json() == (await client.get("/really/unknown")).json()
+
+
+@pytest.mark.parametrize("part", [None, *PARTS])
+async def test_each_part_works_alone(part):
+    app = make_app()
+    own = Catalogue(f"alone-{part}")
+    own.counter(f"alone_{part}_total".lower(), "x")
+    wanted = {**NOTHING, **({part: True} if part else {})}
+    observe(app, settings(service_name=f"alone-{part}", **wanted), catalogue=own)
+    async with client_of(app) as client:
+        reply = await client.get("/api/v1/items/1", headers={"X-Request-ID": "alone-part"})
+        assert (reply.status_code, reply.headers["X-Request-ID"]) == (200, "alone-part")
+        page = await client.get("/metrics")
+        assert page.status_code == (200 if part == "metrics" else 404)
+        assert (f"alone_{part}_total" in page.text) is (part == "metrics")
+        assert f'app_name="alone-{part}"' not in page.text
+        ready = await client.get("/health/ready")
+        assert ready.status_code == (200 if part == "health" else 404)
+
+
+async def test_twice_or_too_late_is_an_error():
+    app = make_app()
+    observe(app, settings(**NOTHING))
+    with pytest.raises(RuntimeError, match="called twice"):
+        observe(app, settings())
+    late = FastAPI()
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(late), base_url="http://test"
+    ) as client:
+        await client.get("/")
+    with pytest.raises(RuntimeError, match="before the first request"):
+        observe(late, settings())
+
+
+async def test_several_apps_in_one_process_and_the_lifespan_of_the_application():
+    events = []
+
+    @asynccontextmanager
+    async def lifespan(app):
+        events.append("start")
+        app.state.pings = True
+        yield {"shared": 1}
+        events.append("stop")
+
+    first, second = FastAPI(lifespan=lifespan), make_app()
+    observe(first, settings(service_name="first"), checks=lambda: app_checks(first))
+    observe(second, settings(service_name="second"))
+    async with first.router.lifespan_context(first) as state, client_of(second) as client:
+        assert state == {"shared": 1}
+        assert (await client.get("/api/v1/items/1")).status_code == 200
+        page = (await client.get("/metrics")).text
+    assert events == ["start", "stop"]
+    assert 'app_name="second"' in page
+
+
+def app_checks(app):
+    assert app.state.pings  # made by the lifespan, before the checks are asked for
+    return {}
+
+
+async def test_middleware_added_after_observe_is_measured():
+    app = make_app()
+    observe(app, settings(service_name="wrapped"))
+
+    class Refusing:
+        def __init__(self, app):
+            self.app = app
+
+        async def __call__(self, scope, receive, send):
+            if scope["type"] != "http":
+                await self.app(scope, receive, send)
+                return
+            await JSONResponse({}, 418)(scope, receive, send)
+
+    app.add_middleware(Refusing)
+    async with client_of(app) as client:
+        labels = {"app_name": "wrapped", "status_code": 418}
+        async with metric_delta("http_requests_total", **labels) as count:
+            assert (await client.get("/api/v1/items/1")).status_code == 418
+            assert (await client.get("/health/live")).status_code == 200
+    assert count.value == 1
