@@ -39,9 +39,9 @@ def problem(
     detail: str = "",
     *,
     headers: Mapping[str, str] | None = None,
-    **extra: Any,
+    extra: Mapping[str, Any] | None = None,
 ) -> Response:
-    """A problem document with the IDs of the request that is being served."""
+    """A problem document with the IDs of the request that is being served, and `extra` members."""
     title = HTTPStatus(status).phrase
     document = {
         "type": "about:blank",
@@ -52,7 +52,7 @@ def problem(
         "request_id": request_id(),
         "trace_id": trace_id(),
     }
-    body = orjson.dumps({**extra, **document}, default=str)
+    body = orjson.dumps({**(extra or {}), **document}, default=str)
     return Response(body, status, dict(headers or {}), MEDIA_TYPE)
 
 
@@ -67,7 +67,7 @@ def domain_problem(error: errors.DomainError) -> Response:
     if status == 401:
         known = error.code == "invalid_token"
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if known else "Bearer"
-    return problem(status, error.code, error.detail, headers=headers, **error.extra)
+    return problem(status, error.code, error.detail, headers=headers, extra=error.extra)
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -76,6 +76,7 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RedisError, _redis)
+    app.add_exception_handler(UnicodeEncodeError, _surrogates)
     app.add_exception_handler(Exception, _unhandled)
 
 
@@ -96,12 +97,18 @@ async def _invalid(request: Request, error: Exception) -> Response:
         for item in found[:MAX_ERRORS]
     ]
     detail = "The request is not acceptable"
-    return problem(422, "invalid_request", detail, errors=shown, error_count=len(found))
+    extra = {"errors": shown, "error_count": len(found)}
+    return problem(422, "invalid_request", detail, extra=extra)
 
 
 def _place(part: Any) -> str | int:
     # a name that the client made up is part of its input
     return part if isinstance(part, int) else mask_text(str(part))[:64]
+
+
+async def _surrogates(request: Request, error: Exception) -> Response:
+    """JSON may escape half of a character ("\\ud800"), which nothing can store or send."""
+    return problem(422, "invalid_request", "The request holds text that is not Unicode")
 
 
 async def _http(request: Request, error: Exception) -> Response:
