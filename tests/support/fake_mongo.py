@@ -187,10 +187,7 @@ Around = Callable[[str, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 
 class Wrapped:
-    """A database, real or fake, with `around(method, call)` in the place of every single call.
-
-    Only `find(...).to_list()` and aggregations, which write nothing, go straight through.
-    """
+    """A database, real or fake, with `around(method, call)` in the place of every call."""
 
     def __init__(self, database: Any, around: Around) -> None:
         self._database = database
@@ -207,9 +204,27 @@ class _WrappedCollection:
 
     def __getattr__(self, method: str) -> Any:
         target = getattr(self._collection, method)
+        if method == "find":
+            return lambda *args: _LateFind(self._around, lambda: target(*args))
         if method not in WRITES | {"find_one"}:
             return target
         return lambda *args, **more: self._around(method, lambda: target(*args, **more))
+
+
+class _LateFind:
+    """Looks only when it is let through."""
+
+    def __init__(self, around: Around, find: Callable[[], Any]) -> None:
+        self._around, self._find = around, find
+
+    def sort(self, keys: Any) -> "_LateFind":
+        return _LateFind(self._around, lambda: self._find().sort(keys))
+
+    def limit(self, count: int) -> "_LateFind":
+        return _LateFind(self._around, lambda: self._find().limit(count))
+
+    async def to_list(self, length: int | None = None) -> Any:
+        return await self._around("find", lambda: self._find().to_list(length))
 
 
 class Crash(BaseException):

@@ -83,7 +83,7 @@ def processes(claims: Claims) -> list[Callable[[], Awaitable[Any]]]:
 
     async def reject_first() -> None:
         for request in list(claims._repository.requests._collection.documents.values()):  # type: ignore[attr-defined]
-            await quietly(claims.decide(request["id"], "rejected", "operator", "boss"))
+            await quietly(claims.decide(request["public_id"], "rejected", "operator", "boss"))
 
     return [
         lambda: claims.claim("u0", REWARD, "key-a"),
@@ -140,8 +140,8 @@ async def run_schedule(dice: random.Random) -> None:
     assert reward["stock_left"] + len(held) == stock
     assert not [request for request in requests if "op" in request]
     assert reward["ops"] == {}
-    stored = {request["id"] for request in requests}
+    stored = {request["public_id"] for request in requests}
     for answer in answers:
         assert not isinstance(answer, Exception) or isinstance(answer, DomainError), answer
         if isinstance(answer, dict):
-            assert answer["id"] in stored, "what was acknowledged is not lost"
+            assert answer["public_id"] in stored, "what was acknowledged is not lost"
