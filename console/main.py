@@ -7,6 +7,7 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import asdict
+from itertools import islice
 from typing import Any, Literal
 
 import httpx
@@ -19,11 +20,9 @@ from console.pages import add_pages
 from console.receiver import otlp_app
 from console.scrape import Watcher
 from console.settings import ConsoleSettings
-from console.store import Line, Request, Store
-from console.titles import Reader
+from console.store import Store
 from console.view import View
 from plainview import observe
-from plainview.decode import SpanRecord
 
 
 def create_app(settings: ConsoleSettings, view: View | None = None) -> FastAPI:
@@ -50,8 +49,7 @@ def create_app(settings: ConsoleSettings, view: View | None = None) -> FastAPI:
         limit: int = Query(50, ge=1, le=500),
     ) -> dict[str, Any]:
         """Known requests, newest first."""
-        known = memory.requests(kind)
-        return {"items": [_request(r) for r, _ in zip(known, range(limit), strict=False)]}
+        return {"items": [asdict(request) for request in islice(memory.requests(kind), limit)]}
 
     @app.get("/api/requests/{wanted}")
     async def request(wanted: str) -> dict[str, Any]:
@@ -60,8 +58,8 @@ def create_app(settings: ConsoleSettings, view: View | None = None) -> FastAPI:
         if found is None:
             raise HTTPException(404, "nothing known of it")
         return {
-            "spans": [_span(span) for span in found.spans],
-            "lines": [_line(line) for line in found.lines],
+            "spans": [asdict(span) for span in found.spans],
+            "lines": [{"service": line.service, **line.fields()} for line in found.lines],
         }
 
     observability = settings.observability("console").model_copy(
@@ -74,33 +72,8 @@ def create_app(settings: ConsoleSettings, view: View | None = None) -> FastAPI:
 def _jobs(
     settings: ConsoleSettings, view: View, http: httpx.AsyncClient
 ) -> list[Coroutine[None, None, None]]:
-    account = settings.reader_email, settings.reader_password, settings.seed_file
-    reader = Reader(http, settings.targets.get("gateway", ""), *account)
     logs = LogFollower(settings.log_dir, view.store.add_line)
-    return [logs.run(), view.watcher.run(), reader.run(view.titles)]
-
-
-def _request(request: Request) -> dict[str, Any]:
-    return asdict(request)
-
-
-def _line(line: Line) -> dict[str, Any]:
-    return {"service": line.service, "level": line.level, **line.fields()}
-
-
-def _span(span: SpanRecord) -> dict[str, Any]:
-    return {
-        "trace_id": span.trace_id,
-        "span_id": span.span_id,
-        "parent_id": span.parent_id,
-        "name": span.name,
-        "kind": span.kind,
-        "service": span.service,
-        "start": span.start_ns / 1e9,
-        "duration_s": span.duration_s,
-        "status": span.status,
-        "attributes": span.attributes,
-    }
+    return [logs.run(), view.watcher.run(), view.titles.run(http, settings)]
 
 
 async def serve(settings: ConsoleSettings) -> None:

@@ -117,9 +117,7 @@ def _one(view: View, language: str, wanted: str, links: Links) -> Callable[[], N
             shown[name] = KeyedList(classes, word(language, empty))
 
     def update() -> None:
-        for name, rows in (
-            view.follow(language, wanted, links) or {name: [] for name in shown}
-        ).items():
+        for name, rows in view.follow(language, wanted, links).items():
             shown[name].show(rows)
 
     return update

@@ -1,8 +1,9 @@
-"""Words and pieces of markup, in two languages; every value goes through autoescaping."""
+"""Pieces of markup from templates, in two languages; every value goes through autoescaping."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -14,27 +15,21 @@ from starlette.requests import Request
 HERE = Path(__file__).parent
 LANGUAGES = ("en", "ko")
 WORDS: dict[str, list[str]] = json.loads((HERE / "static" / "words.json").read_text("utf-8"))
+POINTS = 60  # of a chart
+LEAST = {"rate": 1, "errors": 0.05, "p95": 0.05, "cpu": 0.1, "memory": 1}  # a chart's least height
 
 
 def language_of(request: Request) -> str:
     """The language that was chosen, else the browser's first that we have, else English."""
-    chosen = request.cookies.get("language", "")
     asked = request.headers.get("accept-language", "").lower().split(",")
-    wanted = [chosen, *(part.strip()[:2] for part in asked)]
-    return next((word for word in wanted if word in LANGUAGES), LANGUAGES[0])
+    wanted = [request.cookies.get("language", ""), *(part.strip()[:2] for part in asked)]
+    return next((language for language in wanted if language in LANGUAGES), LANGUAGES[0])
 
 
 def word(language: str, key: str, **values: object) -> str:
-    """The text of that key; a key that is not known is its own text (a value from a log line)."""
-    texts = WORDS.get(key)
-    if texts is None:
-        return key
-    return texts[LANGUAGES.index(language)].format_map(_Given(values))
-
-
-class _Given(dict[str, object]):
-    def __missing__(self, key: str) -> str:
-        return ""
+    """The text of that key; an unknown key is its own text (a value from a log line)."""
+    texts = WORDS.get(str(key))
+    return texts[LANGUAGES.index(language)].format(**values) if texts else str(key)
 
 
 def span(seconds: float) -> str:
@@ -44,18 +39,10 @@ def span(seconds: float) -> str:
         return f"{ms:.0f} ms" if ms >= 10 else f"{ms:.1f} ms" if ms >= 1 else f"{ms * 1000:.0f} µs"
     if seconds < 60:
         return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86_400)
-    if hours == 0:
+    minutes, hours, days = (int(seconds // unit) for unit in (60, 3600, 86_400))
+    if not hours:
         return f"{minutes} min"
-    return f"{hours} h {minutes % 60} min" if days == 0 else f"{days} d {hours % 24} h"
-
-
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-
-
-def _clock(at: float) -> str:  # until the browser puts its own zone there
-    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
+    return f"{days} d {hours % 24} h" if days else f"{hours} h {minutes % 60} min"
 
 
 def percent(ratio: float) -> str:
@@ -63,17 +50,29 @@ def percent(ratio: float) -> str:
     return f"{ratio:.1%}" if 0 < ratio < 0.0995 else f"{ratio:.0%}"
 
 
+def spark(series: Sequence[Any], name: str) -> str:
+    """SVG points in a box of 100 x 30, from zero to the largest value; means of equal parts."""
+    all_values = [getattr(point, name) for point in series]
+    size = max(1, -(-len(all_values) // POINTS))
+    parts = [all_values[i : i + size] for i in range(0, len(all_values), size)]
+    values = [sum(part) / len(part) for part in parts]
+    top, step = max([*values, LEAST[name]]), 100 / max(1, len(values) - 1)
+    return " ".join(f"{i * step:.1f},{29 - 27 * value / top:.1f}" for i, value in enumerate(values))
+
+
 @cache
 def _environment() -> Environment:
-    found = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        auto_reload=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters |= {"span": span, "iso": _iso, "clock": _clock, "percent": percent}
-    found.filters["number"] = lambda n: f"{n:,.0f}"
+    loader = FileSystemLoader(HERE / "templates")
+    found = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    found.globals["spark"] = spark
+    found.filters |= {
+        "span": span,
+        "percent": percent,
+        "number": lambda n: f"{n:,.0f}",
+        "iso": lambda at: datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"),
+        # until the browser puts its own zone there
+        "clock": lambda at: datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S"),
+    }
     return found
 
 

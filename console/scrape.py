@@ -18,7 +18,6 @@ TIMEOUT_S = 1.0  # with the interval: a dead service shows within 3 s and a bit
 WINDOW_S = 30.0  # rates and percentiles are of this long
 HOUR = int(3600 / INTERVAL_S)
 MAX_PAGE = 4 << 20  # bytes of a metrics page
-ERRORS_BAD, SLOW_BAD = 0.05, 0.5  # ratio, seconds: the platform's alert thresholds
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,11 @@ class Service:
     series: deque[Point] = field(default_factory=lambda: deque(maxlen=HOUR))
     page: Metrics = field(default_factory=lambda: Metrics(()))
     totals: deque[_Totals] = field(default_factory=lambda: deque(maxlen=int(WINDOW_S / INTERVAL_S)))
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since its start."""
+        return max(0.0, time.time() - self.started)
 
     @property
     def now(self) -> Point:

@@ -54,3 +54,8 @@ class ConsoleSettings(ServiceSettings):
         """Addresses of the watched services by name."""
         pairs = (part.partition("=") for part in self.services.split(","))
         return {name.strip(): url.strip().rstrip("/") for name, _, url in pairs if url}
+
+    @property
+    def password(self) -> str:
+        """Of the reader's account, or an empty string."""
+        return self.reader_password.get_secret_value() if self.reader_password else ""

@@ -172,9 +172,10 @@ class Store:
         return Found(spans, lines)
 
     def requests(self, kind: str = "recent") -> Iterator[Request]:
-        """Known requests, newest first: `recent` (all), `slow` or `failed`."""
+        """Known requests, newest first: `recent` (all), `slow`, `failed` or `trouble` (either)."""
         for request in reversed(self._requests.values()):
-            if kind == "recent" or (request.slow if kind == "slow" else request.failed):
+            kinds = {"recent": True, "slow": request.slow, "failed": request.failed}
+            if kinds.get(kind, request.slow or request.failed):
                 yield request
 
     def _request(self, trace_id: str, at: float) -> Request:

@@ -1,14 +1,14 @@
-"""Names of events and rewards: metrics have only their IDs, so an account that may read asks."""
+"""Names of events and rewards: metrics have only IDs, so an account that may read asks for them."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
 import httpx
-from pydantic import SecretStr
+
+from console.settings import ConsoleSettings
 
 REFRESH_S = 20.0
 MAX_EVENTS = 20  # running events whose rewards are asked for
@@ -16,13 +16,14 @@ KEPT = 2_000  # names
 
 
 class Titles:
-    """Names by ID; an ID without a name is its own name."""
+    """Names by ID, read as an auditor: of the account that is given, or of the demo's."""
 
     def __init__(self) -> None:
         self._names: dict[str, tuple[str, float]] = {}
+        self._token = ""
 
     def reward(self, reward_id: str) -> tuple[str, float]:
-        """The name of a reward and its whole stock (0 if not known)."""
+        """The name of a reward and its whole stock; an ID that is not known is its own name."""
         return self._names.get(reward_id, (reward_id, 0.0))
 
     def name(self, any_id: str) -> str:
@@ -33,56 +34,36 @@ class Titles:
         """Remember a name; the oldest makes room."""
         self._names.pop(any_id, None)
         self._names[any_id] = (name, stock)
-        while len(self._names) > KEPT:
+        if len(self._names) > KEPT:
             del self._names[next(iter(self._names))]
 
-
-class Reader:
-    """Asks the gateway every 20 s, signed in as an auditor: an account given, or the demo's."""
-
-    def __init__(
-        self, http: httpx.AsyncClient, url: str, email: str, password: SecretStr | None, demo: Path
-    ) -> None:
-        self._http, self._url, self._demo = http, f"{url}/api/v1", demo
-        self._given = (email, password.get_secret_value()) if email and password else None
-        self._token = ""
-
-    async def run(self, titles: Titles) -> None:
-        """Keep the names fresh until cancelled; whatever goes wrong, the next round tries again."""
+    async def run(self, http: httpx.AsyncClient, settings: ConsoleSettings) -> None:
+        """Read until cancelled; whatever goes wrong, the next round starts afresh."""
         while True:
             try:
-                await self.read(titles)
-                wait = REFRESH_S
+                await self.read(http, settings)
+                await asyncio.sleep(REFRESH_S)
             except (httpx.HTTPError, OSError, ValueError, LookupError, TypeError):
-                self._token, wait = "", 5.0
-            await asyncio.sleep(wait)
+                self._token = ""  # it lives five minutes
+                await asyncio.sleep(5)
 
-    async def read(self, titles: Titles) -> None:
+    async def read(self, http: httpx.AsyncClient, settings: ConsoleSettings) -> None:
         """One round."""
-        events = await self._get("/events?status=active&limit=50")
-        for event in events["items"]:
-            titles.learn(event["id"], event["title"])
-        for event in events["items"][:MAX_EVENTS]:
-            for reward in (await self._get(f"/events/{event['id']}/rewards"))["items"]:
-                titles.learn(reward["id"], reward["name"], reward["stock"])
-
-    async def _get(self, path: str) -> Any:
+        url = f"{settings.targets.get('gateway', '')}/api/v1"
         if not self._token:
-            self._token = await self._sign_in()
-        headers = {"Authorization": f"Bearer {self._token}"}
-        reply = await self._http.get(self._url + path, headers=headers)
-        if reply.status_code == 401:  # expired: access tokens live five minutes
-            self._token = await self._sign_in()
+            account = {"email": settings.reader_email, "password": settings.password}
+            if not settings.reader_email:
+                account = json.loads(settings.seed_file.read_text())["accounts"]["AUDITOR"]
+            reply = await http.post(f"{url}/auth/login", json=account)
+            self._token = reply.raise_for_status().json()["access_token"]
+
+        async def get(path: str) -> list[Any]:
             headers = {"Authorization": f"Bearer {self._token}"}
-            reply = await self._http.get(self._url + path, headers=headers)
-        return reply.raise_for_status().json()
+            reply = await http.get(url + path, headers=headers)
+            return list(reply.raise_for_status().json()["items"])
 
-    async def _sign_in(self) -> str:
-        email, password = self._given or self._demo_account()
-        account = {"email": email, "password": password}
-        reply = await self._http.post(f"{self._url}/auth/login", json=account)
-        return str(reply.raise_for_status().json()["access_token"])
-
-    def _demo_account(self) -> tuple[str, str]:
-        account = json.loads(self._demo.read_text())["accounts"]["AUDITOR"]
-        return account["email"], account["password"]
+        for number, event in enumerate(await get("/events?status=active&limit=50")):
+            self.learn(event["id"], event["title"])
+            if number < MAX_EVENTS:
+                for reward in await get(f"/events/{event['id']}/rewards"):
+                    self.learn(reward["id"], reward["name"], reward["stock"])

@@ -35,6 +35,9 @@ def from_console(http: httpx.Client, url: str, wanted: str) -> Found:
     if reply.status_code == 404:
         return [], []
     doc = reply.raise_for_status().json()
+    for span in doc["spans"]:
+        span["start"] = span["start_ns"] / 1e9
+        span["duration_s"] = (span["end_ns"] - span["start_ns"]) / 1e9
     return doc["lines"], doc["spans"]
 
 

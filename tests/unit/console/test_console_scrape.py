@@ -3,13 +3,16 @@
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
 
 from console.render import WORDS, percent, piece, span
 from console.scrape import Metrics, Watcher, quantile, read_health
-from console.titles import Reader, Titles
+from console.settings import ConsoleSettings
+from console.store import Line
+from console.titles import Titles
 from plainview.decode import Sample
 
 HEALTH = {
@@ -190,14 +193,16 @@ def test_numbers_are_readable() -> None:
 
 
 def test_a_word_from_a_log_line_is_escaped() -> None:
-    shown = piece("en", "feed", id="x", at=0.0, status="<b>", what="<i>", reason="<u>")
-    assert "<b>" not in shown
-    assert "<i>" not in shown
-    assert "<u>" not in shown
+    doc = {"status": "<b>", "reward_id": "<i>", "reason": "<u>"}
+    line = Line(0.0, "event", "info", "general", "reward.claimed", "x", "", "")
+    shown = piece("en", "feed", line=line, doc=doc, titles=Titles())
+    assert "&lt;b&gt;" in shown
+    for tag in doc.values():
+        assert tag not in shown
 
 
 class Api:
-    """The gateway's side of `Reader`."""
+    """The gateway's side of `Titles`."""
 
     def __init__(self) -> None:
         self.sign_ins = 0
@@ -207,23 +212,25 @@ class Api:
         if path == "/auth/login":
             self.sign_ins += 1
             return httpx.Response(200, json={"access_token": f"t{self.sign_ins}"})
-        if request.headers["authorization"] != f"Bearer t{self.sign_ins}" or self.sign_ins < 2:
-            return httpx.Response(401)  # the first token has expired
+        if request.headers["authorization"] != f"Bearer t{self.sign_ins}":
+            return httpx.Response(401)
         if path == "/events":
             return httpx.Response(200, json={"items": [{"id": "e1", "title": "Autumn"}]})
         items = [{"id": "r1", "name": "Points", "stock": 7}]
         return httpx.Response(200, json={"items": items})
 
 
-async def test_names_are_read_with_an_account_and_again_when_its_token_expires(
-    tmp_path: object,
-) -> None:
-    demo = tmp_path / "seed.json"  # type: ignore[operator]
+async def test_names_are_read_with_the_demo_account(tmp_path: Path) -> None:
+    demo = tmp_path / "seed.json"
     demo.write_text('{"accounts": {"AUDITOR": {"email": "a@example.com", "password": "p"}}}')
-    api, titles = Api(), Titles()
+    api, titles, settings = Api(), Titles(), ConsoleSettings(seed_file=demo)
     async with httpx.AsyncClient(transport=httpx.MockTransport(api)) as http:
-        await Reader(http, "http://gateway", "", None, demo).read(titles)
-    assert api.sign_ins == 2
+        for _ in range(2):
+            await titles.read(http, settings)
+        assert api.sign_ins == 1
+        api.sign_ins = 5  # the token is not known there any more
+        with pytest.raises(httpx.HTTPStatusError):
+            await titles.read(http, settings)
     assert titles.name("e1") == "Autumn"
     assert titles.reward("r1") == ("Points", 7)
     assert titles.reward("r9") == ("r9", 0)
