@@ -1,0 +1,77 @@
+"""Who was active: a HyperLogLog a day in Redis, fed in batches, never by a request itself."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from redis.asyncio import Redis
+
+from gateway import signals
+from shared.errors import Unavailable
+from shared.storage.redis import RedisError
+
+KEEP_DAYS = 62  # two months: what a month's view may look back on
+AGAIN_S = 300  # a user costs one entry in so many seconds
+REMEMBERED = 100_000  # users; beyond it the oldest is asked for again
+BATCH = 1000
+
+
+class ActiveUsers:
+    """Marks users as active and estimates how many there were."""
+
+    def __init__(self, redis: Redis, zone: ZoneInfo) -> None:
+        self._redis, self._zone = redis, zone
+        self._seen: OrderedDict[str, float] = OrderedDict()
+        self._waiting: dict[str, set[str]] = {}
+
+    def mark(self, user_id: str) -> None:
+        """A request of this user was authenticated; costs a look into a dictionary."""
+        now = time.monotonic()
+        if now - self._seen.get(user_id, -AGAIN_S) < AGAIN_S:
+            return
+        self._seen[user_id] = now
+        self._seen.move_to_end(user_id)
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+        waiting = self._waiting.setdefault(self._key(0), set())
+        if len(waiting) < REMEMBERED:
+            waiting.add(user_id)
+
+    def _key(self, days_ago: int) -> str:
+        day = datetime.now(self._zone).date() - timedelta(days=days_ago)
+        return f"active:{day.isoformat()}"
+
+    async def flush(self) -> None:
+        """Write who waits; on failure they wait on. Unavailable if Redis is away."""
+        for key, users in list(self._waiting.items()):
+            while users:
+                batch = [users.pop() for _ in range(min(BATCH, len(users)))]
+                try:
+                    async with self._redis.pipeline(transaction=False) as pipe:
+                        pipe.pfadd(key, *batch)
+                        pipe.expire(key, KEEP_DAYS * 86_400)
+                        await pipe.execute()
+                except (RedisError, OSError) as error:
+                    users.update(batch)
+                    raise Unavailable("Active users wait for Redis") from error
+            if key != self._key(0):
+                del self._waiting[key]
+
+    async def refresh(self) -> None:
+        """Flush, then read the estimates into the gauges."""
+        await self.flush()
+        keys = [self._key(day) for day in range(signals.DAYS)]
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.pfcount(key)
+                for days in signals.WINDOWS.values():
+                    pipe.pfcount(*keys[:days])
+                counts = await pipe.execute()
+        except (RedisError, OSError) as error:
+            raise Unavailable("Active users wait for Redis") from error
+        by_day, windows = counts[: signals.DAYS], counts[signals.DAYS :]
+        signals.active_users(dict(zip(signals.WINDOWS, windows, strict=True)), by_day)

@@ -1,0 +1,99 @@
+"""What the gateway works with, connected; tests give their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+import httpx
+
+from gateway.active_users import ActiveUsers
+from gateway.limits import Limits
+from gateway.settings import Settings
+from gateway.signals import UPSTREAMS, UpstreamSignals
+from plainview import Check, get_logger, observe_client
+from shared.errors import Unavailable
+from shared.storage import redis
+from shared.tokens import RemoteJwks, TokenVerifier
+from shared.web.client import UpstreamClient, pooled_client
+from shared.web.client_address import Networks
+from shared.web.security import Verifier
+
+log = get_logger("job")
+REFRESH_S = 5.0
+
+
+@dataclass
+class Deps:
+    """`upstreams` by name, `checks` by name of dependency."""
+
+    limits: Limits
+    verifier: Verifier
+    active_users: ActiveUsers
+    upstreams: dict[str, UpstreamClient]
+    trusted_proxies: Networks = ()
+    checks: dict[str, Check] = field(default_factory=dict)
+
+
+def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
+    """Connect to Redis and the upstreams; `stack` closes everything."""
+    cache = redis.connect(settings.redis_url.get_secret_value())
+    stack.push_async_callback(cache.aclose)
+    probes = httpx.AsyncClient(timeout=1, trust_env=False)
+    stack.push_async_callback(probes.aclose)
+    limits = Limits(
+        cache,
+        {
+            "user": settings.rate_limit_user,
+            "address": settings.rate_limit_address,
+            "sign_in": settings.rate_limit_sign_in,
+        },
+    )
+    upstreams: dict[str, UpstreamClient] = {}
+    checks = {"redis": Check(cache.ping, required=False)}
+    for name, url in zip(UPSTREAMS, (settings.auth_url, settings.event_url), strict=True):
+        client = observe_client(pooled_client(), name)
+        stack.push_async_callback(client.aclose)
+        upstreams[name] = UpstreamClient(
+            name,
+            url,
+            client,
+            UpstreamSignals(),
+            deadline_s=settings.upstream_deadline_seconds,
+            breaker_open_s=settings.breaker_open_seconds,
+        )
+        # liveness: whether it is there; what it lacks is its own readiness to tell
+        checks[name] = Check(_alive(probes, url), required=False, component_type="component")
+    verifier = TokenVerifier(
+        RemoteJwks(probes, settings.keys_url), settings.token_issuer, settings.token_audience
+    )
+    active = ActiveUsers(cache, settings.business_timezone)
+    job = asyncio.ensure_future(_every(REFRESH_S, active.refresh))
+    stack.push_async_callback(_stop, job)
+    return Deps(limits, verifier, active, upstreams, settings.trusted_proxies, checks)
+
+
+def _alive(client: httpx.AsyncClient, url: str) -> Callable[[], Awaitable[object]]:
+    async def ping() -> None:
+        response = await client.get(f"{url.rstrip('/')}/health/live")
+        response.raise_for_status()
+
+    return ping
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await work()
+        except Unavailable:
+            log.warning("job.postponed", job="active_users")
+        except Exception:
+            log.exception("job.failed", job="active_users")
+        await asyncio.sleep(seconds)
+
+
+async def _stop(task: asyncio.Future[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,59 @@
+"""The gateway, wired: the only public door."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from gateway import signals
+from gateway.deps import Deps, connect
+from gateway.operations import load_document, operations
+from gateway.proxy import ProxyRoute
+from gateway.settings import Settings
+from plainview import REQUEST_ID_HEADER, observe
+from shared.settings import load
+from shared.web.limits import BodyLimit
+from shared.web.problems import install_error_handlers
+
+
+def create_app(
+    settings: Settings, deps: Deps | None = None, document: dict[str, Any] | None = None
+) -> FastAPI:
+    """The service; with `deps` of a test it connects to nothing. `document` is the merged API."""
+    api = document or load_document()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            app.state.deps = deps or connect(settings, stack)
+            app.state.verifier = app.state.deps.verifier
+            yield
+
+    app = FastAPI(title="gateway", version="0.1.0", lifespan=lifespan, redoc_url=None)
+    app.openapi = lambda: api  # type: ignore[method-assign]
+    for path, methods in operations(api).items():
+        app.router.routes.append(ProxyRoute(path, methods))
+    app.add_middleware(BodyLimit)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", REQUEST_ID_HEADER],
+            expose_headers=[REQUEST_ID_HEADER, "Retry-After"],
+        )
+    install_error_handlers(app)
+    observe(
+        app,
+        settings.observability("gateway", trust_remote_sampling=False),
+        checks=lambda: app.state.deps.checks,
+        catalogue=signals.CATALOGUE,
+    )
+    return app
+
+
+def from_env() -> FastAPI:
+    """For `uvicorn gateway.main:from_env --factory`."""
+    return create_app(load(Settings))

@@ -1,0 +1,57 @@
+"""The gateway's operations, from the merged OpenAPI document: one source for routes and docs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.tokens import Role
+
+DOCUMENT = Path(__file__).with_name("openapi.json")
+METHODS = frozenset({"get", "put", "post", "delete", "patch"})
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path: who serves it, and which roles may call it (none: anybody)."""
+
+    method: str
+    path: str
+    upstream: str
+    roles: frozenset[Role]
+    idempotency_key: bool
+
+    @property
+    def is_sign_in(self) -> bool:
+        """Whether it costs a password hash."""
+        return not self.roles and self.path.rsplit("/", 1)[-1] in ("login", "register")
+
+
+def load_document(path: Path = DOCUMENT) -> dict[str, Any]:
+    """The merged document as `make generate` wrote it."""
+    document: dict[str, Any] = json.loads(path.read_text())
+    return document
+
+
+def operations(document: Mapping[str, Any]) -> dict[str, dict[str, Operation]]:
+    """Operations by path template, then by method in capitals.
+
+    An operation without `x-roles` is an error: nothing becomes public by being forgotten.
+    """
+    found: dict[str, dict[str, Operation]] = {}
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method not in METHODS:
+                continue
+            names = {p.get("name", "").lower() for p in operation.get("parameters", ())}
+            found.setdefault(path, {})[method.upper()] = Operation(
+                method.upper(),
+                path,
+                operation["x-upstream"],
+                frozenset(Role(role) for role in operation["x-roles"]),
+                "idempotency-key" in names,
+            )
+    return found

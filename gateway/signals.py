@@ -1,0 +1,88 @@
+"""The gateway's signals: what is measured, and functions that say what happened."""
+
+from collections.abc import Sequence
+
+from plainview import Catalogue
+
+CATALOGUE = Catalogue("gateway")
+UPSTREAMS = ("auth", "event")
+WINDOWS = {"day": 1, "week": 7, "month": 30}
+DAYS = 30
+
+_active = CATALOGUE.gauge(
+    "active_users",
+    "Users with an authenticated request in the last 1, 7, 30 days of the business time zone, "
+    "today included; estimated, standard error 0.81 %.",
+    labels={"window": tuple(WINDOWS)},
+)
+_active_by_day = CATALOGUE.gauge(
+    "active_users_by_day",
+    "Users with an authenticated request on the day so many days ago; estimated.",
+    labels={"days_ago": tuple(str(day) for day in range(DAYS))},
+)
+_decisions = CATALOGUE.counter(
+    "rate_limit_decisions_total",
+    "Requests by limit and what the limit said.",
+    labels={"limit": ("user", "address", "sign_in"), "outcome": ("allowed", "limited")},
+)
+_degraded = CATALOGUE.gauge(
+    "rate_limit_degraded", "1 while requests are limited by this process alone, without Redis."
+)
+_breaker = CATALOGUE.gauge(
+    "upstream_breaker_open", "1 while calls of the upstream are refused.",
+    labels={"upstream": UPSTREAMS},
+)  # fmt: skip
+_retries = CATALOGUE.counter(
+    "upstream_retries_total",
+    "Retries made, and those the budget did not pay for.",
+    labels={"upstream": UPSTREAMS, "outcome": ("retried", "budget_exhausted")},
+)
+_fast_failures = CATALOGUE.counter(
+    "upstream_fast_failures_total",
+    "Requests refused because the breaker was open.",
+    labels={"upstream": UPSTREAMS},
+)
+_verifications = CATALOGUE.counter(
+    "token_verifications_total",
+    "Access tokens presented, by outcome.",
+    labels={"outcome": ("accepted", "rejected", "forbidden", "keys_unavailable")},
+)
+
+
+class UpstreamSignals:
+    """What UpstreamClient tells."""
+
+    def breaker_open(self, upstream: str, is_open: bool) -> None:
+        """The breaker of an upstream opened or closed."""
+        _breaker.set(is_open, upstream=upstream)
+
+    def retry(self, upstream: str, outcome: str) -> None:
+        """A call was repeated, or could not be."""
+        _retries.inc(upstream=upstream, outcome=outcome)
+
+    def fast_failure(self, upstream: str) -> None:
+        """A call was refused at once."""
+        _fast_failures.inc(upstream=upstream)
+
+
+def limit_decision(limit: str, allowed: bool) -> None:
+    """A limit let a request through, or did not."""
+    _decisions.inc(limit=limit, outcome="allowed" if allowed else "limited")
+
+
+def limits_degraded(value: bool) -> None:
+    """Whether limits are this process's own."""
+    _degraded.set(value)
+
+
+def verification(outcome: str) -> None:
+    """A token was `accepted`, `rejected`, its roles `forbidden`, or no keys were there."""
+    _verifications.inc(outcome=outcome)
+
+
+def active_users(windows: dict[str, int], by_day: Sequence[int]) -> None:
+    """Estimates by window, and by day: today first."""
+    for window, count in windows.items():
+        _active.set(count, window=window)
+    for day, count in enumerate(by_day):
+        _active_by_day.set(count, days_ago=str(day))
