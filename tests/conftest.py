@@ -8,6 +8,7 @@ import pytest
 os.environ["PLAINVIEW_STRICT"] = "1"  # before anything imports plainview
 
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey
+from tests.support.trio import Trio
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +33,12 @@ def mongo_url(mongo: EmbeddedMongo) -> str:
 @pytest.fixture(scope="session")
 def redis_url(valkey: EmbeddedValkey) -> str:
     return valkey.url
+
+
+@pytest.fixture(scope="module")
+def trio(
+    mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Trio]:
+    """Real auth, event and gateway processes for the tests of a module."""
+    with Trio(tmp_path_factory.mktemp("trio"), mongo_url, redis_url) as services:
+        yield services

@@ -1,0 +1,187 @@
+"""The platform as real processes on free ports: auth, event (any number) and gateway."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+from uuid import uuid4
+
+import httpx
+
+from shared.tokens import Role, TokenIssuer
+from tests.support.servers import free_port, wait_until
+from tools.demo import new_signing_key
+
+_DATABASES = itertools.count(1)
+
+
+class Service:
+    """`python -m NAME`; its output goes to `log`, a restart keeps the port."""
+
+    def __init__(self, name: str, log: Path, **environment: str) -> None:
+        self.name, self.log = name, log
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "PORT": str(self.port),
+            "USER_HASH_KEY": "k" * 32,
+            "LOG_FORMAT": "json",
+            "DRAIN_SECONDS": "0",
+            **environment,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", self.name], env=self.environment, stdout=log, stderr=log
+            )
+        return self
+
+    def wait_ready(self, timeout_s: float = 60) -> Self:
+        wait_until(self.ready, timeout_s, f"{self.name} is not ready, see {self.log}")
+        return self
+
+    def ready(self) -> bool:
+        assert self.process
+        assert self.process.poll() is None, f"{self.name} ended: {self.log.read_text()[-3000:]}"
+        try:
+            return httpx.get(f"{self.url}/health/ready", timeout=1).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is finished, nothing is closed."""
+        if self.process:
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
+
+    def terminate(self, timeout_s: float = 25) -> int:
+        """SIGTERM; the exit code."""
+        assert self.process
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout_s)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Its log lines so far; a line that is no JSON is an error of its own."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+class Balancer:
+    """Gives each connection to the next port that takes it, as a service address does."""
+
+    def __init__(self, ports: list[int]) -> None:
+        self._ports = itertools.cycle(ports)
+        self._count = len(ports)
+        self._loop = asyncio.new_event_loop()
+        self._server = self._loop.run_until_complete(
+            asyncio.start_server(self._connected, "127.0.0.1", 0, backlog=1000)
+        )
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for port in itertools.islice(self._ports, self._count):
+            try:
+                there = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                continue
+            await asyncio.gather(_pipe(reader, there[1]), _pipe(there[0], writer))
+            return
+        writer.close()
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    with contextlib.suppress(OSError):
+        writer.close()
+
+
+class Trio:
+    """`with Trio(directory, mongo_url, redis_url, events=2) as trio: httpx.get(trio.url + ...)`.
+
+    Environment variables given go to all services; databases are new ones.
+    """
+
+    def __init__(
+        self, directory: Path, mongo_url: str, redis_url: str, events: int = 1, **environment: str
+    ) -> None:
+        key = new_signing_key()
+        self._issuer = TokenIssuer(key, "event-rewards", "event-rewards")
+        self.run_id = uuid4().hex[:8]
+        common = {
+            "MONGO_URL": mongo_url,
+            "REDIS_URL": f"{redis_url.rpartition('/')[0]}/{next(_DATABASES) % 15 + 1}",
+            "RATE_LIMIT_USER": "1000000/minute",
+            "RATE_LIMIT_ADDRESS": "1000000/minute",
+            "RATE_LIMIT_SIGN_IN": "1000000/minute",
+            "AUTH_ADDRESS_LIMIT": "1000000/minute",
+            **environment,
+        }
+
+        def service(name: str, number: str = "", **own: str) -> Service:
+            database = {"MONGO_DATABASE": f"{name}_{self.run_id}"}
+            return Service(name, directory / f"{name}{number}.log", **database, **common, **own)
+
+        self.auth = service("auth", AUTH_SIGNING_KEY=key)
+        self.events = [
+            service("event", str(number or ""), AUTH_URL=self.auth.url) for number in range(events)
+        ]
+        self._balancer = Balancer([event.port for event in self.events])
+        self.gateway = service("gateway", AUTH_URL=self.auth.url, EVENT_URL=self._balancer.url)
+        self.url = self.gateway.url
+
+    @property
+    def services(self) -> list[Service]:
+        return [self.auth, *self.events, self.gateway]
+
+    def token(self, user_id: str, *roles: Role) -> str:
+        """An access token as auth would issue it."""
+        return self._issuer.access(user_id, roles or (Role.USER,))[0]
+
+    def headers(self, user_id: str, *roles: Role) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token(user_id, *roles)}"}
+
+    def __enter__(self) -> Self:
+        try:
+            for service in self.services:
+                service.start()
+            for service in self.services:
+                service.wait_ready()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for service in self.services:
+            service.kill()
+        self._balancer.close()
+
+
+def processes_below(pid: int) -> Iterator[int]:
+    """The process IDs of all descendants."""
+    shown = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
+    pairs = [tuple(map(int, line.split())) for line in shown.stdout.splitlines()]
+    parents = {pid}
+    while found := {child for child, parent in pairs if parent in parents} - parents:
+        parents |= found
+        yield from found
