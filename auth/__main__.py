@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 from joserfc.jwk import OKPKey
 from pydantic import ValidationError
-from shared.serve import run
 
 from auth.deps import connect
 from auth.main import create_app
@@ -18,6 +17,7 @@ from auth.schemas import Registration
 from auth.service import Accounts
 from auth.settings import Settings
 from shared.errors import DomainError
+from shared.serve import run
 from shared.settings import load
 from shared.tokens import Role
 
@@ -39,10 +39,9 @@ def create_admin(
     name: Annotated[str, typer.Option(help="Display name")] = "Administrator",
     password_file: Annotated[Path | None, typer.Option(help="File with the password")] = None,
 ) -> None:
-    """Create an administrator.
+    """Create an administrator; the password comes from the file, AUTH_ADMIN_PASSWORD or a prompt.
 
-    The password comes from --password-file, AUTH_ADMIN_PASSWORD or a prompt, never from an
-    argument, which every process of the machine could read.
+    Never from an argument, which every process of the machine could read.
     """
     if password_file:
         password = password_file.read_text().strip()
@@ -55,24 +54,16 @@ def create_admin(
     except ValidationError as exc:
         lines = (f"{error['loc'][0]}: {error['msg']}" for error in exc.errors())
         raise SystemExit("\n".join(lines)) from None  # the error itself quotes the input
-
-    async def create(accounts: Accounts) -> None:
-        roles = (Role.ADMIN, Role.USER)
-        user = await accounts.register(body.email, password, body.display_name, roles)
-        typer.echo(f"{user.id} is an administrator")
-
-    _do(create)
+    roles = (Role.ADMIN, Role.USER)
+    _do(lambda accounts: accounts.register(body.email, password, name, roles))
+    typer.echo(f"{body.email} is an administrator")
 
 
 @cli.command()
 def disable(email: Email) -> None:
     """Disable an account: its sessions end, it cannot sign in."""
-
-    async def close(accounts: Accounts) -> None:
-        await accounts.disable(email.casefold())
-        typer.echo("disabled")
-
-    _do(close)
+    _do(lambda accounts: accounts.disable(email.casefold()))
+    typer.echo("disabled")
 
 
 @cli.command("generate-key")
@@ -81,13 +72,12 @@ def generate_key() -> None:
     typer.echo(OKPKey.generate_key("Ed25519").as_pem(private=True).decode(), nl=False)
 
 
-def _do(work: Callable[[Accounts], Awaitable[None]]) -> None:
+def _do(work: Callable[[Accounts], Awaitable[object]]) -> None:
     settings = load(Settings)
 
     async def main() -> None:
         async with AsyncExitStack() as stack:
-            deps = await connect(settings, stack)
-            await work(deps.accounts)
+            await work((await connect(settings, stack)).accounts)
 
     try:
         asyncio.run(main())

@@ -24,6 +24,8 @@ Store = MemoryStorage | RedisStorage
 class TooManyFailures(TooMany):
     """The limit of failed sign-ins is used up for `retry_after` seconds."""
 
+    outcome: signals.SignIn = "limited"
+
 
 class Attempt(NamedTuple):
     """A sign-in that counts as failed until it is given back."""

@@ -19,18 +19,6 @@ MIN_LENGTH, MAX_LENGTH = 8, 128
 T = TypeVar("T")
 
 
-class WeakPassword(Invalid):
-    """Among the first that anybody would try."""
-
-    code = "weak_password"
-
-
-class Busy(Unavailable):
-    """Too many passwords are being checked; waiting longer would help nobody."""
-
-    code = "busy"
-
-
 class Verdict(NamedTuple):
     """Whether a password fits; `new_hash` is set if its hash has out-of-date parameters."""
 
@@ -45,14 +33,15 @@ def _common() -> frozenset[str]:
 
 
 def refuse_common(password: str, *personal: str) -> None:
-    """Raise WeakPassword for a common or trivial password, or one of the `personal` words."""
+    """Raise Invalid for a common or trivial password, or one of the `personal` words."""
     folded = _normal(password).casefold()
     words = {part for word in personal for part in (word.casefold(), *word.casefold().split("@"))}
     bare = folded.rstrip("0123456789!?.*#")  # "password2026!" is as common as "password"
     steps = {ord(after) - ord(before) for before, after in pairwise(folded)}
     trivial = len(steps) == 1 and steps <= {-1, 0, 1}  # 23456789, hgfedcba, aaaaaaaa
     if trivial or folded in words or not _common().isdisjoint((folded, bare)):
-        raise WeakPassword("This password is among the first that anybody would try")
+        detail = "This password is among the first that anybody would try"
+        raise Invalid(detail, code="weak_password")
 
 
 class Passwords:
@@ -68,11 +57,11 @@ class Passwords:
         self._dummy = self._hasher.hash(secrets.token_hex())
 
     async def hash(self, password: str) -> str:
-        """The encoded hash. Busy if too many wait."""
+        """The encoded hash. Unavailable if too many wait."""
         return await self._run(lambda: self._hasher.hash(_normal(password)))
 
     async def verify(self, stored: str | None, password: str) -> Verdict:
-        """Whether the password fits the stored hash; None takes as long and never fits. Busy."""
+        """Whether the password fits the stored hash; None takes as long and never fits."""
         return await self._run(lambda: self._verify(stored, _normal(password)))
 
     def _verify(self, stored: str | None, password: str) -> Verdict:
@@ -85,7 +74,7 @@ class Passwords:
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._room <= 0:
-            raise Busy("Too many sign-ins at the moment", retry_after=1)
+            raise Unavailable("Too many sign-ins at the moment", code="busy", retry_after=1)
         self._room -= 1
         future = asyncio.get_running_loop().run_in_executor(self._pool, work)
         future.add_done_callback(self._leave)

@@ -7,6 +7,7 @@ an array, times that are updated are numbers.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from shared.errors import Conflict
 from shared.storage.mongo import Database, Document, DuplicateKey
@@ -45,8 +46,7 @@ class Family:
     recent: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Outbox:
+class Outbox(NamedTuple):
     """What a user has to announce, oldest first; `mark` is the ID of the newest."""
 
     user_id: str

@@ -16,17 +16,13 @@ router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
 keys_router = APIRouter(tags=["auth"])
 
 
-def _deps(request: Request) -> Deps:
+def _accounts(request: Request) -> Accounts:
     deps: Deps = request.app.state.deps
-    return deps
-
-
-def _accounts(deps: Annotated[Deps, Depends(_deps)]) -> Accounts:
     return deps.accounts
 
 
-def _address(request: Request, deps: Annotated[Deps, Depends(_deps)]) -> str:
-    return client_address(request.scope, deps.trusted_proxies)
+def _address(request: Request) -> str:
+    return client_address(request.scope, request.app.state.deps.trusted_proxies)
 
 
 AccountsDep = Annotated[Accounts, Depends(_accounts)]
@@ -34,17 +30,16 @@ Address = Annotated[str, Depends(_address)]
 AnyUser = Annotated[Principal, Depends(require(*ANY_ROLE))]
 Admin = Annotated[Principal, Depends(require(Role.ADMIN))]
 UserId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
+UserOut = schemas.UserOut
 
 
-@router.post(
-    "/register", status_code=201, response_model=schemas.UserOut, openapi_extra=roles_doc()
-)
+@router.post("/register", status_code=201, response_model=UserOut, openapi_extra=roles_doc())
 async def register(body: schemas.Registration, accounts: AccountsDep) -> User:
     """Become a user."""
     return await accounts.register(body.email, body.password.get_secret_value(), body.display_name)
 
 
-@router.post("/login", response_model=schemas.TokensOut, openapi_extra=roles_doc())
+@router.post("/login", openapi_extra=roles_doc())
 async def login(
     body: schemas.Login, accounts: AccountsDep, address: Address, response: Response
 ) -> Tokens:
@@ -53,7 +48,7 @@ async def login(
     return await accounts.login(body.email, body.password.get_secret_value(), address)
 
 
-@router.post("/refresh", response_model=schemas.TokensOut, openapi_extra=roles_doc())
+@router.post("/refresh", openapi_extra=roles_doc())
 async def refresh(body: schemas.Refresh, accounts: AccountsDep, response: Response) -> Tokens:
     """Exchange a refresh token for new tokens; works once."""
     response.headers["Cache-Control"] = "no-store"
@@ -66,7 +61,7 @@ async def logout(body: schemas.Refresh, accounts: AccountsDep) -> None:
     await accounts.logout(body.refresh_token.get_secret_value())
 
 
-@router.get("/me", response_model=schemas.UserOut, openapi_extra=roles_doc(*ANY_ROLE))
+@router.get("/me", response_model=UserOut, openapi_extra=roles_doc(*ANY_ROLE))
 async def me(who: AnyUser, accounts: AccountsDep) -> User:
     """The user whose access token this is."""
     return await accounts.me(who.user_id)
@@ -77,17 +72,11 @@ async def change_password(
     body: schemas.PasswordChange, who: AnyUser, accounts: AccountsDep, address: Address
 ) -> None:
     """Change the password; ends all sessions."""
-    await accounts.change_password(
-        who.user_id,
-        body.current_password.get_secret_value(),
-        body.new_password.get_secret_value(),
-        address,
-    )
+    current, new = body.current_password.get_secret_value(), body.new_password.get_secret_value()
+    await accounts.change_password(who.user_id, current, new, address)
 
 
-@router.put(
-    "/users/{id}/roles", response_model=schemas.UserOut, openapi_extra=roles_doc(Role.ADMIN)
-)
+@router.put("/users/{id}/roles", response_model=UserOut, openapi_extra=roles_doc(Role.ADMIN))
 async def set_roles(
     id: UserId,
     body: schemas.RoleChange,
@@ -99,7 +88,7 @@ async def set_roles(
 
 
 @keys_router.get("/.well-known/jwks.json", openapi_extra=roles_doc())
-async def jwks(deps: Annotated[Deps, Depends(_deps)], response: Response) -> dict[str, Any]:
+async def jwks(accounts: AccountsDep, response: Response) -> dict[str, Any]:
     """The public keys that verify access tokens (RFC 7517)."""
     response.headers["Cache-Control"] = "public, max-age=300"
-    return deps.accounts.issuer.jwks()
+    return accounts.issuer.jwks()

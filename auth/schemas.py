@@ -25,20 +25,23 @@ def _encodable(value: SecretStr) -> SecretStr:
 
 # addresses that differ in case only reach the same person at every provider of note
 Email = Annotated[EmailStr, Field(max_length=254), AfterValidator(str.casefold)]
+Secret = Annotated[SecretStr, AfterValidator(_encodable)]
 #: of any length from 1, for those that were set under other rules
-GivenPassword = Annotated[
-    SecretStr, Field(min_length=1, max_length=MAX_LENGTH), AfterValidator(_encodable)
-]
-NewPassword = Annotated[
-    SecretStr, Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH), AfterValidator(_encodable)
-]
-RefreshToken = Annotated[SecretStr, Field(min_length=1, max_length=200), AfterValidator(_encodable)]
+GivenPassword = Annotated[Secret, Field(min_length=1, max_length=MAX_LENGTH)]
+NewPassword = Annotated[Secret, Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH)]
 
 
 class Body(BaseModel):
     """A request: fields that it does not know are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Login(Body):
+    """Who signs in."""
+
+    email: Email
+    password: GivenPassword
 
 
 class Registration(Body):
@@ -49,17 +52,10 @@ class Registration(Body):
     display_name: Annotated[str, Field(min_length=1, max_length=80), AfterValidator(_printable)]
 
 
-class Login(Body):
-    """Who signs in."""
-
-    email: Email
-    password: GivenPassword
-
-
 class Refresh(Body):
     """A refresh token, to exchange or to end."""
 
-    refresh_token: RefreshToken
+    refresh_token: Annotated[Secret, Field(min_length=1, max_length=200)]
 
 
 class PasswordChange(Body):
@@ -78,21 +74,8 @@ class RoleChange(Body):
 class UserOut(BaseModel):
     """A user, without secrets."""
 
-    model_config = ConfigDict(from_attributes=True)
-
     id: str
     email: str
     display_name: str
     roles: list[Role]
     created_at: datetime
-
-
-class TokensOut(BaseModel):
-    """Tokens; `expires_in` seconds are those of the access token."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    access_token: str
-    refresh_token: str
-    token_type: str
-    expires_in: int

@@ -25,30 +25,14 @@ class BadCredentials(Unauthenticated):
     """The e-mail address or the password is wrong; which of them is not said."""
 
     code = "bad_credentials"
-
-
-class WrongPassword(Forbidden):
-    """The user is known by token, the password does not fit."""
-
-    code = "bad_credentials"
+    outcome: signals.SignIn = "bad_credentials"
 
 
 class AccountDisabled(Forbidden):
     """The password is right, the account is closed."""
 
     code = "account_disabled"
-
-
-class RefreshRepeated(Conflict):
-    """The token was exchanged a moment ago: the answer to that has the new one."""
-
-    code = "refresh_repeated"
-
-
-class RefreshReused(Unauthenticated):
-    """The token was exchanged long ago: one of the two holders has stolen it."""
-
-    code = "refresh_reused"
+    outcome: signals.SignIn = "disabled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +60,7 @@ class Accounts:
     async def register(
         self, email: str, password: str, display_name: str, roles: Sequence[Role] = (Role.USER,)
     ) -> User:
-        """A new user. WeakPassword, EmailTaken, Busy."""
+        """A new user. Invalid for a weak password, EmailTaken, Unavailable."""
         refuse_common(password, email, display_name)
         password_hash = await self.passwords.hash(password)
         user = User(uuid4().hex, email, display_name, password_hash, roles)
@@ -92,7 +76,7 @@ class Accounts:
         return user
 
     async def login(self, email: str, password: str, address: str) -> Tokens:
-        """Tokens for a user. BadCredentials, AccountDisabled, TooManyFailures, Busy."""
+        """Tokens for a user. BadCredentials, AccountDisabled, TooManyFailures, Unavailable."""
         about = {"account": user_pseudonym(email), "client_address": address}
         try:
             user, verdict, attempt = await self._check(email, password, address)
@@ -104,17 +88,9 @@ class Accounts:
             pending = await self.users.sign_in(user, login, verdict.new_hash)
             if pending is None:  # the password was changed while this one was checked
                 raise BadCredentials("The e-mail address or the password is wrong")
-        except TooManyFailures as exc:
-            signals.signed_in("limited")
-            _log.warning("sign_in.denied", reason="limited", retry_after=exc.retry_after, **about)
-            raise
-        except AccountDisabled:
-            signals.signed_in("disabled")
-            _log.warning("sign_in.denied", reason="disabled", **about)
-            raise
-        except BadCredentials:
-            signals.signed_in("bad_credentials")
-            _log.warning("sign_in.failed", **about)
+        except (BadCredentials, TooManyFailures, AccountDisabled) as exc:
+            signals.signed_in(exc.outcome)
+            _log.warning("sign_in.failed", outcome=exc.outcome, **about)
             raise
         self.wake()
         bind_user(user.id)
@@ -124,7 +100,10 @@ class Accounts:
         return tokens
 
     async def refresh(self, token: str) -> Tokens:
-        """New tokens for a refresh token, once. InvalidToken, RefreshRepeated, RefreshReused."""
+        """New tokens for a refresh token, once.
+
+        Conflict for a repeat within `REPEAT_S`; a later replay ends the session. InvalidToken.
+        """
         family_id, _, secret = token.partition(".")
         digest = _digest(secret)
         family = await self.families.get(family_id)
@@ -145,12 +124,12 @@ class Accounts:
                 raise _invalid("invalid")
         if digest in _recent(family):
             signals.refreshed("repeated")
-            raise RefreshRepeated("This refresh token was exchanged a moment ago")
+            raise Conflict("This token was exchanged a moment ago", code="refresh_repeated")
         # The ID of a family is as secret as its tokens: whoever has it had one of them.
         await self.families.delete(family.id)
         signals.refreshed("reused")
         _log.warning("refresh_token.reused")
-        raise RefreshReused("This refresh token was used before: sign in again")
+        raise Unauthenticated("This token was used before: sign in again", code="refresh_reused")
 
     async def logout(self, token: str) -> None:
         """End the session of a refresh token, whichever of its family; nothing if there is none."""
@@ -162,17 +141,14 @@ class Accounts:
         return _found(await self.users.get(user_id))
 
     async def change_password(self, user_id: str, current: str, new: str, address: str) -> None:
-        """Another password, and the end of all sessions.
-
-        WrongPassword (counted as a failed sign-in), WeakPassword, TooManyFailures, Busy.
-        """
+        """Another password, and the end of all sessions; a wrong one is a failed sign-in."""
         user = await self.me(user_id)
         refuse_common(new, user.email, user.display_name)
         try:
             _, _, attempt = await self._check(user.email, current, address)
         except BadCredentials:
             _log.warning("password_change.failed")
-            raise WrongPassword("The current password is wrong") from None
+            raise Forbidden("The current password is wrong", code="bad_credentials") from None
         await self.limiter.give_back(attempt, afresh=True)
         if not await self.users.set_password(user, await self.passwords.hash(new)):
             raise Conflict("The password was changed a moment ago")

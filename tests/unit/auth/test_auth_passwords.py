@@ -8,7 +8,8 @@ import argon2
 import pytest
 from argon2 import PasswordHasher, extract_parameters
 
-from auth.passwords import Busy, Passwords, WeakPassword, refuse_common
+from auth.passwords import Passwords, refuse_common
+from shared.errors import Invalid, Unavailable
 
 
 @pytest.mark.parametrize(
@@ -17,7 +18,7 @@ from auth.passwords import Busy, Passwords, WeakPassword, refuse_common
      "qwertyuiop", "iloveyou", "ann@example.com", "Annabelle Lee", "correct horse battery staple"],
 )  # fmt: skip
 def test_what_anybody_would_try_is_refused(password: str) -> None:
-    with pytest.raises(WeakPassword):
+    with pytest.raises(Invalid):
         refuse_common(password, "ann@example.com", "Annabelle Lee")
 
 
@@ -61,7 +62,9 @@ async def test_without_a_usable_hash_nothing_fits(stored: str | None) -> None:
     assert not (await passwords.verify(stored, "tall blue giraffes")).fits
 
 
-async def test_few_at_once_few_wait_and_the_rest_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_few_at_once_few_wait_and_the_rest_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     passwords = Passwords(threads=2, waiting=3, memory_kib=8, time_cost=1)
     running, most, gate = 0, 0, threading.Event()
     lock = threading.Lock()
@@ -82,7 +85,7 @@ async def test_few_at_once_few_wait_and_the_rest_is_refused(monkeypatch: pytest.
     gate.set()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert results.count("done") == 5
-    assert sum(isinstance(result, Busy) for result in results) == 5
+    assert sum(isinstance(result, Unavailable) for result in results) == 5
     assert most == 2
     monkeypatch.undo()
     assert not (await passwords.verify(None, "x")).fits  # room again

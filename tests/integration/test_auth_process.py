@@ -1,0 +1,140 @@
+"""`python -m auth` and its commands as processes."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from auth.__main__ import cli
+from tests.support.auth_app import auth_settings, private_pem
+from tests.support.servers import free_port, wait_until
+
+PASSWORD = "tall blue giraffes"
+
+
+@pytest.fixture
+def environment(mongo_url: str, redis_url: str) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "USER_HASH_KEY": "k" * 32,
+        "MONGO_URL": mongo_url,
+        "MONGO_DATABASE": f"auth_{uuid4().hex[:12]}",
+        "REDIS_URL": redis_url,
+        "PORT": str(free_port()),
+        "AUTH_SIGNING_KEY": private_pem(),
+        "DRAIN_SECONDS": "0",
+        "LOG_FORMAT": "json",
+    }
+
+
+def start(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "auth"]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+@pytest.fixture
+def url(environment: dict[str, str]) -> Iterator[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "auth"], env=environment, stdout=subprocess.DEVNULL
+    )
+    url = f"http://127.0.0.1:{environment['PORT']}"
+
+    def ready() -> bool:
+        try:
+            return httpx.get(f"{url}/health/ready").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    try:
+        wait_until(ready, what="auth is ready")
+        yield url
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+
+
+def test_administrators_are_made_by_command(
+    environment: dict[str, str], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login = {"email": "root@example.com", "password": PASSWORD}
+    assert httpx.post(f"{url}/api/v1/auth/login", json=login).status_code == 401  # none by default
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def create(email: str, password: str) -> tuple[int, str]:
+        variables = {"AUTH_ADMIN_PASSWORD": password}
+        result = CliRunner().invoke(cli, ["create-admin", "--email", email], env=variables)
+        return result.exit_code, result.output + str(result.exception)
+
+    weak = create("root@example.com", "password1")
+    assert weak[0] == 1
+    assert "password1" not in weak[1]
+    assert create("Root@example.com", PASSWORD)[0] == 0
+    again = create("root@example.com", PASSWORD)
+    assert again[0] == 1
+    assert "registered already" in again[1]
+    token = httpx.post(f"{url}/api/v1/auth/login", json=login).json()["access_token"]
+    me = httpx.get(f"{url}/api/v1/auth/me", headers={"Authorization": f"Bearer {token}"}).json()
+    assert me["roles"] == ["ADMIN", "USER"]
+    assert CliRunner().invoke(cli, ["disable", "--email", "Root@example.com"]).exit_code == 0
+    assert httpx.post(f"{url}/api/v1/auth/login", json=login).status_code == 403
+    assert CliRunner().invoke(cli, ["disable", "--email", "nobody@example.com"]).exit_code == 1
+
+
+def test_a_password_is_no_argument() -> None:
+    arguments = ["create-admin", "--email", "a@example.com", "--password", PASSWORD]
+    assert CliRunner().invoke(cli, arguments).exit_code == 2
+
+
+def test_a_generated_key_is_one_to_start_with() -> None:
+    key = CliRunner().invoke(cli, ["generate-key"]).output
+    assert re.fullmatch(r"-----BEGIN PRIVATE KEY-----\n\S+\n-----END PRIVATE KEY-----\n", key)
+    assert auth_settings(auth_signing_key=key)
+
+
+def test_a_prompted_password_and_one_from_a_file(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    file = tmp_path / "password"
+    file.write_text(f"{PASSWORD}\n")
+    arguments = ["create-admin", "--email", "a@example.com"]
+    from_file = CliRunner().invoke(cli, [*arguments, "--password-file", str(file)])
+    assert from_file.exit_code == 0
+    arguments = ["create-admin", "--email", "b@example.com"]
+    prompted = CliRunner().invoke(cli, arguments, input=f"{PASSWORD}\n{PASSWORD}\n")
+    assert prompted.exit_code == 0
+    assert PASSWORD not in prompted.output
+
+
+@pytest.mark.parametrize(
+    "key", [None, "weak", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"]
+)
+def test_without_a_good_key_it_does_not_start(environment: dict[str, str], key: str | None) -> None:
+    values = {**environment, "AUTH_SIGNING_KEY": key or ""}
+    stopped = start(values)
+    assert stopped.returncode == 2
+    (line,) = stopped.stderr.strip().splitlines()
+    assert "AUTH_SIGNING_KEY" in line
+    assert not key or key not in line
+
+
+def test_oversized_bodies_and_probes(url: str) -> None:
+    reply = httpx.post(f"{url}/api/v1/auth/login", content=b"x" * (1024 * 1024 + 1))
+    assert reply.status_code == 413
+    checks = httpx.get(f"{url}/health/ready").json()["checks"]
+    assert {name: check[0]["required"] for name, check in checks.items()} == {
+        "mongo": True,
+        "redis": False,
+    }

@@ -1,0 +1,147 @@
+"""Announcements reach the stream, whatever happens to Redis."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from auth import signals
+from auth.announcements import LOGGED_IN, REGISTERED, STREAM, Relay, announcement
+from auth.repository import User, Users
+from plainview import request_context
+from plainview.testing import captured_logs, captured_spans, metric_delta
+from shared.storage import mongo as storage
+from shared.storage.redis import connect
+from tests.support.servers import EmbeddedValkey
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
+    with EmbeddedValkey(directory=tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+async def users(mongo_url: str) -> AsyncIterator[Users]:
+    client = storage.connect(mongo_url, "pymongo", "test")
+    yield Users(client.database(f"relay_{uuid4().hex[:12]}"))
+    await client.close()
+
+
+@asynccontextmanager
+async def running(users: Users, server: EmbeddedValkey) -> AsyncIterator[tuple[Relay, Redis]]:
+    redis = connect(server.url)
+    relay = Relay(users, redis)
+    task = asyncio.create_task(relay.run())
+    try:
+        yield relay, redis
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await redis.aclose()
+
+
+async def register(users: Users, relay: Relay, number: int = 0) -> User:
+    user = User(uuid4().hex, f"user{number}@example.com", "Ann", "hash")
+    await users.create(user, announcement(REGISTERED, user.id))
+    relay.wake()
+    return user
+
+
+async def read(redis: Redis, count: int, timeout_s: float = 5.0) -> list[dict[str, str]]:
+    deadline = time.monotonic() + timeout_s
+    while len(entries := await redis.xrange(STREAM)) < count and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
+    return [fields for _, fields in entries]
+
+
+async def test_an_announcement_is_there_at_once_with_its_context(
+    users: Users, own_valkey: EmbeddedValkey
+) -> None:
+    async with running(users, own_valkey) as (relay, redis):
+        await asyncio.sleep(0.3)  # it waits for its next poll
+        counted = metric_delta(signals._announcements, type=REGISTERED, outcome="published")
+        with captured_spans() as spans, request_context("request-number-7"), counted:
+            user = await register(users, relay)
+            start = time.monotonic()
+            (entry,) = await read(redis, 1)
+            took = time.monotonic() - start
+            while await users.count_waiting():
+                await asyncio.sleep(0.01)
+        assert took < 0.5
+        assert (entry["type"], entry["user_id"]) == (REGISTERED, user.id)
+        assert entry["request_id"] == "request-number-7"
+        produced = next(span for span in spans if span.name == f"send {STREAM}")
+        assert entry["traceparent"].split("-")[1:3] == [produced.trace_id, produced.span_id]
+        assert counted.value == 1
+        assert metric_delta(signals._pending).value == 0
+
+
+async def test_nothing_is_lost_while_redis_is_killed_and_order_is_kept(
+    users: Users, own_valkey: EmbeddedValkey
+) -> None:
+    async with running(users, own_valkey) as (relay, redis):
+        ann = await register(users, relay)
+        await read(redis, 1)
+        own_valkey.kill()
+        written = []
+        with captured_logs() as lines:
+            for _ in range(5):
+                login = announcement(LOGGED_IN, ann.id)
+                assert await users.sign_in(ann, login) is not None
+                written.append(login["id"])
+                relay.wake()
+            bob = await register(users, relay, 1)
+            await asyncio.sleep(1.5)
+            assert metric_delta(signals._pending).value == 2  # users
+            own_valkey.start()
+            entries = await read(redis, 7)
+            while await users.count_waiting():
+                await asyncio.sleep(0.05)
+        unique = {entry["id"]: entry for entry in entries}  # at least once
+        assert [key for key, e in unique.items() if e["type"] == LOGGED_IN] == written
+        assert {e["user_id"] for e in unique.values() if e["type"] == REGISTERED} == {
+            ann.id,
+            bob.id,
+        }
+        events = [line["event"] for line in lines if line["component"] == "messaging"]
+        assert events.count("announcements.waiting") == 1
+        await asyncio.sleep(0.05)
+
+
+async def test_what_another_process_left_is_published(
+    users: Users, own_valkey: EmbeddedValkey
+) -> None:
+    for number in range(120):  # more than a batch
+        user = User(uuid4().hex, f"user{number}@example.com", "Ann", "hash")
+        await users.create(user, announcement(REGISTERED, user.id))
+    async with running(users, own_valkey) as (_, redis):
+        entries = await read(redis, 120)
+        assert len({entry["id"] for entry in entries}) == 120
+        while await users.count_waiting():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_redis_that_hangs_costs_sign_ins_nothing(
+    users: Users, own_valkey: EmbeddedValkey
+) -> None:
+    async with running(users, own_valkey) as (relay, redis):
+        ann = await register(users, relay)
+        await read(redis, 1)
+        own_valkey.pause()
+        slowest = 0.0
+        for _ in range(10):
+            start = time.monotonic()
+            assert await users.sign_in(ann, announcement(LOGGED_IN, ann.id)) is not None
+            relay.wake()
+            slowest = max(slowest, time.monotonic() - start)
+            await asyncio.sleep(0.05)
+        own_valkey.resume()
+        assert slowest < 0.3
+        entries = await read(redis, 11)
+        assert len({entry["id"] for entry in entries}) == 11

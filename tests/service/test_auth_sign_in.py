@@ -1,0 +1,252 @@
+"""Registration and sign-in through the real app."""
+
+import asyncio
+import json
+import statistics
+import time
+from dataclasses import replace
+
+import pytest
+from argon2 import PasswordHasher
+
+from auth import signals
+from auth.passwords import Passwords
+from plainview.testing import captured_logs, metric_delta
+from shared.tokens import Role
+from tests.support.auth_app import PASSWORD, auth_app
+
+ANN = {"email": "ann@example.com", "password": PASSWORD}
+
+
+async def test_a_user_registers_signs_in_and_is_known() -> None:
+    async with auth_app() as app:
+        body = {"email": "Ann@Example.COM", "password": PASSWORD, "display_name": "Ann 안"}
+        async with metric_delta(signals._sign_ups, outcome="created") as created:
+            reply = await app.post("register", **body)
+        assert reply.status_code == 201
+        assert created.value == 1
+        user = reply.json()
+        assert set(user) == {"id", "email", "display_name", "roles", "created_at"}
+        assert (user["email"], user["roles"]) == ("ann@example.com", ["USER"])
+        async with metric_delta(signals._sign_ins, outcome="success") as success:
+            tokens = await app.signed_in("ANN@example.com")
+        assert success.value == 1
+        assert (tokens["token_type"], tokens["expires_in"]) == ("Bearer", 300)
+        bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+        me = await app.client.get("/api/v1/auth/me", headers=bearer)
+        assert me.json() == user
+
+
+async def test_an_address_registers_once() -> None:
+    async with auth_app() as app:
+        await app.registered()
+        async with metric_delta(signals._sign_ups, outcome="duplicate") as duplicate:
+            reply = await app.post(
+                "register", **ANN | {"email": "ANN@example.com"}, display_name="A"
+            )
+        assert (reply.status_code, reply.json()["code"]) == (409, "email_taken")
+        assert duplicate.value == 1
+
+
+async def test_each_sign_in_gives_one_security_line_that_names_nobody() -> None:
+    async with auth_app(auth_account_limit="2/minute") as app:
+        user_id = await app.registered()
+        with captured_logs() as lines:
+            await app.post("login", **ANN)
+            for _ in range(3):
+                await app.post("login", **ANN | {"password": "not the one"})
+        security = [line for line in lines if line["log_type"] == "security"]
+        assert [line["event"] for line in security] == [
+            "sign_in.succeeded", "sign_in.failed", "sign_in.failed", "sign_in.failed",
+        ]  # fmt: skip
+        outcomes = [line.get("outcome") for line in security]
+        assert outcomes == [None, "bad_credentials", "bad_credentials", "limited"]
+        for line in security:
+            assert len(line["trace_id"]) == 32
+            assert line["request_id"]
+        assert len({line["account"] for line in security}) == 1
+        text = json.dumps(lines)
+        assert "ann@example" not in text
+        assert user_id not in text
+        assert PASSWORD not in text
+
+
+async def test_unknown_user_and_wrong_password_look_alike() -> None:
+    async with auth_app() as app:
+        await app.registered()
+        async with metric_delta(signals._sign_ins, outcome="bad_credentials") as failed:
+            wrong = await app.post("login", **ANN | {"password": "not the one"})
+            unknown = await app.post("login", email="bob@example.com", password="not the one")
+        assert failed.value == 2
+        assert wrong.status_code == unknown.status_code == 401
+        first, second = ({**r.json(), "request_id": "", "trace_id": ""} for r in (wrong, unknown))
+        assert first == second
+        assert first["code"] == "bad_credentials"
+        assert set(wrong.headers) == set(unknown.headers)
+
+
+async def test_unknown_user_and_wrong_password_take_as_long() -> None:
+    async with auth_app(Passwords(threads=1), auth_account_limit="999/minute") as app:
+        await app.registered()
+
+        async def seconds(email: str) -> float:
+            start = time.perf_counter()
+            reply = await app.post("login", email=email, password="not the one")
+            assert reply.status_code == 401
+            return time.perf_counter() - start
+
+        differences = []
+        while len(differences) < 3 and min(differences, default=1.0) >= 0.1:
+            # in turns, so that both see the same noise of the machine; a real difference stays
+            pairs = [
+                (await seconds("ann@example.com"), await seconds("bob@example.com"))
+                for _ in range(25)
+            ]
+            known, unknown = (statistics.median(times) for times in zip(*pairs, strict=True))
+            assert known > 0.01  # the hash was calculated
+            differences.append(abs(known - unknown) / known)
+        assert min(differences) < 0.1
+
+
+async def test_failures_of_an_account_are_limited_even_in_parallel() -> None:
+    async with auth_app(auth_account_limit="5/minute") as app:
+        await app.registered()
+        async with metric_delta(signals._sign_ins, outcome="limited") as limited:
+            replies = await asyncio.gather(
+                *(app.post("login", **ANN | {"password": f"guess number {n}"}) for n in range(20))
+            )
+        codes = [reply.status_code for reply in replies]
+        assert (codes.count(401), codes.count(429)) == (5, 15)
+        assert limited.value == 15
+        refused = await app.post("login", **ANN)  # the right one does not help any more
+        assert refused.status_code == 429
+        assert refused.json()["code"] == "rate_limited"
+        assert 1 <= int(refused.headers["Retry-After"]) <= 61
+        assert (await app.post("login", email="bob@example.com", password="x")).status_code == 401
+
+
+async def test_who_waits_as_told_is_let_in() -> None:
+    async with auth_app(auth_account_limit="1/second") as app:
+        await app.registered()
+        await app.post("login", **ANN | {"password": "not the one"})
+        refused = await app.post("login", **ANN)
+        assert refused.status_code == 429
+        await asyncio.sleep(int(refused.headers["Retry-After"]))
+        assert (await app.post("login", **ANN)).status_code == 200
+
+
+async def test_successes_use_up_nothing() -> None:
+    async with auth_app(auth_account_limit="2/minute", auth_address_limit="3/minute") as app:
+        await app.registered()
+        for _ in range(10):
+            await app.signed_in()
+        await app.post("login", **ANN | {"password": "not the one"})
+        await app.signed_in()  # and clear the account
+        await app.post("login", **ANN | {"password": "not the one"})
+        await app.signed_in()
+
+
+async def test_failures_of_an_address_are_limited_over_accounts() -> None:
+    async with auth_app(auth_address_limit="4/minute") as app:
+
+        async def attempt(number: int, forwarded: str) -> int:
+            app.headers = {"X-Forwarded-For": forwarded}
+            body = {"email": f"user{number}@example.com", "password": "not the one"}
+            return (await app.post("login", **body)).status_code
+
+        assert [await attempt(n, "203.0.113.7") for n in range(6)] == [401] * 4 + [429] * 2
+        # a trusted proxy says that this is somebody else; what it got is not believed further
+        assert await attempt(7, "203.0.113.8") == 401
+        assert await attempt(8, "198.51.100.1, 203.0.113.7") == 429
+
+
+async def test_sign_ins_that_were_not_checked_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with auth_app(Passwords(threads=1, waiting=0), auth_account_limit="1/minute") as app:
+        await app.registered()
+        replies = await asyncio.gather(*(app.post("login", email=f"u{n}@example.com", password="x")
+                                         for n in range(5)))  # fmt: skip
+        assert sorted(reply.status_code for reply in replies) == [401, 503, 503, 503, 503]
+        busy = next(reply for reply in replies if reply.status_code == 503)
+        assert busy.json()["code"] == "busy"
+        assert busy.headers["Retry-After"]
+        for number in range(5):
+            reply = await app.post("login", email=f"u{number}@example.com", password="x")
+            assert reply.status_code == (429 if replies[number].status_code == 401 else 401)
+
+
+async def test_a_disabled_account_is_told_so_only_with_the_password() -> None:
+    async with auth_app() as app:
+        await app.registered()
+        tokens = await app.signed_in()
+        await app.accounts.disable("ann@example.com")
+        async with metric_delta(signals._sign_ins, outcome="disabled") as disabled:
+            reply = await app.post("login", **ANN)
+        assert (reply.status_code, reply.json()["code"]) == (403, "account_disabled")
+        assert disabled.value == 1
+        assert (await app.post("login", **ANN | {"password": "no"})).status_code == 401
+        refreshed = await app.post("refresh", refresh_token=tokens["refresh_token"])
+        assert refreshed.status_code == 401
+
+
+async def test_an_old_hash_is_replaced_at_sign_in() -> None:
+    async with auth_app() as app:
+        user_id = await app.registered()
+        old = PasswordHasher(time_cost=3, memory_cost=8, parallelism=1).hash(PASSWORD)
+        app.users.by_id[user_id] = replace(app.users.by_id[user_id], password_hash=old)
+        await app.signed_in()
+        assert "t=1" in app.users.by_id[user_id].password_hash
+        await app.signed_in()
+
+
+async def test_what_happened_is_announced_with_the_context_of_the_request() -> None:
+    async with auth_app() as app:
+        app.headers = {"X-Request-ID": "request-number-1"}
+        user_id = await app.registered()
+        app.headers = {"X-Request-ID": "request-number-2",
+                       "traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}  # fmt: skip
+        await app.signed_in()
+        announced = [
+            app.users.announced[user_id][key] for key in sorted(app.users.announced[user_id])
+        ]
+        assert [item["type"] for item in announced] == ["user.registered", "user.logged_in"]
+        assert [item["request_id"] for item in announced] == [
+            "request-number-1",
+            "request-number-2",
+        ]
+        assert announced[1]["traceparent"].split("-")[1] == "ab" * 16
+        assert {item["user_id"] for item in announced} == {user_id}
+
+
+async def test_sign_ins_that_wait_to_be_announced_are_bounded() -> None:
+    async with auth_app() as app:
+        user_id = await app.registered()
+        dropped = metric_delta(signals._announcements, type="user.logged_in", outcome="dropped")
+        with dropped:
+            for _ in range(105):
+                await app.signed_in()
+        kinds = [
+            app.users.announced[user_id][key]["type"]
+            for key in sorted(app.users.announced[user_id])
+        ]
+        assert len(kinds) == 101
+        assert kinds[0] == "user.registered"
+        assert dropped.value == 5
+
+
+async def test_roles_given_by_an_administrator_are_in_the_next_token() -> None:
+    async with auth_app() as app:
+        user_id = await app.registered()
+        path, body = f"/api/v1/auth/users/{user_id}/roles", {"roles": ["OPERATOR", "USER", "USER"]}
+        for roles, status in (
+            ((Role.USER, Role.OPERATOR, Role.AUDITOR), 403),
+            ((Role.ADMIN,), 200),
+        ):
+            reply = await app.client.put(path, json=body, headers=app.bearer("x", *roles))
+            assert reply.status_code == status
+        assert reply.json()["roles"] == ["OPERATOR", "USER"]
+        tokens = await app.signed_in()
+        principal = await app.app.state.verifier.verify(tokens["access_token"])
+        assert principal.roles == {Role.OPERATOR, Role.USER}
+        nobody = f"/api/v1/auth/users/{'0' * 32}/roles"
+        reply = await app.client.put(nobody, json=body, headers=app.bearer("x", Role.ADMIN))
+        assert reply.status_code == 404
