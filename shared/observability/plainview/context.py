@@ -28,7 +28,8 @@ class RequestContext:
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("plainview_request", default=None)
-_key = secrets.token_bytes(32)
+_RANDOM = secrets.token_bytes(32)
+_key = _RANDOM
 
 
 def current() -> RequestContext | None:
@@ -70,7 +71,7 @@ def request_context(request_id: str | None = None) -> Iterator[RequestContext]:
 def set_user_hash_key(key: str | None) -> None:
     """Key of the pseudonyms; with None they are only comparable within this process."""
     global _key  # noqa: PLW0603 - one per process, like the logs it serves
-    _key = key.encode() if key else secrets.token_bytes(32)
+    _key = key.encode() if key else _RANDOM
 
 
 def user_pseudonym(user_id: str) -> str:

@@ -7,10 +7,10 @@ import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from math import inf
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from opentelemetry import trace
 
@@ -22,51 +22,38 @@ F = TypeVar("F", bound=Callable[..., Any])
 Level = Literal["debug", "info", "warning", "error", "critical"]
 
 
+class Options(TypedDict, total=False):
+    """What `log_execution` takes; its docstring explains it."""
+
+    name: str
+    component: Component
+    level: Level
+    error_level: Level
+    slow_s: float
+    arguments: bool
+    span: bool
+
+
 @overload
 def log_execution(function: F, /) -> F: ...
-
-
 @overload
-def log_execution(
-    *,
-    name: str | None = None,
-    component: Component = "business",
-    level: Level = "info",
-    error_level: Level = "error",
-    slow_s: float | None = None,
-    arguments: bool = False,
-    span: bool = False,
-) -> Callable[[F], F]: ...
-
-
-def log_execution(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+def log_execution(**options: Unpack[Options]) -> Callable[[F], F]: ...
+def log_execution(function: Any = None, /, **options: Unpack[Options]) -> Any:
     """Log `execution.ended` with `function`, `outcome` (ok, error, cancelled) and `duration_s`.
 
     For functions, coroutine functions, generators and asynchronous ones (from the first value to
     the end; closed early is cancelled) and methods. Result, exception and signature stay as they
     are; of an exception only the type is logged, since whoever handles it knows what it means.
 
-    `level` is that of success and cancellation, `error_level` that of errors; calls of `slow_s`
-    seconds or more are at least warnings, with `slow`. `arguments` adds them, masked and bounded.
-    `span` makes a span, too; of generators it is not the parent of what happens inside.
+    `level` (info) is that of success and cancellation, `error_level` (error) that of errors.
+    Calls of `slow_s` seconds or more are at least warnings, with `slow`. `arguments` adds them,
+    masked and bounded. `span` makes a span; a generator's is not current inside of it.
     """
-    if function is None:
-        return functools.partial(_decorate, _Options(**options))
-    return _decorate(_Options(**options), function)
+    decorate = functools.partial(_decorate, options)
+    return decorate if function is None else decorate(function)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Options:
-    name: str | None = None
-    component: Component = "business"
-    level: Level = "info"
-    error_level: Level = "error"
-    slow_s: float | None = None
-    arguments: bool = False
-    span: bool = False
-
-
-def _decorate(options: _Options, function: Any) -> Any:
+def _decorate(options: Options, function: Any) -> Any:
     if isinstance(function, (classmethod, staticmethod)):
         return type(function)(_decorate(options, function.__func__))
     call = functools.partial(_Call, options, function)
@@ -123,32 +110,26 @@ class _Call:
     """One call; the `with` block around it never swallows or adds an exception."""
 
     def __init__(
-        self,
-        options: _Options,
-        function: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        attach: bool = True,
+        self, options: Options, function: Any, args: Any, kwargs: Any, *, attach: bool = True
     ) -> None:
-        self.options = options
-        self.function = function
-        self.args, self.kwargs = args, kwargs
+        self.options, self.function, self.args, self.kwargs = options, function, args, kwargs
         self.attach = attach
         self.fields: dict[str, Any] = {}
-        self.span: trace.Span | None = None
+        self.span: trace.Span = trace.INVALID_SPAN
         self.stack = ExitStack()
 
     def __enter__(self) -> None:
         with guarded("execution"):
             name = getattr(self.function, "__qualname__", type(self.function).__name__)
-            self.fields["function"] = self.options.name or name
-            if self.options.arguments:  # now, since the function may change them
-                self.fields["arguments"] = self._arguments()
-            if self.options.span:
+            self.fields["function"] = self.options.get("name", name)
+            if self.options.get("arguments"):  # now, since the function may change them
+                bound = inspect.signature(self.function).bind(*self.args, **self.kwargs)
+                own = {k: v for k, v in bound.arguments.items() if k not in {"self", "cls"}}
+                self.fields["arguments"] = mask(own)
+            if self.options.get("span"):
                 self.span = trace.get_tracer(__name__).start_span(self.fields["function"])
                 if self.attach:
-                    use = trace.use_span(self.span, False, False, False)
-                    self.stack.enter_context(use)
+                    self.stack.enter_context(trace.use_span(self.span, False, False, False))
         self.start = perf_counter()
 
     def __exit__(
@@ -163,27 +144,23 @@ class _Call:
         with guarded("execution"):
             self.stack.close()
         with guarded("execution"):
-            if self.span is not None:
-                self.span.end()
+            self.span.end()
 
     def _log(self, kind: type[BaseException] | None, seconds: float) -> None:
-        options, fields = self.options, self.fields
-        level: Level = options.level
+        fields = self.fields
+        level: Level = self.options.get("level", "info")
         fields["outcome"] = "ok"
         if kind is not None and issubclass(kind, (asyncio.CancelledError, GeneratorExit)):
             fields["outcome"] = "cancelled"
         elif kind is not None:
-            fields["outcome"], level = "error", options.error_level
+            fields["outcome"], level = "error", self.options.get("error_level", "error")
             fields["exception_type"] = kind.__qualname__
-            if self.span is not None:
-                self.span.set_attribute("error.type", kind.__qualname__)
-                self.span.set_status(trace.StatusCode.ERROR)
+            self.span.set_attribute("error.type", kind.__qualname__)
+            self.span.set_status(trace.StatusCode.ERROR)
         fields["duration_s"] = round(seconds, 6)
-        if options.slow_s is not None and seconds >= options.slow_s:
+        if seconds >= self.options.get("slow_s", inf):
             fields["slow"] = True
             level = "warning" if level in {"debug", "info"} else level
-        getattr(get_logger(options.component), level)("execution.ended", **fields)
-
-    def _arguments(self) -> Any:
-        bound = inspect.signature(self.function).bind(*self.args, **self.kwargs).arguments
-        return mask({k: v for k, v in bound.items() if k not in {"self", "cls"}})
+        getattr(get_logger(self.options.get("component", "business")), level)(
+            "execution.ended", **fields
+        )

@@ -32,6 +32,7 @@ Component = Literal["http", "db", "cache", "messaging", "security", "business", 
 
 _MAX_LINE = 15_000
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+_TYPES = {level: "error" if number >= 40 else "general" for level, number in _LEVELS.items()}
 _COLOURS = {"debug": 2, "info": 32, "warning": 33, "error": 31, "critical": 41}
 _LIBRARIES: dict[str, Component] = {
     **dict.fromkeys(("uvicorn", "fastapi", "starlette", "httpx", "httpcore", "aiohttp"), "http"),
@@ -120,12 +121,14 @@ def flush_logs(timeout_s: float = 2.0) -> bool:
 
 def get_logger(component: Component = "business") -> structlog.typing.FilteringBoundLogger:
     """A logger: `log.info("reward.claimed", event_id=...)`. Security events never drop first."""
-    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        None, processors=[_process], wrapper_class=_WRAPPER
-    ).bind(component=component)
-    return logger
+    if component not in _loggers:
+        _loggers[component] = structlog.wrap_logger(
+            None, processors=[_process], wrapper_class=_WRAPPER
+        ).bind(component=component)
+    return _loggers[component]
 
 
+_loggers: dict[str, structlog.typing.FilteringBoundLogger] = {}
 _WRAPPER = structlog.make_filtering_bound_logger(logging.NOTSET)
 
 
@@ -145,11 +148,8 @@ class _Handler(logging.Handler):
         if not _State.enabled or record.levelno < _State.level:
             return
         with guarded("logs"):
-            level = max(
-                (name for name, number in _LEVELS.items() if number <= record.levelno),
-                key=_LEVELS.__getitem__,
-                default="debug",
-            )
+            below = [name for name, number in _LEVELS.items() if number <= record.levelno]
+            level = below[-1] if below else "debug"
             extra = {k: v for k, v in record.__dict__.items() if k not in _RECORD}
             try:
                 message = record.getMessage()
@@ -188,9 +188,7 @@ def _base(level: str, event: str, component: str) -> dict[str, Any]:
         "service": service,
         "environment": environment,
         "component": component,
-        "log_type": "security"
-        if component == "security"
-        else ("error" if level in {"error", "critical"} else "general"),
+        "log_type": "security" if component == "security" else _TYPES[level],
     }
     request = context.current()
     if request is not None:
@@ -264,15 +262,12 @@ def _send(line: dict[str, Any]) -> None:
 
 def _dump(line: dict[str, Any]) -> bytes:
     data = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
-    if len(data) > _MAX_LINE:
-        short = {k: v if type(v) in {int, float, bool} else str(v)[:200] for k, v in line.items()}
-        data = orjson.dumps({**short, "truncated": True}, option=orjson.OPT_APPEND_NEWLINE)
-    if len(data) > _MAX_LINE:
-        names = [*short][:11]
-        data = orjson.dumps(
-            {**{name: short[name] for name in names}, "truncated": True},
-            option=orjson.OPT_APPEND_NEWLINE,
-        )
+    keys = [*line]
+    for kept in (len(keys), 11):  # all fields cut short, then only the line's own
+        if len(data) > _MAX_LINE:
+            short = {k: v if type(v) in {int, float} else str(v)[:200] for k, v in line.items()}
+            cut = {key: short[key] for key in keys[:kept]}
+            data = orjson.dumps({**cut, "truncated": True}, option=orjson.OPT_APPEND_NEWLINE)
     return data
 
 
