@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from event import signals
 from event.claim_repository import ClaimRepository, DuplicateKey
-from event.conditions import Facts, Kind, evaluate
+from event.conditions import Facts, Kind, evaluate, is_open
 from event.errors import (
     AlreadyRequested,
     ConditionUnmet,
@@ -34,12 +34,6 @@ log = get_logger("business")
 FENCE_KEPT = timedelta(hours=24)
 
 Document = Mapping[str, Any]
-
-
-def is_open(event: Document, at: datetime) -> bool:
-    """Whether an event is active and within its dates."""
-    open_now = event["starts_at"] <= to_text(at) < event["ends_at"]
-    return bool(event["status"] == "active" and open_now)
 
 
 class Claims:

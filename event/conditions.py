@@ -1,10 +1,12 @@
-"""Conditions for a reward, as pure functions of what is known about a user."""
+"""Conditions for a reward, as pure functions of what is known about event and user."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
+
+from event.ids import to_text
 
 
 class Kind(StrEnum):
@@ -46,6 +48,12 @@ class Verdict:
     def document(self) -> dict[str, Any]:
         """For an answer."""
         return {**asdict(self), "met": self.met}
+
+
+def is_open(event: Mapping[str, Any], at: datetime) -> bool:
+    """Whether an event is active and within its dates."""
+    open_now = event["starts_at"] <= to_text(at) < event["ends_at"]
+    return bool(event["status"] == "active" and open_now)
 
 
 def login_streak(facts: Facts) -> int:

@@ -1,19 +1,21 @@
 """The HTTP interface: paths, roles and shapes. Another user's request is a 404 everywhere."""
 
 import re
-from typing import Annotated, Any, cast
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, TypeVar, cast
 
-from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from event import schemas
 from event.claims import Claims, Document
 from event.errors import MissingKey
 from event.ids import to_text
-from event.schemas import Id, Moment
+from event.schemas import Id, Moment, Page
 from event.service import Service
 from shared.tokens import Principal, Role
 from shared.web.security import ANY_ROLE, require, roles_doc
 
+Handler = TypeVar("Handler", bound=Callable[..., Any])
 router = APIRouter(prefix="/api/v1", tags=["event"])
 
 STAFF = (Role.OPERATOR, Role.AUDITOR, Role.ADMIN)
@@ -33,9 +35,10 @@ def _claims(request: Request) -> Claims:
 
 
 Services = Annotated[Service, Depends(_service)]
+AllClaims = Annotated[Claims, Depends(_claims)]
 Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(max_length=200)]
-UserId = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Text = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -43,6 +46,9 @@ def _key(idempotency_key: Annotated[str | None, Header(max_length=200)] = None) 
     if not _KEY.fullmatch(idempotency_key or ""):
         raise MissingKey("Idempotency-Key has to be 1 to 128 visible ASCII characters")
     return cast(str, idempotency_key)
+
+
+Key = Annotated[str, Depends(_key)]
 
 
 def _public(document: Document) -> dict[str, Any]:
@@ -56,15 +62,20 @@ def _page(found: Document) -> dict[str, Any]:
     return {**found, "items": [_public(item) for item in found["items"]]}
 
 
-@router.post(
-    "/events", status_code=201, openapi_extra=roles_doc(*OPERATORS), response_model=schemas.EventOut
-)
+def _route(
+    method: str, path: str, roles: Iterable[Role], reply: Any, **more: Any
+) -> Callable[[Handler], Handler]:
+    doc = roles_doc(*roles)
+    return router.api_route(path, methods=[method], response_model=reply, openapi_extra=doc, **more)
+
+
+@_route("POST", "/events", OPERATORS, schemas.EventOut, status_code=201)
 async def create_event(given: schemas.EventIn, _who: Operator, service: Services) -> Any:
     """Make an event."""
     return _public(await service.create_event(given))
 
 
-@router.get("/events", openapi_extra=roles_doc(*ANY_ROLE), response_model=schemas.Events)
+@_route("GET", "/events", ANY_ROLE, Page[schemas.EventOut])
 async def list_events(
     _who: Anyone,
     service: Services,
@@ -76,25 +87,26 @@ async def list_events(
     return _page(await service.list_events(status, cursor, limit))
 
 
-@router.get("/events/{id}", openapi_extra=roles_doc(*ANY_ROLE), response_model=schemas.EventOut)
+@_route("GET", "/events/{id}", ANY_ROLE, schemas.EventOut)
 async def get_event(id: Id, _who: Anyone, service: Services) -> Any:
     """One event."""
     return _public(await service.event(id))
 
 
-@router.patch("/events/{id}", openapi_extra=roles_doc(*OPERATORS), response_model=schemas.EventOut)
+@_route("PATCH", "/events/{id}", OPERATORS, schemas.EventOut)
 async def change_event(
     id: Id, given: schemas.EventChange, _who: Operator, service: Services
 ) -> Any:
-    """Change title, dates or status (draft, active, closed, in this order)."""
+    """Change title, description, dates or status (draft, active, closed, in this order)."""
     return _public(await service.change_event(id, given))
 
 
-@router.post(
+@_route(
+    "POST",
     "/events/{id}/participations",
+    [Role.USER],
+    schemas.ParticipationOut,
     status_code=201,
-    openapi_extra=roles_doc(Role.USER),
-    response_model=schemas.ParticipationOut,
     responses={200: {"model": schemas.ParticipationOut, "description": "You took part already"}},
 )
 async def join(id: Id, who: Member, service: Services, response: Response) -> Any:
@@ -104,78 +116,54 @@ async def join(id: Id, who: Member, service: Services, response: Response) -> An
     return participation
 
 
-@router.get(
-    "/events/{id}/participations",
-    openapi_extra=roles_doc(*STAFF),
-    response_model=schemas.ParticipationPage,
-)
+@_route("GET", "/events/{id}/participations", STAFF, Page[schemas.ParticipationOut])
 async def participations(
     id: Id, _who: Staff, service: Services, limit: Limit = 20, cursor: Cursor = None
 ) -> Any:
-    """Who takes part in an event."""
+    """Who takes part in an event, in the order of user IDs."""
     return await service.participations(id, cursor, limit)
 
 
-@router.post(
-    "/events/{id}/rewards",
-    status_code=201,
-    openapi_extra=roles_doc(*OPERATORS),
-    response_model=schemas.RewardOut,
-)
+@_route("POST", "/events/{id}/rewards", OPERATORS, schemas.RewardOut, status_code=201)
 async def create_reward(id: Id, given: schemas.RewardIn, _who: Operator, service: Services) -> Any:
     """Add a reward to an event."""
     return _public(await service.create_reward(id, given))
 
 
-@router.get(
-    "/events/{id}/rewards", openapi_extra=roles_doc(*ANY_ROLE), response_model=schemas.Rewards
-)
+@_route("GET", "/events/{id}/rewards", ANY_ROLE, schemas.Rewards)
 async def rewards(id: Id, _who: Anyone, service: Services) -> Any:
     """The rewards of an event."""
     return _page({"items": await service.rewards_of(id)})
 
 
-@router.get("/rewards/{id}", openapi_extra=roles_doc(*ANY_ROLE), response_model=schemas.RewardOut)
+@_route("GET", "/rewards/{id}", ANY_ROLE, schemas.RewardOut)
 async def get_reward(id: Id, _who: Anyone, service: Services) -> Any:
     """One reward."""
     return _public(await service.reward(id))
 
 
-@router.patch(
-    "/rewards/{id}", openapi_extra=roles_doc(*OPERATORS), response_model=schemas.RewardOut
-)
+@_route("PATCH", "/rewards/{id}", OPERATORS, schemas.RewardOut)
 async def restock(id: Id, given: schemas.StockIn, _who: Operator, service: Services) -> Any:
     """Set the total stock; what is granted or pending stays."""
     return _public(await service.restock(id, given.stock))
 
 
-@router.post(
-    "/rewards/{id}/requests",
-    status_code=201,
-    openapi_extra=roles_doc(Role.USER),
-    response_model=schemas.RequestOut,
-)
+@_route("POST", "/rewards/{id}/requests", [Role.USER], schemas.RequestOut, status_code=201)
 async def claim(
-    id: Id,
-    who: Member,
-    claims: Annotated[Claims, Depends(_claims)],
-    key: Annotated[str, Depends(_key)],
-    _body: Annotated[schemas.ClaimIn | None, Body()] = None,
+    id: Id, who: Member, claims: AllClaims, key: Key, _body: schemas.ClaimIn | None = None
 ) -> Any:
     """Request a reward. A repetition with the same Idempotency-Key gets the same reply."""
     return _public(await claims.claim(who.user_id, id, key))
 
 
-@router.get(
-    "/reward-requests", openapi_extra=roles_doc(*ANY_ROLE), response_model=schemas.RequestPage
-)
+@_route("GET", "/reward-requests", ANY_ROLE, Page[schemas.RequestOut])
 async def history(  # noqa: PLR0917 - FastAPI gives them by name
     who: Anyone,
     service: Services,
     status: schemas.RequestStatus | None = None,
-    event_id: UserId = None,
-    reward_id: UserId = None,
-    user_id: UserId = None,
+    event_id: Text = None,
+    reward_id: Text = None,
+    user_id: Text = None,
     created_from: Moment | None = None,
     created_to: Moment | None = None,
     limit: Limit = 20,
@@ -196,23 +184,14 @@ async def history(  # noqa: PLR0917 - FastAPI gives them by name
     return _page(await service.history(filters, cursor, limit))
 
 
-@router.get(
-    "/reward-requests/{id}", openapi_extra=roles_doc(*ANY_ROLE), response_model=schemas.RequestOut
-)
+@_route("GET", "/reward-requests/{id}", ANY_ROLE, schemas.RequestOut)
 async def get_request(id: Id, who: Anyone, service: Services) -> Any:
     """One reward request."""
     return _public(await service.request(id, _owner(who)))
 
 
-@router.patch(
-    "/reward-requests/{id}", openapi_extra=roles_doc(*OPERATORS), response_model=schemas.RequestOut
-)
-async def decide(
-    id: Id,
-    given: schemas.DecisionIn,
-    who: Operator,
-    claims: Annotated[Claims, Depends(_claims)],
-) -> Any:
+@_route("PATCH", "/reward-requests/{id}", OPERATORS, schemas.RequestOut)
+async def decide(id: Id, given: schemas.DecisionIn, who: Operator, claims: AllClaims) -> Any:
     """Approve or reject a pending request; a rejection returns its stock."""
     return _public(await claims.decide(id, given.status, given.reason, who.user_id))
 

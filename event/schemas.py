@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -16,6 +16,8 @@ from pydantic import (
 
 from event.ids import ID
 from shared.errors import NotFound
+
+T = TypeVar("T")
 
 
 class EventStatus(StrEnum):
@@ -192,28 +194,14 @@ class RequestOut(BaseModel):
     decided_at: Time | None
 
 
-class Events(BaseModel):
-    """A page, newest first; `next_cursor` continues it."""
+class Page(BaseModel, Generic[T]):
+    """A part of a list; `next_cursor` continues it."""
 
-    items: list[EventOut]
-    next_cursor: str | None
+    items: list[T]
+    next_cursor: str | None = None
 
 
 class Rewards(BaseModel):
-    """The rewards of an event."""
+    """The rewards of an event, all at once."""
 
     items: list[RewardOut]
-
-
-class ParticipationPage(BaseModel):
-    """A page in the order of user IDs."""
-
-    items: list[ParticipationOut]
-    next_cursor: str | None
-
-
-class RequestPage(BaseModel):
-    """A page, newest first."""
-
-    items: list[RequestOut]
-    next_cursor: str | None

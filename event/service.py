@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from event import signals
-from event.claims import is_open
+from event.conditions import is_open
 from event.errors import EventNotActive
 from event.ids import decode_cursor, encode_cursor, new_id, now, to_text
 from event.repository import MAX_REWARDS, Repository

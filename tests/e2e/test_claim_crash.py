@@ -14,9 +14,10 @@ import pytest
 from shared.storage.mongo import connect
 from shared.tokens import Role
 from tests.support.event_data import add_event, add_reward
-from tests.support.event_process import EventProcess, Issuer
+from tests.support.issuer import Issuer
 from tests.support.mongo_proxy import MongoProxy
 from tests.support.servers import EmbeddedMongo
+from tests.support.trio import Service
 
 STOCK = 3
 # The fourth, which forgets the marker, is the reconciler's and comes after the reply
@@ -28,28 +29,31 @@ WRITES = [
 ]
 
 
-@pytest.fixture(params=["motor", "pymongo"])
+@pytest.fixture
 def event(
-    request: pytest.FixtureRequest, mongo: EmbeddedMongo, redis_url: str, tmp_path: Path
-) -> Iterator[tuple[EventProcess, MongoProxy, Issuer, str]]:
+    mongo: EmbeddedMongo, redis_url: str, tmp_path: Path
+) -> Iterator[tuple[Service, MongoProxy, Issuer, str]]:
     database = f"event_{uuid4().hex[:12]}"
     with MongoProxy(mongo.port, frozenset(["requests", "rewards"])) as proxy, Issuer() as issuer:
-        process = EventProcess(
+        process = Service(
+            "event",
             tmp_path / "event.log",
             MONGO_URL=proxy.url,
             MONGO_DATABASE=database,
-            MONGO_DRIVER=request.param,
             REDIS_URL=redis_url,
             AUTH_URL=issuer.url,
             CLAIM_STALE_SECONDS="1",  # by default all this takes 20 s longer
             RECONCILE_SECONDS="0.5",
         )
-        with process:
+        try:
+            process.start().wait_ready()
             yield process, proxy, issuer, database
+        finally:
+            process.kill()
 
 
 def test_each_write_of_a_claim_survives_a_kill(
-    event: tuple[EventProcess, MongoProxy, Issuer, str], mongo: EmbeddedMongo
+    event: tuple[Service, MongoProxy, Issuer, str], mongo: EmbeddedMongo
 ) -> None:
     process, proxy, issuer, database = event
     for number in range(1, len(WRITES) + 1):
@@ -63,7 +67,7 @@ def test_each_write_of_a_claim_survives_a_kill(
         assert proxy.writes == WRITES[:number]
         assert (claim.reply is not None) == (number == 4), "before, nothing was acknowledged"
 
-        process.start()
+        process.start().wait_ready()
         requests = asyncio.run(converged(mongo.url, database, reward, deadline_s=60))
         assert [request["status"] for request in requests] == ["approved"]
 

@@ -1,4 +1,4 @@
-"""1,000 concurrent claims of 500 users on two event processes, with a stock of 100."""
+"""1,000 concurrent claims of 500 users through the gateway, two event processes, stock 100."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import aiohttp
 import httpx
@@ -17,41 +16,17 @@ from plainview.decode import parse_metrics
 from shared.storage.mongo import Database, connect
 from shared.tokens import Role
 from tests.support.event_data import add_event, add_reward
-from tests.support.event_process import EventProcess, Issuer
 from tests.support.servers import EmbeddedMongo
+from tests.support.trio import Trio
 
 USERS, STOCK = 500, 100
 NOT_FINAL = {429, 502, 503, 504}
 
 
-@dataclass
-class Platform:
-    doors: list[str]
-    events: list[str]
-    issuer: Issuer
-    database: str
-
-
 @pytest.fixture
-def platform(mongo: EmbeddedMongo, redis_url: str, tmp_path: Path) -> Iterator[Platform]:
-    database = f"event_{uuid4().hex[:12]}"
-    with contextlib.ExitStack() as stack:
-        issuer = stack.enter_context(Issuer())
-        events = [
-            stack.enter_context(
-                EventProcess(
-                    tmp_path / f"event{n}.log",
-                    MONGO_URL=mongo.url,
-                    MONGO_DATABASE=database,
-                    REDIS_URL=redis_url,
-                    AUTH_URL=issuer.url,
-                    LOG_LEVEL="warning",
-                )
-            )
-            for n in range(2)
-        ]
-        urls = [event.url for event in events]
-        yield Platform(urls, urls, issuer, database)
+def trio(mongo: EmbeddedMongo, redis_url: str, tmp_path: Path) -> Iterator[Trio]:
+    with Trio(tmp_path, mongo.url, redis_url, events=2, LOG_LEVEL="warning") as trio:
+        yield trio
 
 
 @dataclass
@@ -64,14 +39,13 @@ class Answer:
 
 
 async def claim(
-    session: aiohttp.ClientSession, platform: Platform, reward: str, user: str, n: int
+    session: aiohttp.ClientSession, trio: Trio, reward: str, user: str, n: int
 ) -> Answer:
     """Ask until the answer is final, always with the same key."""
     key = f"key-{n}"
-    headers = {**platform.issuer.headers(user, Role.USER), "Idempotency-Key": key}
+    headers = {**trio.headers(user, Role.USER), "Idempotency-Key": key}
+    url = f"{trio.url}/api/v1/rewards/{reward}/requests"
     for attempt in range(200):
-        door = platform.doors[(n + attempt) % len(platform.doors)]
-        url = f"{door}/api/v1/rewards/{reward}/requests"
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
             async with session.post(url, headers=headers) as reply:
                 body = await reply.json(content_type=None)
@@ -81,23 +55,21 @@ async def claim(
     raise AssertionError(f"{user} never got a final answer")
 
 
-async def flood(platform: Platform, reward: str) -> list[Answer]:
+async def flood(trio: Trio, reward: str) -> list[Answer]:
     # every second user is impatient and asks twice at once, with one key or with two
     wanted = [(f"u{n % USERS:03}", n if n % 4 else n % USERS) for n in range(2 * USERS)]
     connector = aiohttp.TCPConnector(limit=200)
     timeout = aiohttp.ClientTimeout(total=10)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-        return await asyncio.gather(
-            *(claim(session, platform, reward, user, n) for user, n in wanted)
-        )
+        return await asyncio.gather(*(claim(session, trio, reward, user, n) for user, n in wanted))
 
 
 async def test_exactly_the_stock_is_granted_and_the_replies_equal_the_database(
-    mongo: EmbeddedMongo, platform: Platform
+    mongo: EmbeddedMongo, trio: Trio
 ) -> None:
     client = connect(mongo.url, "pymongo", "test")
     try:
-        database = client.database(platform.database)
+        database = client.database(trio.events[0].environment["MONGO_DATABASE"])
         event = await add_event(database)
         reward = await add_reward(database, event, stock=STOCK)
         await database["participations"].insert_many(
@@ -106,13 +78,13 @@ async def test_exactly_the_stock_is_granted_and_the_replies_equal_the_database(
                 for n in range(USERS)
             ]
         )
-        answers = await flood(platform, reward)
-        await check(database, reward, answers, platform)
+        answers = await flood(trio, reward)
+        await check(database, reward, answers, trio)
     finally:
         await client.close()
 
 
-async def check(database: Database, reward: str, answers: list[Answer], platform: Platform) -> None:
+async def check(database: Database, reward: str, answers: list[Answer], trio: Trio) -> None:
     outcomes = Counter((answer.status, answer.body.get("code")) for answer in answers)
     assert set(outcomes) <= {(201, None), (409, "sold_out"), (409, "already_requested")}, outcomes
     assert len(answers) == 2 * USERS
@@ -139,10 +111,10 @@ async def check(database: Database, reward: str, answers: list[Answer], platform
     assert winners == set(by_user), "whoever has one was told so"
 
     counted = Counter[str]()
-    for url in platform.events:
+    for event in trio.events:
         async with httpx.AsyncClient() as http:
-            text = (await http.get(f"{url}/metrics")).text
+            text = (await http.get(f"{event.url}/metrics")).text
         for sample in parse_metrics(text):
             if sample.name == "reward_requests_total":
                 counted[sample.labels["status"]] += int(sample.value)
-    assert counted["approved"] == STOCK
+    assert counted["approved"] == STOCK, "both processes together"

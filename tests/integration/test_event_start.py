@@ -1,0 +1,53 @@
+"""The whole service in this process, started while its database and its stream are away."""
+
+import asyncio
+import time
+
+import httpx
+
+from event.main import create_app
+from event.settings import Settings
+from shared.tokens import Role
+from tests.support.event_data import add_event, add_reward
+from tests.support.issuer import Issuer
+from tests.support.servers import EmbeddedMongo, free_port
+
+
+async def test_it_starts_without_servers_and_serves_when_the_database_comes() -> None:
+    mongo = EmbeddedMongo()
+    with Issuer() as issuer:
+        settings = Settings(
+            user_hash_key="k" * 32,
+            mongo_url=mongo.url,
+            redis_url=f"redis://127.0.0.1:{free_port()}/0",
+            auth_url=issuer.url,
+        )
+        app = create_app(settings)
+        transport = httpx.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://event") as client,
+        ):
+            client.headers.update(issuer.headers("u", Role.USER))
+            start = time.monotonic()
+            reply = await client.get("/api/v1/events")
+            assert time.monotonic() - start < 2.5
+            assert reply.status_code == 503
+            assert int(reply.headers["retry-after"]) >= 1
+            assert (await client.get("/health/live")).status_code == 200
+            assert (await client.get("/health/ready")).status_code == 503
+            try:
+                await asyncio.to_thread(mongo.start)
+                async with asyncio.timeout(15):
+                    while (await client.get("/health/ready")).status_code != 200:
+                        await asyncio.sleep(0.1)
+                database = app.state.deps.claims._repository
+                names = {name: getattr(database, name) for name in ("events", "rewards")}
+                names["participations"] = database.participations
+                reward = await add_reward(names, await add_event(names, users=["u"]), stock=1)
+                reply = await client.post(
+                    f"/api/v1/rewards/{reward}/requests", headers={"Idempotency-Key": "key"}
+                )
+                assert reply.status_code == 201, reply.text
+            finally:
+                await asyncio.to_thread(mongo.stop)
