@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-import orjson
 from prometheus_client import disable_created_metrics
+from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette_exporter import PrometheusMiddleware
 
-from .context import current
+from .context import current, request_id
 from .settings import ObservabilitySettings
 
 METHODS = frozenset(
@@ -19,7 +18,7 @@ METHODS = frozenset(
 )
 OTHER_METHOD = "_OTHER"
 UNKNOWN = "__unknown__"  # as starlette-exporter has it
-_ALLOW = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+_ALLOW = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
 def route_template(scope: Scope, root_path: str) -> str | None:
@@ -61,7 +60,7 @@ class _Inside:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
         elif scope["method"] == OTHER_METHOD:
-            await _refuse(send)
+            await _refusal()(scope, receive, send)
         else:
             root_path = scope.get("root_path", "")
             try:
@@ -77,24 +76,15 @@ class _Inside:
                     scope["router"] = router
 
 
-async def _refuse(send: Send) -> None:
-    problem: dict[str, Any] = {
+def _refusal() -> JSONResponse:
+    problem = {
         "type": "about:blank",
         "title": "Method Not Allowed",
         "status": 405,
         "code": "method_not_allowed",
+        "request_id": request_id(),
     }
-    context = current()
-    if context is not None:
-        problem["request_id"] = context.request_id
-    body = orjson.dumps(problem)
-    headers = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"allow", _ALLOW),
-    ]
-    await send({"type": "http.response.start", "status": 405, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    return JSONResponse(problem, 405, {"Allow": _ALLOW}, "application/problem+json")
 
 
 class HttpMetrics(PrometheusMiddleware):

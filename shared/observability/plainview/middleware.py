@@ -10,6 +10,7 @@ from time import perf_counter
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .context import REQUEST_ID_HEADER, RequestContext, new_request_id, request_context
@@ -76,7 +77,7 @@ class RequestMiddleware:
                 return
             page = self._pages.get(_route_path(scope))
             if page is not None and allowed(scope.get("client"), self._allow):
-                await _answer(page, scope, send, context.request_id)
+                await _answer(page, scope, receive, send, context.request_id)
                 return
             if scope["method"] not in METHODS:
                 scope["method"] = OTHER_METHOD
@@ -107,7 +108,8 @@ class _Exchange:
             if failure is not None:
                 self._in_span(partial(failure, error))
             if not self.status:  # the application's own handler of errors failed
-                await _reply(self.on_send, 500, b"Internal Server Error", "text/plain")
+                reply = PlainTextResponse("Internal Server Error", 500)
+                await reply(self.scope, receive, self.on_send)
             raise
         finally:
             self._end()
@@ -158,26 +160,13 @@ def _incoming_id(scope: Scope) -> str:
     return new_request_id()
 
 
-async def _answer(page: Page, scope: Scope, send: Send, request_id: str) -> None:
+async def _answer(page: Page, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
     """Reply with a page of the library's own."""
-    known = (b"x-request-id", request_id.encode())
+    headers = {REQUEST_ID_HEADER: request_id, "Cache-Control": "no-store"}
     if scope["method"] not in ("GET", "HEAD"):
-        await _reply(send, 405, b"", "text/plain", known, (b"allow", b"GET, HEAD"))
-        return
-    accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
-    status, body, content_type = page(accept.decode("latin-1"))
-    if scope["method"] == "HEAD":
-        body = b""
-    await _reply(send, status, body, content_type, known, (b"cache-control", b"no-store"))
-
-
-async def _reply(
-    send: Send, status: int, body: bytes, content_type: str, *headers: tuple[bytes, bytes]
-) -> None:
-    all_headers = [
-        (b"content-type", content_type.encode()),
-        (b"content-length", str(len(body)).encode()),
-        *headers,
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": all_headers})
-    await send({"type": "http.response.body", "body": body})
+        response = Response(None, 405, {**headers, "Allow": "GET, HEAD"})
+    else:
+        accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
+        status, body, content_type = page(accept.decode("latin-1"))
+        response = Response(body, status, headers, content_type)
+    await response(scope, receive, send)

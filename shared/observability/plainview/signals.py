@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
-from .catalogue import Bounded, Catalogue, Metric
+from collections.abc import Mapping
+
+from .catalogue import Bounded, Catalogue, Kind, LabelValues, Metric
 from .settings import LATENCY_BUCKETS
 
 PLATFORM = Catalogue("plainview")
 
-_HTTP = {
-    "method": Bounded(10),
-    "path": Bounded(1000),
-    "status_code": Bounded(60),
-    "app_name": Bounded(10),
-}
-HTTP_REQUESTS = PLATFORM.external(
-    Metric("http_requests_total", "counter", "Total HTTP requests", "", _HTTP)
+
+def _foreign(kind: Kind, labels: Mapping[str, LabelValues], **helps: str) -> list[Metric]:
+    """Metrics that starlette-exporter and prometheus_client make, by name."""
+    found = []
+    for name, text in helps.items():
+        unit = next((unit for unit in ("seconds", "bytes") if unit in name), "")
+        buckets = LATENCY_BUCKETS if kind == "histogram" else ()
+        found.append(PLATFORM.external(Metric(name, kind, text, unit, labels, buckets)))
+    return found
+
+
+_CALLER = {"method": Bounded(10), "app_name": Bounded(10)}
+_HTTP = {**_CALLER, "path": Bounded(1000), "status_code": Bounded(60)}
+(HTTP_REQUESTS,) = _foreign("counter", _HTTP, http_requests_total="Total HTTP requests")
+(HTTP_REQUEST_DURATION,) = _foreign(
+    "histogram", _HTTP, http_request_duration_seconds="HTTP request duration, in seconds"
 )
-HTTP_REQUEST_DURATION = PLATFORM.external(
-    Metric(
-        "http_request_duration_seconds",
-        "histogram",
-        "HTTP request duration, in seconds",
-        "seconds",
-        _HTTP,
-        LATENCY_BUCKETS,
-    )
+(HTTP_REQUESTS_IN_PROGRESS,) = _foreign(
+    "gauge", _CALLER, http_requests_in_progress="Total HTTP requests currently in progress"
 )
-HTTP_REQUESTS_IN_PROGRESS = PLATFORM.external(
-    Metric(
-        "http_requests_in_progress",
-        "gauge",
-        "Total HTTP requests currently in progress",
-        "",
-        {"method": Bounded(10), "app_name": Bounded(10)},
-    )
+_foreign("counter", {}, process_cpu_seconds_total="User and system CPU time")
+_foreign(
+    "gauge",
+    {},
+    process_resident_memory_bytes="Resident memory",
+    process_virtual_memory_bytes="Virtual memory (Linux)",
+    process_open_fds="Open file descriptors",
+    process_max_fds="Most open file descriptors",
+    process_start_time_seconds="Start, Unix time",
 )
+_foreign(
+    "counter",
+    {"generation": ("0", "1", "2")},
+    python_gc_collections_total="Collections of garbage",
+    python_gc_objects_collected_total="Objects freed",
+    python_gc_objects_uncollectable_total="Objects not freed",
+)
+_VERSION = ("implementation", "major", "minor", "patchlevel", "version")
+_foreign("gauge", {name: Bounded(1) for name in _VERSION}, python_info="1, with Python's version")
 
 SERVICE_INFO = PLATFORM.gauge(
     "service_info",
@@ -50,39 +63,6 @@ DEPENDENCY_LATENCY = PLATFORM.gauge(
     "Duration of the last check",
     unit="seconds",
     labels={"dependency": Bounded(20)},
-)
-
-_PROCESS = (
-    Metric("process_cpu_seconds_total", "counter", "User and system CPU time", "seconds"),
-    Metric("process_resident_memory_bytes", "gauge", "Resident memory", "bytes"),
-    Metric("process_virtual_memory_bytes", "gauge", "Virtual memory (Linux)", "bytes"),
-    Metric("process_open_fds", "gauge", "Open file descriptors"),
-    Metric("process_max_fds", "gauge", "Most open file descriptors"),
-    Metric("process_start_time_seconds", "gauge", "Start, Unix time", "seconds"),
-)
-for _metric in _PROCESS:
-    PLATFORM.external(_metric)
-_GENERATION = {"generation": ("0", "1", "2")}
-PLATFORM.external(
-    Metric("python_gc_collections_total", "counter", "Collections of garbage", "", _GENERATION)
-)
-PLATFORM.external(
-    Metric("python_gc_objects_collected_total", "counter", "Objects freed", "", _GENERATION)
-)
-PLATFORM.external(
-    Metric("python_gc_objects_uncollectable_total", "counter", "Objects not freed", "", _GENERATION)
-)
-PLATFORM.external(
-    Metric(
-        "python_info",
-        "gauge",
-        "1, with the version of Python",
-        "",
-        {
-            name: Bounded(1)
-            for name in ("implementation", "major", "minor", "patchlevel", "version")
-        },
-    )
 )
 
 CPU_LIMIT = PLATFORM.gauge(
