@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -19,6 +20,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tools.embedded import mongo_command, valkey_command
 
@@ -38,13 +42,6 @@ STOP_S = 40.0
 
 def new_signing_key() -> str:
     """An Ed25519 private key in PEM form."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
-        Encoding,
-        NoEncryption,
-        PrivateFormat,
-    )
-
     key = Ed25519PrivateKey.generate()
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
@@ -142,7 +139,7 @@ class Demo:
             port = self.ports.get(f"{name.upper()}_PORT")
             lines += [
                 f"[program:{name}]",
-                "command=" + " ".join(quoted(word) for word in command),
+                "command=" + shlex.join(command).replace("%", "%%"),
                 f"directory={ROOT}",
                 f"priority={number}",
                 "autorestart=true",
@@ -245,11 +242,6 @@ and follow it: make follow ID=<X-Request-ID of the reply>
 Ctrl-C ends everything; the data stays (make clean removes it)."""
 
 
-def quoted(word: str) -> str:
-    """A word of a supervisor command line."""
-    return '"' + word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"'
-
-
 def write_private(path: Path, text: str) -> None:
     """Put a file there at once, readable by its owner only."""
     draft = path.with_name(path.name + ".new")
@@ -257,6 +249,36 @@ def write_private(path: Path, text: str) -> None:
     with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
         file.write(text)
     draft.replace(path)
+
+
+def end_leftovers(pid_file: Path) -> None:
+    """End the supervisor of a start that was killed, and so its programs."""
+    if not pid_file.exists() or not (pid := pid_file.read_text().strip()).isdecimal():
+        return
+    shown = ["ps", "-p", pid, "-o", "command="]
+    if str(pid_file.parent) in subprocess.run(shown, capture_output=True, text=True).stdout:  # noqa: PLW1510
+        print("Ending the programs of a start that was killed", flush=True)
+        os.kill(int(pid), signal.SIGTERM)
+        deadline = time.monotonic() + STOP_S
+        while pid_file.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+
+@contextmanager
+def foreground() -> Iterator[None]:
+    """On a terminal, take Ctrl-C alone: `make` would call it an error."""
+    if not os.isatty(0) or os.getpgrp() == os.getpid():
+        yield
+        return
+    before = os.tcgetpgrp(0)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # the shell could not wake it up again
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpgrp())
+    try:
+        yield
+    finally:
+        os.tcsetpgrp(0, before)
 
 
 def listens(port: int) -> bool:
@@ -283,6 +305,7 @@ def main() -> int:
     except OSError:
         raise SystemExit(f"demo: one is running with the data in {directory}") from None
     (directory / "demo.json").unlink(missing_ok=True)  # of a start that was killed
+    end_leftovers(directory / "supervisord.pid")
     demo = Demo(directory, read_ports(os.environ))
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -291,7 +314,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     print(f"Starting {', '.join(demo.programs())}; logs are in {directory}/logs", flush=True)
-    with demo.supervised() as supervisor:
+    with foreground(), demo.supervised() as supervisor:
         if demo.wait_until_ready(supervisor):
             demo.announce()
         while demo.stopped_by is None and supervisor.poll() is None:

@@ -14,7 +14,8 @@ def mongo_command(port: int, directory: Path) -> list[str]:
     return [
         sys.executable,
         "-c",
-        "from nx_27017.nx_27017 import main; main()",
+        # without a line, with its content, for every operation
+        "import logging; logging.disable(logging.INFO); from nx_27017.nx_27017 import main; main()",
         *("--host", "127.0.0.1", "--port", str(port), "--data-dir", str(directory / "data")),
         *("--pid-file", str(directory / "server.pid"), "--log-file", "/dev/null"),
     ]
