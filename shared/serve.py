@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from plainview import REQUEST_ID_HEADER, get_logger, new_request_id
+from plainview.logs import toggle_debug_on_signal
 from shared.settings import ServiceSettings
 
 MAX_HEAD = 16 * 1024
@@ -219,4 +220,5 @@ def run(app_factory: Callable[[], FastAPI], settings: ServiceSettings) -> None:
         timeout_graceful_shutdown=8,
     )
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    toggle_debug_on_signal()
     DrainingServer(config, settings.drain_seconds).run(sockets=[listener])

@@ -13,6 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextvars import Context
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -105,7 +106,8 @@ def toggle_debug_on_signal() -> bool:
         number = _LEVELS["debug"] if on else max(_State.configured_level, _LEVELS["info"])
         level = next(name for name, value in _LEVELS.items() if value == number)
         set_log_level(level)
-        get_logger("job").warning("log.level_changed", new_level=level)
+        # the signal may interrupt any request, which has nothing to do with it
+        Context().run(get_logger("job").warning, "log.level_changed", new_level=level)
 
     try:
         signal.signal(signal.SIGUSR1, toggle)

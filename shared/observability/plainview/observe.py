@@ -21,7 +21,7 @@ from .http_metrics import HttpMetrics
 from .middleware import Page, RequestMiddleware
 from .settings import ObservabilitySettings
 
-_active = 0  # observed apps of this process that run
+_apps: set[Observability] = set()  # of this process, that run
 
 
 class Observability:
@@ -32,41 +32,41 @@ class Observability:
     ) -> None:
         self.settings = settings
         self.health = HealthMonitor(settings, checks, _log_change)
-        self._lag: asyncio.Task[None] | None = None
 
     def start_draining(self) -> None:
         """Turn readiness to 503 while requests are still served; for a SIGTERM handler."""
         self.health.start_draining()
 
-    async def start(self) -> None:
-        """Begin the background work; called by the lifespan of the app."""
-        global _active  # noqa: PLW0603 - logs and traces are the process's
-        _active += 1
-        if self.settings.health:
-            await self.health.start()
-        if self.settings.metrics and self.settings.event_loop_lag:
-            self._lag = asyncio.create_task(metrics.sample_event_loop_lag(), name="plainview-lag")
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Background work, for as long as the app has its own resources."""
+        lag: asyncio.Task[None] | None = None
+        try:
+            if self.settings.health:
+                await self.health.start()
+            if self.settings.metrics and self.settings.event_loop_lag:
+                lag = asyncio.create_task(metrics.sample_event_loop_lag(), name="plainview-lag")
+            yield
+        finally:
+            if lag:
+                lag.cancel()
+            await self.health.stop()
 
-    async def stop(self) -> None:
-        """End the background work."""
-        await self.health.stop()
-        if self._lag:
-            self._lag.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._lag
-
-    async def flush(self) -> None:
-        """Write and export what waits, within `shutdown_timeout_s`; the last app of a process."""
-        global _active  # noqa: PLW0603
-        _active -= 1
-        if _active:
-            return
-        limit = self.settings.shutdown_timeout_s
-        with guarded("shutdown"):
-            if self.settings.traces:
-                await asyncio.to_thread(tracing.shutdown, limit)
-            if self.settings.logs:
-                await asyncio.to_thread(logs.flush_logs, limit)
+    @asynccontextmanager
+    async def flushing(self) -> AsyncIterator[None]:
+        """In the end write and export what waits, within `shutdown_timeout_s`."""
+        _apps.add(self)
+        try:
+            yield
+        finally:
+            _apps.discard(self)
+            if not _apps:  # logs and spans are the process's
+                with guarded("shutdown"):
+                    limit = self.settings.shutdown_timeout_s
+                    await asyncio.gather(
+                        asyncio.to_thread(tracing.shutdown, limit),
+                        asyncio.to_thread(logs.flush_logs, limit),
+                    )
 
     def pages(self) -> dict[str, Page]:
         """The library's own pages by path."""
@@ -153,23 +153,11 @@ def _wrap_lifespan(app: FastAPI, observability: Observability) -> None:
     inner = app.router.lifespan_context
 
     @asynccontextmanager
-    async def lifespan(running: FastAPI) -> AsyncIterator[Any]:
-        async with inner(running) as state:
-            await observability.start()
-            try:
-                yield state
-            finally:
-                await observability.stop()
+    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+        async with observability.flushing(), inner(app) as state, observability.running():
+            yield state
 
-    @asynccontextmanager
-    async def flushed(running: FastAPI) -> AsyncIterator[Any]:
-        try:
-            async with lifespan(running) as state:
-                yield state
-        finally:
-            await observability.flush()
-
-    app.router.lifespan_context = flushed
+    app.router.lifespan_context = lifespan
 
 
 _log = logs.get_logger("http")

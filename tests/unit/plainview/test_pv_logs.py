@@ -236,14 +236,16 @@ def test_a_signal_toggles_debug(raw: list[bytes]) -> None:
     try:
         assert logs.toggle_debug_on_signal()
         for _ in range(2):
-            os.kill(os.getpid(), signal.SIGUSR1)
-            time.sleep(0.01)
+            with request_context("interrupted"):
+                os.kill(os.getpid(), signal.SIGUSR1)
+                time.sleep(0.01)
             log.debug("details")
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert [orjson.loads(line)["event"] for line in raw] == [
         *("log.level_changed", "details", "log.level_changed")
     ]
+    assert not any(b"interrupted" in line for line in raw)
     refused: list[bool] = []
     thread = threading.Thread(target=lambda: refused.append(logs.toggle_debug_on_signal()))
     thread.start()
