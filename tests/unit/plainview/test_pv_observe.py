@@ -17,7 +17,9 @@ from plainview import (
     bind_user,
     configure_logging,
     get_logger,
+    logs,
     observe,
+    tracing,
     user_pseudonym,
 )
 from plainview.decode import parse_metrics
@@ -313,3 +315,27 @@ async def test_middleware_added_after_observe_is_measured():
             assert (await client.get("/api/v1/items/1")).status_code == 418
             assert (await client.get("/health/live")).status_code == 200
     assert count.value == 1
+
+
+async def test_what_waits_is_flushed_when_the_last_app_ends_or_fails_to_start(monkeypatch):
+    flushed = []
+    monkeypatch.setattr(logs, "flush_logs", flushed.append)
+    monkeypatch.setattr(tracing, "shutdown", flushed.append)
+
+    @asynccontextmanager
+    async def lifespan(app):
+        raise ConnectionError
+        yield
+
+    broken, first, second = FastAPI(lifespan=lifespan), make_app(), make_app()
+    for app in (broken, first, second):
+        observe(app, settings(shutdown_timeout_s=3))
+    with pytest.raises(ConnectionError):
+        async with broken.router.lifespan_context(broken):
+            pass
+    assert flushed == [3, 3]
+    async with first.router.lifespan_context(first):
+        async with second.router.lifespan_context(second):
+            pass
+        assert flushed == [3, 3]
+    assert flushed == [3, 3, 3, 3]
