@@ -21,18 +21,12 @@ class Verifier(Protocol):
         """The principal of a token, or Unauthenticated."""
 
 
-class TokenMissing(Unauthenticated):
-    """There is no bearer token in the request, or more than one."""
-
-    code = "token_missing"
-
-
 async def authenticate(request: Request) -> Principal:
     """The principal of the request's bearer token; binds the user for its log lines."""
     values = request.headers.getlist("authorization")
     scheme, _, token = values[0].partition(" ") if len(values) == 1 else ("", "", "")
     if scheme.lower() != "bearer" or not token:
-        raise TokenMissing("An access token is required")
+        raise Unauthenticated("An access token is required", code="token_missing")
     verifier = cast(Verifier, request.app.state.verifier)
     try:
         principal = await verifier.verify(token.strip())

@@ -145,3 +145,17 @@ async def test_a_redis_that_hangs_costs_sign_ins_nothing(
         assert slowest < 0.3
         entries = await read(redis, 11)
         assert len({entry["id"] for entry in entries}) == 11
+
+
+async def test_an_error_nobody_thought_of_does_not_end_the_relay(
+    users: Users, own_valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(limit: int) -> list[object]:
+        raise KeyError("outbox")
+
+    async with running(users, own_valkey) as (relay, redis):
+        monkeypatch.setattr(users, "outboxes", broken)
+        await register(users, relay)
+        await asyncio.sleep(0.1)
+        monkeypatch.undo()
+        assert len(await read(redis, 1)) == 1
