@@ -70,7 +70,7 @@ def register(view: View, links: Links) -> None:
     def now(request: Request) -> None:
         language = _frame(request, "now")
         lists: dict[str, KeyedList] = {}
-        with ui.element("main").props("id=main"):
+        with ui.element("div").classes("board").props("id=main"):
             lists["verdict"] = KeyedList("", tag="div")
             with _section(word(language, "services"), ""):
                 lists["services"] = KeyedList("services")
@@ -91,7 +91,7 @@ def register(view: View, links: Links) -> None:
     def follow(request: Request) -> None:
         wanted = request.query_params.get("id", "").strip()[:64]
         language = _frame(request, "follow", wanted)
-        with ui.element("main").props("id=main"):
+        with ui.element("div").classes("board").props("id=main"):
             update = _one(view, language, wanted, links) if wanted else _nobody(language)
             picks = {}
             for kind in ("recent", "slow", "failed"):

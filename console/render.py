@@ -66,7 +66,7 @@ def _environment() -> Environment:
     found = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     found.globals["spark"] = spark
     found.filters |= {
-        "span": span,
+        "span": lambda value: span(value) if isinstance(value, int | float) else value,
         "percent": percent,
         "number": lambda n: f"{n:,.0f}",
         "iso": lambda at: datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"),

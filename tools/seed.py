@@ -21,7 +21,7 @@ from typing import Any, cast
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from pydantic import Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr
 
 from plainview import ObservabilitySettings, configure_logging, get_logger
 from shared.settings import ApiSettings, load
@@ -37,7 +37,8 @@ log = get_logger("job")
 class SeedSettings(ApiSettings):
     """Where to write, and how much."""
 
-    seed: int = 1
+    # not called `seed`: SEED_FILE would be a file with SEED
+    number: int = Field(1, validation_alias=AliasChoices("number", "SEED"))
     seed_users: int = Field(500, ge=1, le=5_000)
     seed_rps: float = Field(2.0, ge=0, le=50)
     seed_file: Path = Path(".local/seed.json")
@@ -148,7 +149,7 @@ async def make_history(settings: SeedSettings, state: State) -> None:
             return
         history = await asyncio.to_thread(
             seed_history.make,
-            settings.seed,
+            settings.number,
             datetime.fromisoformat(str(kept["until"])),
             settings.seed_users,
             state["traffic_password"],
@@ -183,12 +184,11 @@ def save_state(path: Path, state: State) -> None:
 
 
 async def gateway_ready(http: httpx.AsyncClient) -> None:
-    """Wait until the gateway and both services behind it answer."""
+    """Wait until the gateway answers and finds both services."""
     while True:
-        with contextlib.suppress(httpx.HTTPError):
-            replies = [await http.get(path) for path in ("/health/ready", "/api/v1/events")]
-            replies.append(await http.post("/api/v1/auth/login", json={}))
-            if all(reply.status_code < 500 for reply in replies):
+        with contextlib.suppress(httpx.HTTPError, ValueError, LookupError, TypeError):
+            checks = (await http.get("/health/ready")).json()["checks"]
+            if all(checks[name][0]["status"] == "pass" for name in ("auth", "event")):
                 return
         await asyncio.sleep(0.25)
 
@@ -210,7 +210,7 @@ async def run(settings: SeedSettings) -> None:
         operator = state["accounts"]["OPERATOR"]
         traffic = Traffic(
             http,
-            random.Random(settings.seed),
+            random.Random(settings.number),
             settings.seed_users,
             state["traffic_password"],
             (operator["email"], operator["password"]),
@@ -229,7 +229,7 @@ async def main() -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     stopping = asyncio.create_task(stop.wait())
-    working = asyncio.create_task(run(settings) if settings.seed else stop.wait())
+    working = asyncio.create_task(run(settings) if settings.number else stop.wait())
     await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
     if working.done():
         working.result()  # raises what went wrong

@@ -24,7 +24,7 @@ from shared.storage.mongo import Collection, Database, Document
 
 DAYS = 30
 BATCH = 50  # documents a write, with a pause after it: others need the database too
-KEEP_DAYS = 40  # of the sets of active users, a little more than the longest window
+KEEP_DAYS = 62  # of the sets of active users, as the gateway keeps them
 NAMES = (
     "김민준",
     "이서연",
