@@ -5,25 +5,15 @@ that `op`, finish the request. Any process may die after any of them; `recover` 
 undoes the rest, and a fence in the reward keeps writes that come late from counting twice.
 """
 
-import asyncio
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from event import signals
 from event.claim_repository import ClaimRepository, DuplicateKey
-from event.conditions import Facts, Kind, evaluate, is_open
-from event.errors import (
-    AlreadyRequested,
-    ConditionUnmet,
-    EventNotActive,
-    InFlight,
-    KeyMismatch,
-    ParticipationRequired,
-    Refused,
-    SoldOut,
-)
+from event.eligibility import Eligibility
+from event.errors import AlreadyRequested, InFlight, KeyMismatch, Refused, SoldOut
 from event.ids import from_text, minted_at, new_id, now, to_text
 from plainview import get_logger
 from shared.errors import Conflict, NotFound, Timeout, Unavailable
@@ -31,7 +21,8 @@ from shared.errors import Conflict, NotFound, Timeout, Unavailable
 log = get_logger("business")
 
 # a write that its sender was stopped in for longer than this could count twice
-FENCE_KEPT = timedelta(hours=24)
+FENCE_KEPT = timedelta(hours=1)
+MAX_GIVEN_UP = 1000  # beyond it they become stale
 
 Document = Mapping[str, Any]
 
@@ -41,8 +32,9 @@ class Claims:
 
     def __init__(self, repository: ClaimRepository, zone: ZoneInfo, stale_s: float) -> None:
         self._repository = repository
-        self._zone = zone
+        self._eligibility = Eligibility(repository, zone)
         self._stale = timedelta(seconds=stale_s)
+        self._given_up: set[str] = set()
 
     async def claim(self, user_id: str, reward_id: str, key: str) -> Document:
         """The request of this user for this reward, new or as it was first answered to `key`.
@@ -64,7 +56,7 @@ class Claims:
         if reward is None:
             raise NotFound("There is no such reward")
         request_id = f"{reward_id}:{user_id}"
-        refusal = await self._refusal(user_id, reward)
+        refusal = await self._eligibility.refusal(user_id, reward)
         if refusal is not None:
             # Looked up after the stock: what was read as sold out may be this key's own doing
             return await self._known(request_id, reward_id, user_key, refusal)
@@ -88,40 +80,20 @@ class Claims:
         except DuplicateKey:
             gone = InFlight("The request was being withdrawn")
             return await self._known(request_id, reward_id, user_key, gone)
+        except (Timeout, Unavailable):
+            self._give_up(user_key)
+            raise
         signals.key_used("first")
-        return await self._reserve(request, user_key)
+        try:
+            return await self._reserve(request, user_key)
+        except (Timeout, Unavailable):
+            self._give_up(user_key)
+            raise
 
-    async def _refusal(self, user_id: str, reward: Document) -> Refused | None:
-        event, participation = await asyncio.gather(
-            self._repository.event(reward["event_id"]),
-            self._repository.participation(reward["event_id"], user_id),
-        )
-        at = now()
-        if event is None or not is_open(event, at):
-            return EventNotActive("The event is not active now")
-        if participation is None:
-            return ParticipationRequired("Take part in the event first")
-        if event["conditions"]:
-            facts = await self._facts(user_id, at, event["conditions"])
-            verdicts = evaluate(event["conditions"], facts)
-            if not all(verdict.met for verdict in verdicts):
-                progress = [verdict.document() for verdict in verdicts]
-                return ConditionUnmet("Not all conditions are met", conditions=progress)
-        return SoldOut("Nothing is left") if reward["stock_left"] < 1 else None
-
-    async def _facts(self, user_id: str, at: datetime, conditions: Sequence[Document]) -> Facts:
-        member = await self._repository.member(user_id) or {}
-        counts = any(condition["type"] == Kind.PARTICIPATIONS for condition in conditions)
-        registered = member.get("registered_at")
-        return Facts(
-            now=at,
-            today=at.astimezone(self._zone).date(),
-            registered_at=from_text(registered) if registered else None,
-            login_days={
-                datetime.strptime(day, "%Y%m%d").date() for day in member.get("login_days", {})
-            },
-            participations=await self._repository.participations_of(user_id) if counts else 0,
-        )
+    def _give_up(self, user_key: str) -> None:
+        # this process sends nothing more for it, so nobody has to wait until it is stale
+        if len(self._given_up) < MAX_GIVEN_UP:
+            self._given_up.add(user_key)
 
     async def _reserve(self, request: Document, user_key: str) -> Document:
         op = request["op"]
@@ -166,8 +138,10 @@ class Claims:
             signals.key_used("mismatch")
             raise KeyMismatch("The key was used for another request")
         if request["status"] == "working":
-            if now() - minted_at(request["op"]["id"]) > self._stale:
+            stale = now() - minted_at(request["op"]["id"]) > self._stale
+            if stale or user_key in self._given_up:
                 await self.recover(request)
+                self._given_up.discard(user_key)
                 request = await self._repository.by_key(user_key)
             if request is None or request["status"] == "working":
                 signals.key_used("in_flight")
@@ -233,7 +207,12 @@ class Claims:
         return outcome
 
     async def recover_stale(self) -> None:
-        """Recover all requests whose work is older than any process needs for it."""
+        """Recover what this process gave up, and what is older than any process needs for it."""
+        for user_key in list(self._given_up):
+            given_up = await self._repository.by_key(user_key)
+            if given_up is not None and given_up["status"] == "working":
+                await self.recover(given_up)
+            self._given_up.discard(user_key)
         for request in await self._repository.unfinished(now() - self._stale):
             await self.recover(request)
 

@@ -132,6 +132,23 @@ async def test_a_retry_takes_a_stale_claim_over_without_the_reconciler(
 
 @pytest.mark.parametrize("done", [False, True], ids=["lost", "reply-lost"])
 @pytest.mark.parametrize("write", [1, 2, 3])
+async def test_a_claim_that_timed_out_is_taken_up_at_once_by_its_own_process(
+    database: Database, write: int, done: bool
+) -> None:
+    event = await add_event(database, users=["u"])
+    reward = await add_reward(database, event, stock=1)
+    service = claims(crash_at(database, write, done=done, error=Timeout, once=True))
+    with pytest.raises(Timeout):
+        await service.claim("u", reward, "key")
+    if write == 2:
+        await service.recover_stale()
+    assert (await service.claim("u", reward, "key"))["status"] == "approved"
+    await service.sweep()
+    assert await consistent(database, reward, 1) == {"u": "approved"}
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["lost", "reply-lost"])
+@pytest.mark.parametrize("write", [1, 2, 3])
 async def test_a_rejection_returns_the_stock_after_a_crash_at_any_write(
     database: Database, write: int, done: bool
 ) -> None:

@@ -185,7 +185,7 @@ async def test_conditions_are_met_by_what_the_stream_told(
     )
     reward = await add_reward(service.database, event, stock=1)
     at = datetime.now(UTC)
-    today = at.astimezone(service.app.state.deps.claims._zone)
+    today = at.astimezone(service.app.state.deps.claims._eligibility._zone)
     days = {(today - timedelta(days=n)).strftime("%Y%m%d"): 1 for n in range(2)}
     registered = (at - timedelta(days=8)).isoformat()
     service.database["members"].documents["u"] = {

@@ -231,17 +231,27 @@ class Crash(BaseException):
     """The process is gone; nothing catches this."""
 
 
-def crash_at(database: Any, write: int, *, done: bool) -> Wrapped:
-    """Crash at the write of that number (from 1), before it reaches the server or after."""
+def crash_at(
+    database: Any,
+    write: int,
+    *,
+    done: bool,
+    error: type[BaseException] = Crash,
+    once: bool = False,
+) -> Wrapped:
+    """Fail at the write of that number (from 1), before it reaches the server or after.
+
+    Unless it is `once`, no later write reaches the server either.
+    """
     writes = 0
 
     async def around(method: str, call: Callable[[], Awaitable[Any]]) -> Any:
         nonlocal writes
         writes += method in WRITES
-        if writes >= write and method in WRITES:
+        if method in WRITES and (writes == write or (writes > write and not once)):
             if done and writes == write:
                 await call()
-            raise Crash
+            raise error
         return await call()
 
     return Wrapped(database, around)

@@ -1,0 +1,55 @@
+"""Whether a user may have a reward now, by all that is known."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from event.conditions import Facts, Kind, evaluate, is_open
+from event.errors import ConditionUnmet, EventNotActive, ParticipationRequired, Refused, SoldOut
+from event.ids import from_text, now
+from event.repository import Repository
+
+Document = Mapping[str, Any]
+
+
+class Eligibility:
+    """Reads what the conditions of a reward's event need."""
+
+    def __init__(self, repository: Repository, zone: ZoneInfo) -> None:
+        self._repository = repository
+        self._zone = zone
+
+    async def refusal(self, user_id: str, reward: Document) -> Refused | None:
+        """The error to answer with; None if nothing stands against it."""
+        event, participation = await asyncio.gather(
+            self._repository.event(reward["event_id"]),
+            self._repository.participation(reward["event_id"], user_id),
+        )
+        at = now()
+        if event is None or not is_open(event, at):
+            return EventNotActive("The event is not active now")
+        if participation is None:
+            return ParticipationRequired("Take part in the event first")
+        if event["conditions"]:
+            facts = await self._facts(user_id, at, event["conditions"])
+            verdicts = evaluate(event["conditions"], facts)
+            if not all(verdict.met for verdict in verdicts):
+                progress = [verdict.document() for verdict in verdicts]
+                return ConditionUnmet("Not all conditions are met", conditions=progress)
+        return SoldOut("Nothing is left") if reward["stock_left"] < 1 else None
+
+    async def _facts(self, user_id: str, at: datetime, conditions: Sequence[Document]) -> Facts:
+        member = await self._repository.member(user_id) or {}
+        counts = any(condition["type"] == Kind.PARTICIPATIONS for condition in conditions)
+        registered = member.get("registered_at")
+        return Facts(
+            now=at,
+            today=at.astimezone(self._zone).date(),
+            registered_at=from_text(registered) if registered else None,
+            login_days={
+                datetime.strptime(day, "%Y%m%d").date() for day in member.get("login_days", {})
+            },
+            participations=await self._repository.participations_of(user_id) if counts else 0,
+        )
