@@ -1,63 +1,107 @@
-# Commands of the platform; `make` alone lists them. Works with GNU make 3.81 (macOS) and later.
+# Everything a person does here. `make` alone lists it. GNU make 3.81 or newer.
 PYTHON ?= python3
-PY := .venv/bin/python
-PIP := $(PY) -m pip install --disable-pip-version-check --quiet
-PLAINVIEW := $(PIP) --no-deps --no-build-isolation --editable shared/observability
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+COMPOSE ?= docker compose
+CORE := secrets gateway auth event mongo redis prometheus grafana collector-queue collector jaeger
 
 .DEFAULT_GOAL := help
-.PHONY: help demo follow test test-stack check generate lock clean
+.PHONY: help demo test check test-stack test-compose follow generate lock clean up up-core down logs ps reset load screenshots
 
-help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+help:  ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-# Each step leaves a stamp, so that a second start installs nothing.
-.venv/.python:
+# --- set-up: each stamp is as new as what it was made from, so a warm start installs nothing ---
+$(VENV)/.made:
 	@$(PYTHON) tools/env_check.py
-	@echo "Creating .venv with $$($(PYTHON) --version)"
-	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@echo "making the virtual environment $(VENV) with $$($(PYTHON) --version)"
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-.venv/.runtime: .venv/.python requirements.txt shared/observability/pyproject.toml
-	@echo "Installing what the platform runs on (requirements.txt, pinned by hash)"
-	@$(PIP) --require-hashes -r requirements.txt
-	@$(PLAINVIEW)
+$(VENV)/.run: requirements-demo.txt shared/observability/pyproject.toml $(VENV)/.made
+	@echo "installing what the demo runs on (requirements-demo.txt, checked by hash) into $(VENV)"
+	@$(PIP) --require-hashes -r requirements-demo.txt
+	@$(PIP) --no-deps --no-build-isolation -e shared/observability
 	@touch $@
 
-.venv/.dev: .venv/.python requirements-dev.txt shared/observability/pyproject.toml
-	@echo "Installing what tests and checks need (requirements-dev.txt, pinned by hash)"
+$(VENV)/.dev: requirements-dev.txt shared/observability/pyproject.toml $(VENV)/.made
+	@echo "installing what the tests need (requirements-dev.txt, checked by hash) into $(VENV)"
 	@$(PIP) --require-hashes -r requirements-dev.txt
-	@$(PLAINVIEW)
+	@$(PIP) --no-deps --no-build-isolation -e shared/observability
 	@touch $@
 
-demo: .venv/.runtime ## Run the whole platform here; Ctrl-C ends it
-	@$(PY) -m tools.demo
+# --- without Docker ---
+demo: $(VENV)/.run  ## run the whole platform on embedded servers; Ctrl-C ends it
+	@exec $(BIN)/python -m tools.demo
 
-follow: .venv/.runtime ## Show one request everywhere: make follow ID=<request or trace ID>
+follow: $(VENV)/.run  ## make follow ID=<request or trace ID>: that request's log lines and spans
 	@test -n "$(ID)" || { echo "usage: make follow ID=<request or trace ID>"; exit 2; }
-	@$(PY) -m tools.follow "$(ID)"
+	@$(BIN)/python -m tools.follow "$(ID)"
 
-test: .venv/.dev ## Unit, service, integration and end-to-end tests (TESTS=path for some)
-	@$(PY) -m pytest $(TESTS)
-
-test-stack: .venv/.dev ## Tests with the real Prometheus, Collector, Loki and Jaeger
-	@$(PY) -m pytest tests/stack
-
-check: .venv/.dev ## Style, types, import rules, configuration files
-	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
-	$(PY) -m mypy
-	.venv/bin/lint-imports
-	$(PY) -m pytest -q tests/ops
-
-generate: .venv/.dev ## Rebuild what is made from the metric catalogue
-	$(PY) -m tools.generate
-
-lock: .venv/.dev ## Pin the newest versions of requirements*.in
-	$(PY) -m uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes \
-	  --no-header --quiet requirements.in -o requirements.txt
-	$(PY) -m uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes \
-	  --no-header --quiet requirements-dev.in -o requirements-dev.txt
-
-clean: ## Remove the demo's data, logs and secrets
-	@test ! -e .local/demo.json || { echo "The demo is running: end it first"; exit 1; }
+clean:  ## delete the demo's data and logs
+	@test ! -e .local/demo.json || { echo "the demo is running: end it first"; exit 1; }
 	rm -rf .local
+
+# --- tests ---
+test: $(VENV)/.dev  ## unit, service, integration and end-to-end tests (TESTS=path for some of them)
+	$(BIN)/python -m pytest $(TESTS)
+
+check: $(VENV)/.dev  ## style, types, imports, configuration
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/ops
+
+test-stack: $(VENV)/.dev  ## the real Prometheus, Collector, Loki, Jaeger and Chromium (see tests/stack/build)
+	$(BIN)/python -m pytest tests/stack
+
+test-compose: $(VENV)/.dev  ## docker compose on stand-in images (root, Docker's engine, debootstrap)
+	tests/compose/run
+
+# --- upkeep ---
+generate: $(VENV)/.dev  ## write everything that is generated: merged OpenAPI, dashboards, tables
+	$(BIN)/python -m tools.generate
+
+lock: $(VENV)/.dev  ## pin the three requirements*.in anew, with hashes
+	for file in requirements requirements-demo requirements-dev; do \
+	  $(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 $$file.in -o $$file.txt; \
+	done
+
+screenshots: $(VENV)/.dev  ## pictures of the running demo's console into docs/images (needs Chromium)
+	$(BIN)/python -m tools.screenshots
+
+# --- with Docker ---
+up:  ## start the whole stack, wait until it is healthy, print addresses and passwords
+	$(COMPOSE) up -d --build --wait
+	@$(MAKE) -s addresses
+
+up-core:  ## services, databases, Prometheus, Grafana, Collector, Jaeger only
+	$(COMPOSE) up -d --build --wait $(filter-out secrets collector-queue,$(CORE))
+	@$(MAKE) -s addresses
+
+.PHONY: addresses
+addresses:
+	@echo "Gateway  http://127.0.0.1:8000/docs    Grafana  http://127.0.0.1:3000    Jaeger  http://127.0.0.1:16686"
+	@echo "Console  http://127.0.0.1:8080         Prometheus http://127.0.0.1:9090  Mail    http://127.0.0.1:8025   Messages http://127.0.0.1:8090"
+	@$(COMPOSE) run --rm --no-deps -T secrets python -m tools.secrets show /secrets
+
+down:  ## stop the stack, keep its data
+	$(COMPOSE) --profile '*' down
+
+ps:  ## state of the stack
+	@$(COMPOSE) ps -a
+
+logs:  ## newest lines of the stack, following
+	$(COMPOSE) logs --tail 50 -f
+
+reset:  ## stop the stack and delete all of its data, after asking
+	@printf 'This deletes every volume of the stack: databases, metrics, logs, traces, secrets. Type yes: '; \
+	read answer; [ "$$answer" = yes ] && $(COMPOSE) --profile '*' down -v || echo "nothing was deleted"
+
+# HOST only as an argument of make: some shells have a variable of that name
+load: $(VENV)/.dev  ## Locust against what runs; HEADLESS=1 for thresholds, SHAPE=steady|spike|soak
+	@$(BIN)/python -m tools.load $(if $(HEADLESS),--headless) $(if $(SHAPE),--shape $(SHAPE)) $(if $(USERS),--users $(USERS)) \
+	  $(if $(DURATION),--duration $(DURATION)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(findstring command,$(origin HOST)),--host $(HOST)) $(ARGS)
