@@ -84,9 +84,6 @@ def configure_logging(settings: ObservabilitySettings, stream: IO[Any] | None = 
         structlog.configure(processors=[_process], wrapper_class=_WRAPPER)
 
 
-install = configure_logging
-
-
 def set_log_level(level: str) -> None:
     """From now on write events of this level and above; ValueError for an unknown name.
 

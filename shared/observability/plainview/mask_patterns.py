@@ -71,7 +71,7 @@ PATTERNS = (
             r"|npm_\w{30,}|SG\.[\w-]{16,}\.[\w-]{16,}|hooks\.slack\.com/services/[\w/]{8,})",
             re.ASCII,
         ),
-        "sk_live_4eC39HqLyjWDarjtT1zdp7dc",
+        "AKIAIOSFODNN7EXAMPLE",
     ),
     Pattern(
         "password hash",
