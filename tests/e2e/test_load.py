@@ -1,0 +1,81 @@
+"""The load test against real processes: it passes, and it fails when a threshold is missed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from shared.tokens import Role
+from tests.support.trio import Trio
+
+OPERATOR = {"email": "load-operator@example.com", "password": "a long enough one"}
+
+
+@pytest.fixture(scope="module")
+def operated(trio: Trio) -> Trio:
+    """The trio, with an operator who can sign in."""
+    with httpx.Client(base_url=f"{trio.url}/api/v1/auth", timeout=20) as http:
+        body = {**OPERATOR, "display_name": "Operator"}
+        user = http.post("/register", json=body).raise_for_status().json()
+        admin = trio.headers("admin", Role.ADMIN)
+        http.put(f"/users/{user['id']}/roles", json={"roles": ["OPERATOR"]}, headers=admin)
+    return trio
+
+
+def load(trio: Trio, directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tools.load", "--headless", "--host", trio.url]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "LOAD_DIRECTORY": str(directory),
+        "LOAD_OPERATOR_EMAIL": OPERATOR["email"],
+        "LOAD_OPERATOR_PASSWORD": OPERATOR["password"],
+    }
+    return subprocess.run(
+        [*command, *arguments],
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+
+
+def test_passes_and_measures_every_kind(operated: Trio, tmp_path: Path) -> None:
+    generous = [f"--p95={kind}=10" for kind in ("read", "write", "claim", "sign-in")]
+    done = load(operated, tmp_path, "--duration", "10", "--users", "8", *generous)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = {line[:18].strip(): line[18:].split() for line in done.stdout.splitlines()}
+    for step in ("list events", "own requests", "pending requests", "join", "decide", "claim"):
+        assert int(rows[step][0]) > 0, done.stdout
+    assert rows["claim"][1] == "0"
+    assert "refresh" not in rows  # tokens of the preparation last
+    assert (tmp_path / "load.json").stat().st_mode & 0o077 == 0
+    with httpx.Client(base_url=f"{operated.url}/api/v1") as http:
+        headers = operated.headers("anybody", Role.OPERATOR)
+        events = http.get("/events?limit=50", headers=headers).json()["items"]
+    own = [event for event in events if event["title"].startswith("Load test")]
+    assert own
+    assert {event["status"] for event in own} == {"closed"}
+
+
+def test_fails_by_an_impossible_threshold(operated: Trio, tmp_path: Path) -> None:
+    done = load(operated, tmp_path, "--duration", "5", "--users", "3", "--p95", "claim=0.0001")
+    assert done.returncode == 1
+    (failed,) = (line for line in done.stdout.splitlines() if line.endswith("FAILED"))
+    assert failed.startswith("P95 claim")
+
+
+def test_says_what_to_start(tmp_path: Path, unused_tcp_port: int) -> None:
+    arguments = ["--headless", "--host", f"http://127.0.0.1:{unused_tcp_port}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.load", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "make demo" in done.stderr
