@@ -1,0 +1,122 @@
+"""The whole pipeline: real trio, Prometheus, Collector, Jaeger, Loki, on the files of compose."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+from tests.stack import programs
+from tests.stack.shipping import Shipper
+from tests.support.otlp import OtlpReceiver
+from tests.support.servers import EmbeddedMongo, EmbeddedValkey
+from tests.support.trio import Trio
+
+T = TypeVar("T")
+
+
+def until(look: Callable[[], T], timeout_s: float = 60, what: str = "") -> T:
+    """What `look` finds, once it finds something; asked twice a second."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := look()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert found, f"did not appear within {timeout_s} s: {what}"
+    return found
+
+
+@dataclass
+class Stack:
+    """Addresses of what runs, and how to ask it."""
+
+    trio: Trio
+    ports: programs.Ports
+    loki_url: str
+    console: OtlpReceiver
+    jaeger: programs.Program
+    collector: programs.Program
+    directory: Path
+
+    @property
+    def prometheus_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.prometheus}"
+
+    @property
+    def jaeger_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.jaeger_query}"
+
+    def query(self, expr: str) -> list[dict[str, Any]]:
+        """An instant PromQL query."""
+        reply = httpx.get(f"{self.prometheus_url}/api/v1/query", params={"query": expr})
+        reply.raise_for_status()
+        found: list[dict[str, Any]] = reply.json()["data"]["result"]
+        return found
+
+    def trace(self, trace_id: str) -> list[dict[str, Any]]:
+        """A trace's spans from Jaeger, each with the name of its service; none if unknown."""
+        reply = httpx.get(f"{self.jaeger_url}/api/traces/{trace_id}")
+        if reply.status_code == 404:
+            return []
+        reply.raise_for_status()
+        (trace,) = reply.json()["data"]
+        names = {key: process["serviceName"] for key, process in trace["processes"].items()}
+        return [{**span, "service": names[span["processID"]]} for span in trace["spans"]]
+
+    def logs(self, expr: str) -> list[dict[str, Any]]:
+        """Lines of the last hour: `labels` (structured metadata among them) and `line`."""
+        now = time.time_ns()
+        reply = httpx.get(
+            f"{self.loki_url}/loki/api/v1/query_range",
+            params={"query": expr, "start": now - 3600 * 10**9, "end": now, "limit": 5000},
+        )
+        reply.raise_for_status()
+        return [
+            {"labels": stream["stream"], "line": value[1]}
+            for stream in reply.json()["data"]["result"]
+            for value in stream["values"]
+        ]
+
+
+@pytest.fixture(scope="session")
+def stack(
+    mongo: EmbeddedMongo,
+    valkey: EmbeddedValkey,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Stack]:
+    directory = tmp_path_factory.mktemp("stack")
+    ports = programs.Ports.free()
+    with ExitStack() as opened:
+
+        def run(program: programs.Program) -> programs.Program:
+            opened.callback(program.stop)
+            return program.start(90)
+
+        console = opened.enter_context(OtlpReceiver())
+        loki, loki_url = programs.loki(directory / "loki")
+        run(loki)
+        jaeger = run(programs.jaeger(directory / "jaeger", ports))
+        collector = run(programs.collector(directory / "collector", ports, console.endpoint))
+        environment = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{ports.collector_http}",
+            "OTEL_BSP_SCHEDULE_DELAY": "500",
+        }
+        trio = opened.enter_context(Trio(directory, mongo.url, valkey.url, events=2, **environment))
+        targets = {
+            "gateway": [f"127.0.0.1:{trio.gateway.port}"],
+            "auth": [f"127.0.0.1:{trio.auth.port}"],
+            "event": [f"127.0.0.1:{event.port}" for event in trio.events],
+            "collector": [f"127.0.0.1:{ports.collector_metrics}"],
+            "span-metrics": [f"127.0.0.1:{ports.span_metrics}"],
+            "jaeger": [f"127.0.0.1:{ports.jaeger_metrics}"],
+            "loki": [loki_url.removeprefix("http://")],
+            "prometheus": [f"127.0.0.1:{ports.prometheus}"],
+        }
+        run(programs.prometheus(directory / "prometheus", ports.prometheus, targets))
+        files = {service.log: service.name for service in trio.services}
+        opened.callback(Shipper(loki_url, files).close)
+        yield Stack(trio, ports, loki_url, console, jaeger, collector, directory)

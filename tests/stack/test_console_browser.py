@@ -1,0 +1,260 @@
+"""The console in real Chromium beside a real demo: what a person sees, and how soon."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.support.servers import free_port, wait_until
+from tools.demo import PORTS
+
+EVIL = "<script>document.title='owned'</script><img src=x onerror=document.title='owned'>"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    folder = tmp_path_factory.mktemp("demo")
+    ports = {name: str(free_port()) for name in PORTS}
+    environment = {**os.environ, **ports, "LOCAL_DIR": str(folder), "SEED_USERS": "80"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tools.demo"], env=environment, stdout=subprocess.DEVNULL
+    )
+    try:
+        wait_until((folder / "demo.json").exists, 110, "the demo")
+        info = json.loads((folder / "demo.json").read_text())
+        yield SimpleNamespace(folder=folder, ports=ports, **info)
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    assert chromium, "Debian's chromium is needed"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, demo: SimpleNamespace) -> Iterator[Page]:
+    context = browser.new_context(base_url=demo.services["console"], locale="en-US")
+    page = context.new_page()
+    page.errors = []  # type: ignore[attr-defined]
+    page.on("pageerror", lambda error: page.errors.append(str(error)))  # type: ignore[attr-defined]
+    yield page
+    assert page.errors == []  # type: ignore[attr-defined]
+    context.close()
+
+
+def call(demo: SimpleNamespace, role: str, method: str, path: str, **more: Any) -> httpx.Response:
+    """One request to the gateway as the demo's account of that role."""
+    api = f"{demo.services['gateway']}/api/v1"
+    login = httpx.post(f"{api}/auth/login", json=demo.accounts[role]).raise_for_status()
+    headers = {"Authorization": f"Bearer {login.json()['access_token']}"}
+    return httpx.request(method, api + path, headers=headers | more.pop("headers", {}), **more)
+
+
+def pid_of(module: str, demo: SimpleNamespace) -> int:
+    """The process of the demo that runs `python -m module`."""
+    mark = f"SEED_FILE={demo.folder}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().split(b"\0")
+            if (
+                command[1:3] == [b"-m", module.encode()]
+                and mark in (process / "environ").read_bytes()
+            ):
+                return int(process.name)
+        except OSError:
+            continue
+    raise LookupError(module)
+
+
+def test_the_first_paint_takes_less_than_a_second(page: Page) -> None:
+    times = []
+    for _ in range(4):
+        page.goto("/")
+        page.wait_for_selector(".verdict")
+        paints = "performance.getEntriesByType('paint').map(e => e.startTime)"
+        times.append(max(page.evaluate(paints)))
+    assert min(times) < 1000, times  # of the best: other programs share this machine
+
+
+def test_status_turns_within_5_s_of_a_kill_and_back(page: Page, demo: SimpleNamespace) -> None:
+    page.goto("/")
+    card = page.get_by_role("article", name="auth")
+    expect(card.get_by_text("ready", exact=True)).to_be_visible(timeout=20_000)
+    os.kill(pid_of("auth", demo), signal.SIGKILL)
+    expect(card.locator(".chip.gone")).to_be_visible(timeout=5_000)
+    expect(page.locator(".verdict.fail")).to_contain_text("auth does not answer")
+    expect(card.get_by_text("ready", exact=True)).to_be_visible(timeout=30_000)
+    expect(page.locator("section[aria-label='What changed lately']")).to_contain_text(
+        "auth is ready"
+    )
+
+
+def test_a_claim_appears_within_3_s_and_leads_to_its_request(
+    page: Page, demo: SimpleNamespace
+) -> None:
+    page.goto("/")
+    page.wait_for_selector(".verdict")
+    path = f"/rewards/{demo.example['reward_id']}/requests"
+    claim = call(demo, "USER", "POST", path, headers={"Idempotency-Key": "from-a-browser"})
+    assert claim.status_code in (201, 409), claim.text
+    request_id = claim.headers["X-Request-ID"]
+    line = page.locator(f".live a[href='/follow?id={request_id}']")
+    expect(line).to_be_visible(timeout=3_000)
+    line.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/follow?id={request_id}")
+    expect(page.locator(".facts h1")).to_contain_text("POST /api/v1/rewards/{id}/requests")
+    expect(page.locator(".waterfall .svc.event").first).to_be_visible(timeout=15_000)
+
+
+def test_a_sign_in_shows_spans_of_three_services_and_its_lines(
+    page: Page, demo: SimpleNamespace
+) -> None:
+    api = f"{demo.services['gateway']}/api/v1"
+    login = httpx.post(f"{api}/auth/login", json=demo.accounts["AUDITOR"])
+    page.goto(f"/follow?id={login.headers['X-Request-ID']}")
+    for service in ("gateway", "auth", "event"):
+        expect(page.locator(f".waterfall .svc.{service}").first).to_be_visible(timeout=20_000)
+    lines = page.locator(".loglines")
+    expect(lines).to_contain_text("sign_in.succeeded")
+    for service in ("gateway", "auth"):
+        expect(lines.locator(f".svc.{service}").first).to_be_visible()
+    page.locator(".waterfall summary").first.click()
+    expect(page.locator(".waterfall table.fields").first).to_contain_text("http.request.method")
+
+
+def test_what_users_write_is_text(page: Page, demo: SimpleNamespace) -> None:
+    registered = httpx.post(
+        f"{demo.services['gateway']}/api/v1/auth/register",
+        json={"email": "x@example.com", "password": "not-a-common-one", "display_name": EVIL[:80]},
+    )
+    assert registered.status_code == 201, registered.text
+    begin, end = "2026-01-01T00:00:00Z", "2126-01-01T00:00:00Z"
+    event = {"title": EVIL, "starts_at": begin, "ends_at": end, "status": "active"}
+    made = call(demo, "OPERATOR", "POST", "/events", json=event)
+    assert made.status_code == 201, made.text
+    page.goto("/")
+    expect(page.get_by_text(EVIL).first).to_be_visible(timeout=60_000)  # names come every 20 s
+    page.goto(f"/follow?id={registered.headers['X-Request-ID']}")
+    expect(page.locator(".loglines")).to_contain_text("user.registered", timeout=10_000)
+    page.goto(f"/follow?id={EVIL}")
+    expect(page.get_by_text("Nothing is known of")).to_be_visible()
+    assert page.title() == "Event Rewards: Follow"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [(1440, 900), (390, 844)], ids=["wide", "phone"])
+@pytest.mark.parametrize("language", ["en-US", "ko-KR"])
+def test_nothing_serious_for_axe_and_nothing_beyond_the_edge(
+    browser: Browser, demo: SimpleNamespace, scheme: Any, size: tuple[int, int], language: str
+) -> None:
+    url = demo.services["console"]
+    known = httpx.get(f"{url}/api/requests").json()["items"][0]["trace_id"]
+    context = browser.new_context(
+        base_url=url,
+        locale=language,
+        color_scheme=scheme,
+        viewport={"width": size[0], "height": size[1]},
+        reduced_motion="reduce",
+    )
+    page = context.new_page()
+    for path in ("/", "/follow", f"/follow?id={known}"):
+        page.goto(path)
+        page.wait_for_selector(".board .panel")
+        page.wait_for_timeout(1_500)
+        found = Axe().run(page).response["violations"]
+        serious = [
+            (v["id"], [node["html"][:200] for node in v["nodes"]])
+            for v in found
+            if v["impact"] in ("serious", "critical")
+        ]
+        assert serious == [], path
+        wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert wider <= 0, path
+    context.close()
+
+
+def test_language_and_theme_can_be_switched_and_stay(page: Page) -> None:
+    page.goto("/")
+    page.get_by_role("button", name="한국어").click()
+    expect(page.get_by_role("link", name="지금")).to_be_visible()
+    assert page.locator("html").get_attribute("lang") == "ko"
+    page.reload()
+    expect(page.get_by_role("link", name="추적")).to_be_visible()
+    theme = page.locator("#theme")
+    before = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    theme.click()
+    theme.click()
+    page.wait_for_timeout(300)
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
+    page.goto("/follow")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_the_keyboard_is_enough(page: Page) -> None:
+    page.goto("/")
+    page.wait_for_selector(".verdict")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("/")
+    page.keyboard.type("0123456789")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/follow?id=0123456789")
+
+
+def test_times_are_of_the_browsers_zone(browser: Browser, demo: SimpleNamespace) -> None:
+    shown = []
+    for zone in ("Asia/Seoul", "America/New_York"):
+        context = browser.new_context(base_url=demo.services["console"], timezone_id=zone)
+        page = context.new_page()
+        page.goto("/follow")
+        page.wait_for_selector(".rows time[title]")
+        shown.append(page.locator(".rows time").first.inner_text().split(":")[0])
+        context.close()
+    assert (int(shown[0]) - int(shown[1])) % 24 in (13, 14, 15)
+
+
+def test_ten_browsers_cost_little(browser: Browser, demo: SimpleNamespace) -> None:
+    pid, pages = pid_of("console", demo), []
+    for _ in range(10):
+        page = browser.new_page()
+        page.goto(demo.services["console"])
+        pages.append(page)
+    api = f"{demo.services['gateway']}/api/v1/auth/me"
+    before, began, sent = cpu_seconds(pid), time.monotonic(), 0
+    with httpx.Client() as http:
+        while (spent := time.monotonic() - began) < 20:
+            http.get(api, headers={"X-Forwarded-For": f"100.64.0.{sent % 250}"})  # 401: cheap
+            sent += 1
+            time.sleep(max(0.0, sent / 50 - spent))
+    share = (cpu_seconds(pid) - before) / (time.monotonic() - began)
+    for page in pages:
+        page.close()
+    assert sent > 500
+    assert share < 0.2, f"{share:.0%} of a core at {sent / 20:.0f} rps"
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,213 @@
+"""Every signal of a request is found in the program that keeps it, and leads to the others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.trace import StatusCode
+
+from shared.tokens import Role
+from tests.e2e.test_observed import CANARY, plant
+from tests.stack import programs
+from tests.stack.conftest import Stack, until
+
+API = "/api/v1"
+
+
+@pytest.fixture(scope="module")
+def claims(stack: Stack) -> list[httpx.Response]:
+    """Some traffic: an event, a reward, thirty members that join and claim it, some refused."""
+    trio = stack.trio
+    http = httpx.Client(base_url=trio.url + API, headers=trio.headers("boss", Role.OPERATOR))
+    event = {"title": "Autumn", "description": "", "conditions": [], "status": "active"}
+    times = {"starts_at": "2026-01-01T00:00:00Z", "ends_at": "2036-01-01T00:00:00Z"}
+    event_id = http.post("/events", json={**event, **times}).json()["id"]
+    reward = {"name": "R", "kind": "points", "amount": 1, "stock": 20, "approval": "automatic"}
+    reward_id = http.post(f"/events/{event_id}/rewards", json=reward).json()["id"]
+    replies = []
+    for _ in range(30):
+        headers = trio.headers(uuid4().hex)
+        http.post(f"/events/{event_id}/participations", headers=headers)
+        key = {"Idempotency-Key": uuid4().hex}
+        replies.append(http.post(f"/rewards/{reward_id}/requests", headers={**headers, **key}))
+    account = {"email": f"{uuid4().hex}@example.com", "password": "seven quiet lamps at noon"}
+    http.post("/auth/register", json={**account, "display_name": "Ann"}).raise_for_status()
+    for _ in range(5):
+        http.post("/auth/login", json=account).raise_for_status()
+        http.post("/auth/login", json={**account, "password": "not this one at all"})
+    assert [reply.status_code for reply in replies].count(201) == 20
+    assert [reply.status_code for reply in replies].count(409) == 10
+    return replies
+
+
+def test_every_target_is_up(stack: Stack) -> None:
+    def down_or_missing() -> bool:
+        up = {row["metric"]["job"]: row["value"][1] for row in stack.query("min by (job) (up)")}
+        return len(up) == 8 and set(up.values()) == {"1"}
+
+    until(down_or_missing, 40, "all jobs up")
+    until(lambda: len(stack.query('up{job="event"} == 1')) == 2, 20, "both replicas of event")
+    assert {row["metric"]["service"] for row in stack.query('up{service!=""}')} == {
+        "gateway", "auth", "event",
+    }  # fmt: skip
+
+
+def exemplars(stack: Stack) -> list[dict[str, Any]]:
+    now = time.time()
+    reply = httpx.get(
+        f"{stack.prometheus_url}/api/v1/query_exemplars",
+        params={
+            "query": 'http_request_duration_seconds_bucket{service="gateway"}',
+            "start": now - 3600,
+            "end": now,
+        },
+    )
+    return [
+        {**exemplar["labels"], "path": series["seriesLabels"]["path"]}
+        for series in reply.json()["data"]
+        for exemplar in series["exemplars"]
+        if series["seriesLabels"]["path"].endswith("/requests")
+    ]
+
+
+def test_an_exemplar_opens_its_trace_and_its_lines(
+    stack: Stack, claims: list[httpx.Response]
+) -> None:
+    assert claims
+    found = until(lambda: exemplars(stack), 30, "an exemplar of a claim")
+    trace_id = found[0]["trace_id"]
+
+    def whole() -> list[dict[str, Any]]:
+        spans = stack.trace(trace_id)
+        return spans if {"gateway", "event"} <= {span["service"] for span in spans} else []
+
+    spans = until(whole, 40, "its trace in Jaeger")
+    tags = [{tag["key"]: tag["value"] for tag in span["tags"]} for span in spans]
+    assert any(tag.get("db.system.name", tag.get("db.system")) == "mongodb" for tag in tags)
+    names = {span["operationName"] for span in spans}
+    assert f"POST {API}/rewards/{{id}}/requests" in names
+
+    lines = until(
+        lambda: stack.logs(f'{{service=~"gateway|event"}} | trace_id="{trace_id}"'), 30, "its lines"
+    )
+    assert {line["labels"]["service"] for line in lines} == {"gateway", "event"}
+    (request_id,) = {line["labels"]["request_id"] for line in lines}
+    by_request = stack.logs(f'{{service=~".+"}} | request_id="{request_id}"')
+    assert len(by_request) == len(lines)
+
+
+def test_labels_are_closed_and_classes_kept_apart(
+    stack: Stack, claims: list[httpx.Response]
+) -> None:
+    assert claims
+    until(lambda: stack.logs('{log_type="security"}'), 30, "security lines")
+    labels = httpx.get(f"{stack.loki_url}/loki/api/v1/labels").json()["data"]
+    assert set(labels) == {"service", "environment", "component", "level", "log_type"}
+    series = httpx.get(
+        f"{stack.loki_url}/loki/api/v1/series", params={"match[]": '{service=~".+"}'}
+    ).json()["data"]
+    assert len(series) < 60  # not one per request
+
+
+def test_span_metrics_and_service_graph(stack: Stack, claims: list[httpx.Response]) -> None:
+    assert claims
+    calls = until(
+        lambda: stack.query(
+            "sum by (service_name) (traces_span_metrics_calls_total"
+            '{service_name=~"gateway|auth|event"})'
+        ),
+        60,
+        "span metrics",
+    )
+    assert {row["metric"]["service_name"] for row in calls} == {"gateway", "auth", "event"}
+    until(
+        lambda: stack.query(
+            'traces_service_graph_request_total{client="gateway",server="event"} > 0'
+        ),
+        60,
+        "the edge from gateway to event",
+    )
+
+
+def test_the_console_gets_the_same_spans(stack: Stack, claims: list[httpx.Response]) -> None:
+    assert claims
+    spans = stack.console.wait_for(lambda found: len(found) > 50, 30)
+    assert {"gateway", "event"} <= {span.service for span in spans}
+
+
+def test_the_canary_is_nowhere(stack: Stack) -> None:
+    request_ids = plant(stack.trio)
+    for request_id in request_ids:
+        lines = until(
+            lambda i=request_id: stack.logs(f'{{service="gateway"}} | request_id="{i}"'), 30
+        )
+        trace_id = lines[0]["labels"]["trace_id"]
+        spans = until(lambda i=trace_id: stack.trace(i), 40, "its trace")
+        assert CANARY.lower() not in str(spans).lower()
+    assert stack.logs(f'{{service=~".+"}} |~ "(?i){CANARY}"') == []
+    names = httpx.get(f"{stack.prometheus_url}/api/v1/series", params={"match[]": '{job=~".+"}'})
+    assert CANARY.lower() not in names.text.lower()
+    assert CANARY.lower() not in str(stack.console.spans).lower()
+
+
+def send_traces(endpoint: str, service: str, count: int, failed: int = 0) -> list[str]:
+    """One-span traces through OTLP; the IDs, the failed ones first."""
+    provider = TracerProvider(resource=Resource({"service.name": service}))
+    exporter = OTLPSpanExporter(f"{endpoint}/v1/traces")
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("test")
+    ids = []
+    for number in range(count):
+        with tracer.start_as_current_span("work") as span:
+            if number < failed:
+                span.set_status(StatusCode.ERROR)
+            ids.append(f"{span.get_span_context().trace_id:032x}")
+    provider.shutdown()
+    return ids
+
+
+@pytest.fixture
+def second(stack: Stack) -> Iterator[str]:
+    """A Collector that keeps 10 % of what is neither slow nor failed; the same Jaeger."""
+    ports = programs.Ports.free()
+    collector = programs.collector(
+        stack.directory / "second", ports, stack.console.endpoint, stack.ports.jaeger_grpc
+    )
+    collector.environment["TAIL_SAMPLE_PERCENT"] = "10"
+    collector.start()
+    yield f"http://127.0.0.1:{ports.collector_http}"
+    collector.stop()
+
+
+def test_tail_sampling_keeps_every_error(stack: Stack, second: str) -> None:
+    ids = send_traces(second, "sampled", 200, failed=25)
+    until(lambda: all(stack.trace(trace_id) for trace_id in ids[:25]), 40, "all 25 errors")
+    rest = sum(bool(stack.trace(trace_id)) for trace_id in ids[25:])
+    assert rest < 60  # of 175; 10 % is 17
+
+
+def test_jaeger_away_loses_no_span(stack: Stack) -> None:
+    stack.jaeger.stop()
+    ids = send_traces(f"http://127.0.0.1:{stack.ports.collector_http}", "patient", 60)
+    time.sleep(8)  # past the sampling decision: the spans wait in the queue on disk
+    stack.jaeger.start()
+    until(lambda: all(stack.trace(trace_id) for trace_id in ids), 90, "all 60 traces")
+
+
+def test_what_waits_survives_a_restart_of_the_collector(stack: Stack) -> None:
+    stack.jaeger.stop()
+    ids = send_traces(f"http://127.0.0.1:{stack.ports.collector_http}", "restarted", 40)
+    time.sleep(8)
+    stack.collector.stop()
+    stack.collector.start()
+    stack.jaeger.start()
+    until(lambda: all(stack.trace(trace_id) for trace_id in ids), 90, "all 40 traces")
