@@ -7,8 +7,16 @@ import pytest
 
 os.environ["PLAINVIEW_STRICT"] = "1"  # before anything imports plainview
 
+from plainview import flush_logs
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey
 from tests.support.trio import Trio
+
+
+@pytest.fixture(autouse=True)
+def _logs_written() -> Iterator[None]:
+    """Log lines, written by a thread, belong to the output of the test that logged them."""
+    yield
+    flush_logs(1)
 
 
 @pytest.fixture(scope="session")

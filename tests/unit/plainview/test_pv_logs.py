@@ -365,6 +365,7 @@ async def test_security_lines_do_not_stop_the_event_loop() -> None:
     assert (sum(results), sink.dropped["security"]) == (100, 5)
     assert 5 * 0.02 <= time.perf_counter() - start < 0.5
     os.close(reader)
+    assert sink.flush(2)
     writer.close()
 
 
