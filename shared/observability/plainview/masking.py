@@ -122,13 +122,17 @@ def mask_trace(text: str, *, masking: bool = True) -> str:
 
 
 def _masked(text: str) -> str:
-    if "=" in text or ":" in text:
-        lower = text.lower()
-        if any(hint in lower for hint in _HINTS):
-            text = _mask_pairs(text)
-    if _TRIGGER.search(text):
-        for _, regex, _, replacement in PATTERNS:
-            text = regex.sub(replacement, text)
+    for _ in range(3):  # a mask may complete what another pattern looks for
+        before = text
+        if "=" in text or ":" in text:
+            lower = text.lower()
+            if any(hint in lower for hint in _HINTS):
+                text = _mask_pairs(text)
+        if _TRIGGER.search(text):
+            for _, regex, _, replacement in PATTERNS:
+                text = regex.sub(replacement, text)
+        if text == before:
+            break
     return text
 
 

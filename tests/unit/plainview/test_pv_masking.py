@@ -226,6 +226,7 @@ def test_a_secret_in_any_nesting_never_comes_through(other: object, key: str, ne
 
 
 @given(TEXT | WRAPPED, st.sampled_from(PATTERNS), TEXT)
+@example("://:0", PATTERNS[8], "@")
 @settings(max_examples=300)
 def test_masking_twice_is_masking_once(before: str, pattern: Pattern, after: str) -> None:
     once = mask_text(before + pattern.example + after)
