@@ -9,63 +9,29 @@ import os
 import secrets
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
 from tools.embedded import mongo_command, valkey_command
+from tools.machine import (
+    answers,
+    end_leftovers,
+    foreground,
+    listens,
+    new_signing_key,
+    read_ports,
+    write_private,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
-PORTS = {
-    "GATEWAY_PORT": 8000,
-    "AUTH_PORT": 8001,
-    "EVENT_PORT": 8002,
-    "CONSOLE_PORT": 8080,
-    "OTLP_PORT": 4318,
-    "MONGO_PORT": 27017,
-    "REDIS_PORT": 6379,
-}
 READY_S = 110.0  # the first claim is possible within two minutes, or something is wrong
 STOP_S = 40.0
-
-
-def new_signing_key() -> str:
-    """An Ed25519 private key in PEM form."""
-    key = Ed25519PrivateKey.generate()
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
-def read_ports(environment: Mapping[str, str]) -> dict[str, int]:
-    """The port of each variable in PORTS; SystemExit that names one that is taken or no port."""
-    ports: dict[str, int] = {}
-    with ExitStack() as held:  # until all are known: two may be the same
-        for name, default in PORTS.items():
-            text = environment.get(name) or str(default)
-            if not text.isdecimal() or not 0 < int(text) < 65536:
-                raise SystemExit(f"demo: {name} is no port: {text}")
-            ports[name] = int(text)
-            listener = held.enter_context(socket.socket())
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                listener.bind(("127.0.0.1", ports[name]))
-                listener.listen()
-            except OSError as exc:
-                raise SystemExit(
-                    f"demo: port {text} is taken ({exc.strerror}): choose another, "
-                    f"for example {name}={int(text) % 50000 + 10000} make demo"
-                ) from None
-    return ports
 
 
 class Demo:
@@ -84,6 +50,8 @@ class Demo:
         """What all programs get; what differs stands in `programs`."""
         mongo = f"mongodb://127.0.0.1:{self.ports['MONGO_PORT']}"
         chosen = {"ENVIRONMENT": "demo", **os.environ}
+        for name in ("MONGO_DATABASE", "MONGO_URL_FILE", "REDIS_URL_FILE"):
+            chosen.pop(name, None)  # meant for one service elsewhere
         return {
             **chosen,
             "PYTHONUNBUFFERED": "1",
@@ -211,11 +179,11 @@ class Demo:
         return False
 
     def announce(self) -> None:
-        """Write `demo.json` and print what one can do now."""
+        """Print what one can do now and write `demo.json`."""
         seeded = json.loads(self.seed.read_text())
         info = {"services": self.urls, **{n: seeded[n] for n in ("accounts", "example")}}
-        write_private(self.info, json.dumps(info, indent=2) + "\n")
         print(story(info), flush=True)
+        write_private(self.info, json.dumps(info, indent=2) + "\n")
 
 
 def story(info: Mapping[str, Any]) -> str:
@@ -242,59 +210,6 @@ and follow it: make follow ID=<X-Request-ID of the reply>
 Ctrl-C ends everything; the data stays (make clean removes it)."""
 
 
-def write_private(path: Path, text: str) -> None:
-    """Put a file there at once, readable by its owner only."""
-    draft = path.with_name(path.name + ".new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-        file.write(text)
-    draft.replace(path)
-
-
-def end_leftovers(pid_file: Path) -> None:
-    """End the supervisor of a start that was killed, and so its programs."""
-    if not pid_file.exists() or not (pid := pid_file.read_text().strip()).isdecimal():
-        return
-    shown = ["ps", "-p", pid, "-o", "command="]
-    if str(pid_file.parent) in subprocess.run(shown, capture_output=True, text=True).stdout:  # noqa: PLW1510
-        print("Ending the programs of a start that was killed", flush=True)
-        os.kill(int(pid), signal.SIGTERM)
-        deadline = time.monotonic() + STOP_S
-        while pid_file.exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
-
-
-@contextmanager
-def foreground() -> Iterator[None]:
-    """On a terminal, take Ctrl-C alone: `make` would call it an error."""
-    if not os.isatty(0) or os.getpgrp() == os.getpid():
-        yield
-        return
-    before = os.tcgetpgrp(0)
-    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # the shell could not wake it up again
-    os.setpgid(0, 0)
-    os.tcsetpgrp(0, os.getpgrp())
-    try:
-        yield
-    finally:
-        os.tcsetpgrp(0, before)
-
-
-def listens(port: int) -> bool:
-    """Whether somebody accepts connections there."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
-
-
-def answers(url: str) -> bool:
-    """Whether a GET is answered with 2xx."""
-    with suppress(OSError, urllib.error.URLError), urllib.request.urlopen(url, timeout=2):  # noqa: S310
-        return True
-    return False
-
-
 def main() -> int:
     """Run until a signal; 0 after Ctrl-C."""
     directory = Path(os.environ.get("LOCAL_DIR") or ROOT / ".local").absolute()
@@ -305,7 +220,7 @@ def main() -> int:
     except OSError:
         raise SystemExit(f"demo: one is running with the data in {directory}") from None
     (directory / "demo.json").unlink(missing_ok=True)  # of a start that was killed
-    end_leftovers(directory / "supervisord.pid")
+    end_leftovers(directory / "supervisord.pid", STOP_S)
     demo = Demo(directory, read_ports(os.environ))
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -20,7 +20,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.servers import free_port, wait_until
-from tools.demo import PORTS
+from tools.machine import PORTS
 
 EVIL = "<script>document.title='owned'</script><img src=x onerror=document.title='owned'>"
 

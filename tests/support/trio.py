@@ -18,7 +18,7 @@ import httpx
 
 from shared.tokens import Role, TokenIssuer
 from tests.support.servers import free_port, wait_until
-from tools.demo import new_signing_key
+from tools.machine import new_signing_key
 
 _DATABASES = itertools.count(1)
 
