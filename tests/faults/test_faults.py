@@ -1,0 +1,194 @@
+"""The real trio with something of it broken: what fails says so quickly, the rest goes on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from shared.tokens import Role
+from tests.support.otlp import OtlpReceiver
+from tests.support.servers import EmbeddedMongo, EmbeddedValkey, wait_until
+from tests.support.trio import Service, Trio
+
+API = "/api/v1"
+
+
+@pytest.fixture(scope="module")
+def own_mongo() -> Iterator[EmbeddedMongo]:
+    with EmbeddedMongo() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_valkey() -> Iterator[EmbeddedValkey]:
+    with EmbeddedValkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def broken(
+    own_mongo: EmbeddedMongo,
+    own_valkey: EmbeddedValkey,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Trio]:
+    directory = tmp_path_factory.mktemp("faults")
+    with Trio(
+        directory, own_mongo.url, own_valkey.url, events=2, DRAIN_SECONDS="2", LOG_LEVEL="warning"
+    ) as trio:
+        yield trio
+
+
+def timed(call: Callable[[], httpx.Response]) -> tuple[httpx.Response, float]:
+    start = time.monotonic()
+    reply = call()
+    return reply, time.monotonic() - start
+
+
+def status(service: Service, kind: str) -> tuple[int, float]:
+    reply, seconds = timed(lambda: httpx.get(f"{service.url}/health/{kind}", timeout=5))
+    return reply.status_code, seconds
+
+
+def browse(trio: Trio) -> httpx.Response:
+    headers = trio.headers("somebody", Role.USER)
+    return httpx.get(f"{trio.url}{API}/events", headers=headers, timeout=20)
+
+
+def test_mongo_hangs(broken: Trio, own_mongo: EmbeddedMongo) -> None:
+    assert browse(broken).status_code == 200
+    own_mongo.pause()
+    try:
+        for service in (broken.auth, broken.events[0]):
+            wait_until(lambda s=service: status(s, "ready")[0] == 503, 10, "not ready")
+            for _ in range(5):
+                for kind, expected in (("live", 200), ("ready", 503)):
+                    code, seconds = status(service, kind)
+                    assert code == expected
+                    assert seconds < 0.3
+        assert status(broken.gateway, "ready")[0] == 200
+        reply, seconds = timed(lambda: browse(broken))
+        assert reply.status_code in (503, 504)
+        assert seconds < 5
+        problem = reply.json()
+        assert reply.headers["content-type"].startswith("application/problem+json")
+        assert problem["code"]
+        assert problem["request_id"] == reply.headers["X-Request-ID"]
+        assert len(problem["trace_id"]) == 32
+    finally:
+        own_mongo.resume()
+    wait_until(lambda: browse(broken).status_code == 200, 15, "recovered")
+
+
+def test_redis_hangs(broken: Trio, own_valkey: EmbeddedValkey) -> None:
+    assert browse(broken).status_code == 200
+    own_valkey.pause()
+    try:
+        durations = []
+        for _ in range(10):
+            reply, seconds = timed(lambda: browse(broken))
+            assert reply.status_code == 200
+            durations.append(seconds)
+        assert min(durations) < 0.3
+        assert sorted(durations)[len(durations) // 2] < 0.5
+
+        def warns() -> bool:
+            reply = httpx.get(f"{broken.gateway.url}/health/ready", timeout=5)
+            return reply.status_code == 200 and reply.json()["status"] == "warn"
+
+        wait_until(warns, 10, "readiness says warn")
+    finally:
+        own_valkey.resume()
+    wait_until(
+        lambda: httpx.get(f"{broken.gateway.url}/health/ready").json()["status"] == "pass",
+        15,
+        "pass",
+    )
+
+
+def test_auth_away(broken: Trio) -> None:
+    assert browse(broken).status_code == 200  # the keys are known now
+    broken.auth.kill()
+    try:
+        assert browse(broken).status_code == 200
+        assert status(broken.gateway, "ready")[0] == 200
+        body = {"email": "a@example.com", "password": "whatever it was"}
+
+        def login() -> httpx.Response:
+            return httpx.post(f"{broken.url}{API}/auth/login", json=body, timeout=10)
+
+        for _ in range(6):
+            reply = login()
+            assert reply.status_code == 503
+            assert int(reply.headers["Retry-After"]) >= 1
+        fast = min(timed(login)[1] for _ in range(5))
+        assert fast < 0.05
+    finally:
+        broken.auth.start().wait_ready()
+    wait_until(lambda: login().status_code == 401, 20, "the breaker closes again")
+
+
+def test_a_rolling_restart_under_load_fails_nothing(broken: Trio) -> None:
+    """SIGTERM to one of two event processes while clients go on through the gateway."""
+    wait_until(lambda: browse(broken).status_code == 200, 20)
+    answers: Counter[int] = Counter()
+    stop = threading.Event()
+    lock = threading.Lock()
+
+    def client() -> None:
+        headers = broken.headers(uuid4().hex)
+        with httpx.Client(base_url=broken.url + API, headers=headers, timeout=20) as http:
+            while not stop.is_set():
+                reply = http.get("/events")
+                with lock:
+                    answers[reply.status_code] += 1
+
+    threads = [threading.Thread(target=client) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        time.sleep(1)
+        assert broken.events[0].terminate() == 0
+        time.sleep(1)
+        broken.events[0].start().wait_ready()
+        time.sleep(1)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(20)
+    assert set(answers) == {200}, answers
+    assert answers[200] > 20
+
+
+def test_a_collector_that_hangs_is_not_felt(
+    own_mongo: EmbeddedMongo, own_valkey: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with OtlpReceiver() as receiver:
+        receiver.delay_s = 60
+        variables = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+            "OTEL_BSP_MAX_QUEUE_SIZE": "64",
+            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "16",
+        }
+        directory = tmp_path_factory.mktemp("collector")
+        with Trio(directory, own_mongo.url, own_valkey.url, **variables) as trio:
+            durations = []
+            for _ in range(100):
+                reply, seconds = timed(lambda: browse(trio))
+                assert reply.status_code == 200
+                durations.append(seconds)
+            assert sorted(durations)[90] < 0.5
+            metrics = httpx.get(f"{trio.gateway.url}/metrics").text
+            (dropped,) = [
+                line for line in metrics.splitlines()
+                if line.startswith("telemetry_spans_dropped_total")
+            ]  # fmt: skip
+            assert float(dropped.split()[1]) > 0
+            start = time.monotonic()
+            assert trio.gateway.terminate() == 0
+            assert time.monotonic() - start < 15
