@@ -55,8 +55,8 @@ check: $(VENV)/.dev  ## style, types, imports, configuration
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/ops
 
-test-stack: $(VENV)/.dev  ## the real Prometheus, Collector, Loki, Jaeger and Chromium (see tests/stack/build)
-	$(BIN)/python -m pytest tests/stack
+test-stack: $(VENV)/.dev  ## faults, and the real Prometheus, Collector, Loki, Jaeger, Chromium (tests/stack/build)
+	$(BIN)/python -m pytest tests/faults tests/stack
 
 test-compose: $(VENV)/.dev  ## docker compose on stand-in images (root, Docker's engine, debootstrap)
 	tests/compose/run
