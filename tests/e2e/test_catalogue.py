@@ -1,0 +1,56 @@
+"""What the services expose is what the catalogues declare, both ways: names, types, labels."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from auth.signals import CATALOGUE as AUTH
+from event.signals import CATALOGUE as EVENT
+from gateway.signals import CATALOGUE as GATEWAY
+from plainview import PLATFORM, Catalogue
+from tests.e2e.test_observed import register
+from tests.support.trio import Service, Trio
+
+# Python's own collectors, which no catalogue lists one by one.
+FOREIGN = ("python_", "process_")
+
+
+def exposed(service: Service) -> dict[str, tuple[str, frozenset[str]]]:
+    """Name to type and the labels seen; a counter has its `_total` again."""
+    text = httpx.get(f"{service.url}/metrics").text
+    found = {}
+    for family in text_string_to_metric_families(text):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = frozenset(
+            label for sample in family.samples for label in sample.labels if label != "le"
+        )
+        found[name] = (family.type, labels)
+    return {name: what for name, what in found.items() if not name.startswith(FOREIGN)}
+
+
+def declared(own: Catalogue) -> dict[str, tuple[str, frozenset[str]]]:
+    return {
+        metric.name: (metric.kind, frozenset(metric.labels))
+        for catalogue in (PLATFORM, own)
+        for metric in catalogue.specs
+        if not metric.name.startswith(FOREIGN)
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "catalogue"), [("gateway", GATEWAY), ("auth", AUTH), ("event", EVENT)]
+)
+def test_scrape_equals_catalogue(trio: Trio, name: str, catalogue: Catalogue) -> None:
+    account = register(trio)
+    httpx.post(f"{trio.url}/api/v1/auth/login", json=account).raise_for_status()
+    httpx.get(f"{trio.url}/api/v1/events", headers=trio.headers("member")).raise_for_status()
+    service = {"gateway": trio.gateway, "auth": trio.auth, "event": trio.events[0]}[name]
+    found, expected = exposed(service), declared(catalogue)
+    assert set(found) == set(expected)
+    for metric, (kind, labels) in found.items():
+        assert kind == expected[metric][0], metric
+        # a metric that has had no series yet shows no labels
+        assert labels <= expected[metric][1], metric
+        assert labels in (frozenset(), expected[metric][1]), metric
