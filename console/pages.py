@@ -96,7 +96,8 @@ def register(view: View, links: Links) -> None:
             picks = {}
             for kind in ("recent", "slow", "failed"):
                 with _section(word(language, kind), "panel w4"):
-                    picks[kind] = KeyedList("rows", word(language, "no_requests"))
+                    empty = "no_requests" if kind == "recent" else "no_trouble"
+                    picks[kind] = KeyedList("rows", word(language, empty))
 
         def look() -> None:
             update()

@@ -19,7 +19,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.support.servers import free_port, wait_until
+from tests.support.servers import listens, wait_until
 from tools.machine import PORTS
 
 EVIL = "<script>document.title='owned'</script><img src=x onerror=document.title='owned'>"
@@ -28,7 +28,9 @@ EVIL = "<script>document.title='owned'</script><img src=x onerror=document.title
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     folder = tmp_path_factory.mktemp("demo")
-    ports = {name: str(free_port()) for name in PORTS}
+    # below the ephemeral range: there a client's own port could be the one of a server that starts
+    first = next(n for n in range(20_000, 32_000, 10) if not any(map(listens, range(n, n + 10))))
+    ports = {name: str(first + number) for number, name in enumerate(PORTS)}
     environment = {**os.environ, **ports, "LOCAL_DIR": str(folder), "SEED_USERS": "80"}
     process = subprocess.Popen(
         [sys.executable, "-m", "tools.demo"], env=environment, stdout=subprocess.DEVNULL
