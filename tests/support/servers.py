@@ -68,6 +68,9 @@ class Server:
         if self.process.poll() is not None:
             text = (self.directory / f"{self.name}.log").read_text()[-2000:]
             raise RuntimeError(f"{self.name} ended with {self.process.returncode}: {text}")
+        return self.answers()
+
+    def answers(self) -> bool:
         return listens(self.port)
 
     def kill(self) -> None:
@@ -126,3 +129,13 @@ class EmbeddedValkey(Server):
 
     def command(self) -> list[str]:
         return valkey_command(self.port, self.directory)
+
+    def answers(self) -> bool:
+        """While it loads its data it listens already."""
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", self.port), 0.5) as sock,
+        ):
+            sock.sendall(b"PING\r\n")
+            return sock.recv(64).startswith(b"+PONG")
+        return False
