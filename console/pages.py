@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 
 from fastapi import FastAPI
@@ -20,6 +20,7 @@ PANELS = (  # of the page Now: name, width of twelve, the text when it is empty
     ("trouble", "w6", "no_trouble"),
     ("changes", "w6", "no_changes"),
 )
+ONE = (("spans", "no_spans", "waterfall w7"), ("lines", "no_lines", "loglines w5"))
 Links = Mapping[str, str]
 
 
@@ -90,44 +91,33 @@ def register(view: View, links: Links) -> None:
     @ui.page("/follow", title=f"{TITLE}: Follow")
     def follow(request: Request) -> None:
         wanted = request.query_params.get("id", "").strip()[:64]
-        language = _frame(request, "follow", wanted)
+        language, looks = _frame(request, "follow", wanted), 0
+        shown: dict[str, KeyedList] = {}
         with ui.element("div").classes("board").props("id=main"):
-            update = _one(view, language, wanted, links) if wanted else _nobody(language)
-            picks = {}
+            with ui.element("div").classes("panel"):
+                hint = word(language, "not_found", id=wanted) if wanted else ""
+                shown["facts"] = KeyedList("", hint, tag="div")
+                if not wanted:
+                    ui.html(piece(language, "hint"), sanitize=False)
+            for name, empty, classes in ONE if wanted else ():
+                with _section(word(language, name), "panel " + classes.split()[1]):
+                    shown[name] = KeyedList(classes, word(language, empty))
             for kind in ("recent", "slow", "failed"):
                 with _section(word(language, kind), "panel w4"):
                     empty = "no_requests" if kind == "recent" else "no_trouble"
-                    picks[kind] = KeyedList("rows", word(language, empty))
+                    shown[kind] = KeyedList("rows", word(language, empty))
 
         def look() -> None:
-            update()
-            for kind, shown in picks.items():
-                shown.show(view.picks(language, kind))
+            nonlocal looks
+            looks += 1
+            rows = view.picks(language)
+            if wanted and (looks < 30 or looks % 10 == 0):  # what is late comes at the beginning
+                rows = {**rows, **view.follow(language, wanted, links)}
+            for name, items in rows.items():
+                shown[name].show(items)
 
         look()
         ui.timer(1.0, look)
-
-
-def _one(view: View, language: str, wanted: str, links: Links) -> Callable[[], None]:
-    hint = word(language, "not_found", id=wanted)
-    with ui.element("div").classes("panel"):
-        shown = {"facts": KeyedList("", hint, tag="div")}
-    for name, empty, width in (("spans", "no_spans", "w7"), ("lines", "no_lines", "w5")):
-        with _section(word(language, name), f"panel {width}"):
-            classes = "waterfall" if name == "spans" else "loglines"
-            shown[name] = KeyedList(classes, word(language, empty))
-
-    def update() -> None:
-        for name, rows in view.follow(language, wanted, links).items():
-            shown[name].show(rows)
-
-    return update
-
-
-def _nobody(language: str) -> Callable[[], None]:
-    with ui.element("div").classes("panel"):
-        ui.html(piece(language, "hint"), sanitize=False)
-    return lambda: None
 
 
 def _section(title: str, classes: str, *, titled: bool = True) -> ui.element:

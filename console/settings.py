@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
@@ -59,3 +61,20 @@ class ConsoleSettings(ServiceSettings):
     def password(self) -> str:
         """Of the reader's account, or an empty string."""
         return self.reader_password.get_secret_value() if self.reader_password else ""
+
+    @property
+    def links(self) -> dict[str, str]:
+        """Where a request can be seen elsewhere; `{trace}` stands for its trace ID."""
+        logs = {"refId": "A", "expr": '{service=~".+"} | trace_id="{trace}"'}
+        explore = {
+            "datasource": "loki",
+            "queries": [logs],
+            "range": {"from": "now-6h", "to": "now"},
+        }
+        left = quote(json.dumps(explore)).replace("%7Btrace%7D", "{trace}")
+        links = {}
+        if self.jaeger_link:
+            links["in_jaeger"] = f"{self.jaeger_link.rstrip('/')}/trace/{{trace}}"
+        if self.grafana_link:
+            links["in_grafana"] = f"{self.grafana_link.rstrip('/')}/explore?left={left}"
+        return links

@@ -119,7 +119,7 @@ class Store:
         self.feed: deque[Line] = deque(maxlen=50)
         self.changes: deque[Line] = deque(maxlen=50)
         self.span_count = 0
-        self.spans_dropped = 0
+        self.spans_dropped = self.spans_seen = 0
         self.line_count = 0  # ever added: tells a reader how many are new
 
     def add_spans(self, spans: Iterable[SpanRecord]) -> None:
@@ -132,6 +132,7 @@ class Store:
                     self.spans_dropped += 1
                     continue
                 self.span_count += 1
+                self.spans_seen += 1
             _trim(span.attributes)
             trace[span.span_id] = span
             if span.kind == "server" and span.service == self._edge:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 
 from console.render import percent, piece, span
@@ -25,15 +25,23 @@ class View:
 
     def __init__(self, store: Store, watcher: Watcher) -> None:
         self.store, self.watcher, self.titles = store, watcher, Titles()
-        self._pieces: dict[str, tuple[tuple[int, ...], dict[str, Rows]]] = {}
+        self._made: dict[str, tuple[tuple[int, ...], dict[str, Rows]]] = {}
 
-    def now(self, language: str) -> dict[str, Rows]:
+    def now(self, lang: str) -> dict[str, Rows]:
         """The panels of the page Now."""
-        stamp = (self.watcher.rounds, self.store.line_count, self.store.span_count)
-        known = self._pieces.get(language)
-        if known is None or known[0] != stamp:
-            known = self._pieces[language] = (stamp, self._now(language))
-        return known[1]
+        return self._once(f"now {lang}", lambda: self._now(lang))
+
+    def picks(self, lang: str) -> dict[str, Rows]:
+        """The lists of requests to pick from."""
+        kinds = ("recent", "slow", "failed")
+        return self._once(f"picks {lang}", lambda: {k: self._picks(lang, k) for k in kinds})
+
+    def _once(self, key: str, make: Callable[[], dict[str, Rows]]) -> dict[str, Rows]:
+        """Made once for all browsers, until there is something new."""
+        stamp = (self.watcher.rounds, self.store.line_count, self.store.spans_seen)
+        if key not in self._made or self._made[key][0] != stamp:
+            self._made[key] = (stamp, make())
+        return self._made[key][1]
 
     def _now(self, lang: str) -> dict[str, Rows]:
         status, reasons = self.verdict()
@@ -53,7 +61,7 @@ class View:
                 )
                 for line in islice(reversed(self.store.feed), LISTED)
             ],
-            "trouble": self.picks(lang, "trouble")[:8],
+            "trouble": self._picks(lang, "trouble")[:8],
             "changes": self._changes(lang),
         }
 
@@ -112,8 +120,7 @@ class View:
             for at, word, of, bad in sorted(found, reverse=True)[:8]
         ]
 
-    def picks(self, lang: str, kind: str) -> Rows:
-        """Requests to pick from: `recent`, `slow`, `failed` or `trouble` (slow or failed)."""
+    def _picks(self, lang: str, kind: str) -> Rows:
         known = islice(self.store.requests(kind), LISTED)
         return [(r.trace_id, piece(lang, "request", r=r)) for r in known]
 

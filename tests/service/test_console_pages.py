@@ -13,7 +13,7 @@ from console.view import View
 from tests.support import console_data
 from tests.support.console_data import EVIL, add_request, request_of, trace_of
 
-LINKS = {"in_jaeger": "http://jaeger.example/trace/{trace}", "in_grafana": ""}
+LINKS = {"in_jaeger": "http://jaeger.example/trace/{trace}"}
 
 
 @pytest.fixture

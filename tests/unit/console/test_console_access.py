@@ -1,6 +1,8 @@
 """Who may read the console."""
 
 import base64
+import json
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -77,3 +79,11 @@ def test_loopback_needs_none(host: str) -> None:
 def test_watched_services_are_given_as_text() -> None:
     settings = ConsoleSettings(services="a=http://x:1/, b=http://y:2")
     assert settings.targets == {"a": "http://x:1", "b": "http://y:2"}
+
+
+def test_links_are_there_only_where_the_programs_are() -> None:
+    assert ConsoleSettings().links == {}
+    links = ConsoleSettings(jaeger_link="http://j:1/", grafana_link="http://g:2").links
+    assert links["in_jaeger"] == "http://j:1/trace/{trace}"
+    query = json.loads(unquote(links["in_grafana"].partition("left=")[2]))["queries"][0]
+    assert query["expr"] == '{service=~".+"} | trace_id="{trace}"'

@@ -1,8 +1,12 @@
 """The log follower loses nothing at a rotation and repeats nothing."""
 
+import json
 from pathlib import Path
 
-from console.logs import LONGEST, TAIL, LogFollower
+import httpx
+import pytest
+
+from console.logs import LONGEST, TAIL, LogFollower, LokiFollower
 from console.store import Line
 
 
@@ -30,7 +34,6 @@ def test_lines_arrive_once_whole_and_in_order_across_a_rotation(tmp_path: Path) 
     follow.poll()
     write(log, "second after\n")
     follow.poll()
-    follow.close()
     texts = [line.text for line in lines]
     assert texts == ["one", "two", "three", "last before", "first after", "second after"]
     assert {line.service for line in lines} == {"event"}
@@ -43,7 +46,6 @@ def test_a_truncated_file_is_read_from_its_start(tmp_path: Path) -> None:
     follow.poll()
     log.write_text("new\n")
     follow.poll()
-    follow.close()
     assert [line.text for line in lines] == ["a long first line", "new"]
 
 
@@ -60,7 +62,6 @@ def test_a_file_that_appears_later_is_read_whole_and_one_that_goes_is_let_go(
     follow.poll()
     write(log, "again\n")
     follow.poll()
-    follow.close()
     assert [line.text for line in lines] == ["x", "x", "x", "again"]
 
 
@@ -71,7 +72,6 @@ def test_of_a_big_file_only_the_end_is_read_and_no_half_line(tmp_path: Path) -> 
     follow, lines = follower(tmp_path)
     while follow.poll():
         pass
-    follow.close()
     assert all(len(line.text) == 12 for line in lines)
     assert lines[-1].text == f"line-{count - 1:07}"
     assert len(lines) < count / 2
@@ -82,5 +82,25 @@ def test_a_line_without_end_is_bounded(tmp_path: Path) -> None:
     log.write_bytes(b"x" * (LONGEST + 1))
     follow, lines = follower(tmp_path)
     follow.poll()
-    follow.close()
     assert len(lines) == 1
+
+
+async def test_of_loki_each_line_is_taken_once_also_when_it_comes_late() -> None:
+    first = ("1700000000000000000", json.dumps({"event": "a", "service": "event"}))
+    late = ("1699999999000000000", "plain text")
+    values: dict[str, list[tuple[str, str]]] = {"event": [first], "mongo": []}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.url.params["query"] == '{service=~".+"}'
+        streams = [{"stream": {"service": s}, "values": v} for s, v in values.items()]
+        return httpx.Response(200, json={"data": {"result": streams}})
+
+    lines: list[Line] = []
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        loki = LokiFollower(http, "http://loki:3100/", lines.append)
+        await loki.poll()
+        values["mongo"].append(late)
+        await loki.poll()
+        await loki.poll()
+    assert [(line.service, line.event) for line in lines] == [("event", "a"), ("mongo", "")]
+    assert lines[1].at == pytest.approx(1699999999)
