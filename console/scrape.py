@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -20,20 +20,18 @@ HOUR = int(3600 / INTERVAL_S)
 MAX_PAGE = 4 << 20  # bytes of a metrics page
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """One moment of a service: per second, ratio, seconds, cores, bytes."""
 
     at: float
-    rate: float
-    errors: float
-    p95: float
-    cpu: float
-    memory: float
+    rate: float = 0
+    errors: float = 0
+    p95: float = 0
+    cpu: float = 0
+    memory: float = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Totals:
+class _Totals(NamedTuple):
     at: float
     requests: float
     errors: float
@@ -65,11 +63,10 @@ class Service:
     @property
     def now(self) -> Point:
         """The newest point, or zeros."""
-        return self.series[-1] if self.series else Point(0, 0, 0, 0, 0, 0)
+        return self.series[-1] if self.series else Point(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """Something that is not as it was: `word` names the text, `of` what it is about."""
 
     at: float
@@ -137,7 +134,7 @@ class Watcher:
                 page = None
         if page is None:
             service.totals.clear()
-            service.series.append(Point(now, 0, 0, 0, 0, 0))
+            service.series.append(Point(now))
 
     async def _get(self, url: str) -> httpx.Response | None:
         try:
@@ -162,16 +159,12 @@ class Watcher:
 
     def _take_metrics(self, service: Service, page: Metrics, now: float) -> None:
         service.page = page
-        info = page.all("service_info")
-        version = info[0].labels.get("version", "") if info else ""
         started = page.value("process_start_time_seconds")
         if service.started and abs(started - service.started) > 1:
             self.changes.append(Change(now, "restarted", service.name, bad=False))
             service.totals.clear()
-        if service.version and version != service.version:
-            about = f"{service.name} {service.version} → {version}"
-            self.changes.append(Change(now, "new_version", about, bad=False))
-        service.version, service.started = version, started
+        service.version = next(iter(page.by("service_info", "version")), "")
+        service.started = started
         service.cpu_limit = page.value("container_cpu_limit_cores")
         service.memory_limit = page.value("container_memory_limit_bytes")
         buckets: dict[float, float] = {}
@@ -208,7 +201,7 @@ def read_health(reply: httpx.Response | None) -> tuple[str, dict[str, str]]:
 def _point(earlier: deque[_Totals], now: _Totals, page: Metrics) -> Point:
     memory = page.value("process_resident_memory_bytes")
     if not earlier:
-        return Point(now.at, 0, 0, 0, 0, memory)
+        return Point(now.at, memory=memory)
     first, last = earlier[0], earlier[-1]
     requests = now.requests - first.requests
     return Point(

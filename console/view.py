@@ -110,7 +110,7 @@ class View:
             )
 
     def _changes(self, lang: str) -> Rows:
-        found = [(c.at, c.word, c.of, c.bad) for c in self.watcher.changes]
+        found: list[tuple[float, str, str, bool]] = list(self.watcher.changes)
         for line in islice(reversed(self.store.changes), LISTED):
             doc = line.fields()
             about = str(doc.get("reward_id") or doc.get("event_id", ""))
