@@ -14,7 +14,9 @@ RUN /venv/bin/pip install --no-deps --no-build-isolation /build/observability
 FROM python:3.13.9-slim-trixie
 
 # The files belong to root, the process to nobody that could change them.
-RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin app
+# A new named volume takes over the owner of the directory that it covers.
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin app \
+ && install -d -m 700 -o 10005 /state && install -d -m 700 -o 10001 /archive
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0 LOG_FORMAT=json
 WORKDIR /app
 COPY --from=build /venv /venv

@@ -11,8 +11,16 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import AliasChoices
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
 
+from auth.settings import Settings as AuthSettings
+from console.settings import ConsoleSettings
+from event.settings import Settings as EventSettings
+from gateway.settings import Settings as GatewaySettings
 from tests.stack.programs import ROOT, binary
+from tools.seed import SeedSettings
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -159,6 +167,40 @@ def test_secrets_that_are_read_are_made(tmp_path: Path) -> None:
     make(tmp_path)
     assert before == {path: path.read_text() for path in tmp_path.glob("*/*")}
     show(tmp_path)
+
+
+def names(settings: type[BaseSettings]) -> dict[str, FieldInfo]:
+    """Variables that a settings class reads."""
+    found = {}
+    for field, info in settings.model_fields.items():
+        alias = info.validation_alias
+        choices = alias.choices if isinstance(alias, AliasChoices) else [field]
+        found |= {str(choice).upper(): info for choice in choices}
+    return found
+
+
+SETTINGS: dict[str, type[BaseSettings]] = {
+    "gateway": GatewaySettings,
+    "auth": AuthSettings,
+    "event": EventSettings,
+    "console": ConsoleSettings,
+    "seeder": SeedSettings,
+}
+
+
+@pytest.mark.parametrize("service", SETTINGS)
+def test_variables_are_those_that_the_settings_read(service: str) -> None:
+    given = set(SERVICES[service]["environment"]) - {"OTEL_EXPORTER_OTLP_ENDPOINT"}
+    plain = {name if name == "SEED_FILE" else name.removesuffix("_FILE") for name in given}
+    for_all = set(COMPOSE["x-environment"])
+    read = names(SETTINGS[service])
+    assert plain - for_all <= set(read), plain - for_all - set(read)
+    assert for_all - {"OTEL_EXPORTER_OTLP_ENDPOINT"} <= set().union(*map(names, SETTINGS.values()))
+    required = {name for name, info in read.items() if info.is_required()}
+    assert required <= plain, required - plain
+    for name in plain:  # what is a secret comes as a file
+        if name in read and "SecretStr" in str(read[name].annotation):
+            assert f"{name}_FILE" in given
 
 
 def test_limits_add_up() -> None:
