@@ -8,10 +8,18 @@ import os
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
-from pymongo import AsyncMongoClient, ReturnDocument
+from pymongo import AsyncMongoClient, ReplaceOne, ReturnDocument, UpdateOne
 from pymongo import errors as mongo_errors
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import DuplicateKeyError as DuplicateKey
-from pymongo.results import BulkWriteResult, DeleteResult, InsertOneResult, UpdateResult
+from pymongo.results import (
+    BulkWriteResult,
+    DeleteResult,
+    InsertManyResult,
+    InsertOneResult,
+    UpdateResult,
+)
 
 from plainview import instrument_mongo
 from shared.errors import Timeout, Unavailable
@@ -25,11 +33,8 @@ __all__ = [
     "DuplicateKey",
     "Find",
     "Mongo",
-    "ReturnDocument",
     "aggregate",
     "connect",
-    "is_timeout",
-    "is_unavailable",
 ]
 
 POOL = 50
@@ -38,6 +43,7 @@ DEADLINE_S = 2.0  # the gateway gives an upstream more than this, so a caller he
 Document = dict[str, Any]
 Filter = Mapping[str, Any]
 Pipeline = Sequence[Mapping[str, Any]]
+Keys = str | Sequence[tuple[str, int]]
 T = TypeVar("T")
 
 
@@ -51,16 +57,6 @@ class DatabaseUnavailable(Unavailable):
     """MongoDB is away, or no connection became free."""
 
     code = "database_unavailable"
-
-
-def is_timeout(exc: BaseException) -> bool:
-    """Whether the outcome is unknown because the database took too long."""
-    return isinstance(exc, DatabaseTimeout)
-
-
-def is_unavailable(exc: BaseException) -> bool:
-    """Whether the database could not be reached."""
-    return isinstance(exc, DatabaseUnavailable)
 
 
 async def _bounded(call: Awaitable[T]) -> T:
@@ -83,12 +79,12 @@ async def _bounded(call: Awaitable[T]) -> T:
 class Find:
     """A query being put together; nothing is sent before `to_list`."""
 
-    def __init__(self, cursor: Any) -> None:
+    def __init__(self, cursor: AsyncCursor[Document]) -> None:
         self._cursor = cursor
 
-    def sort(self, key: str | Sequence[tuple[str, int]], direction: int | None = None) -> "Find":
+    def sort(self, keys: Keys, direction: int | None = None) -> "Find":
         """Order by one key, or by a list of (key, direction)."""
-        self._cursor.sort(key, direction)
+        self._cursor.sort(keys, direction)
         return self
 
     def limit(self, count: int) -> "Find":
@@ -96,14 +92,9 @@ class Find:
         self._cursor.limit(count)
         return self
 
-    def skip(self, count: int) -> "Find":
-        """Leave out the first documents."""
-        self._cursor.skip(count)
-        return self
-
     async def to_list(self, length: int | None = None) -> list[Document]:
         """The documents, at most `length`."""
-        return list(await _bounded(self._cursor.to_list(length)))
+        return await _bounded(self._cursor.to_list(length))
 
 
 class Collection:
@@ -113,122 +104,70 @@ class Collection:
     and updates DuplicateKey.
     """
 
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
+    def __init__(self, inner: AsyncCollection[Document]) -> None:
+        self.inner = inner  # or Motor's, of the same form
 
     def find(self, filter: Filter | None = None, projection: Any = None) -> Find:
         """A query for many documents."""
         return Find(self.inner.find(filter, projection))
 
-    async def find_one(
-        self, filter: Filter, projection: Any = None, **more: Any
-    ) -> Document | None:
-        """The first match (`sort=` decides which), or None."""
-        found: Document | None = await _bounded(self.inner.find_one(filter, projection, **more))
-        return found
+    async def find_one(self, filter: Filter, projection: Any = None) -> Document | None:
+        """The first match, or None."""
+        return await _bounded(self.inner.find_one(filter, projection))
 
     async def insert_one(self, document: Document) -> InsertOneResult:
         """Insert one document."""
-        result: InsertOneResult = await _bounded(self.inner.insert_one(document))
-        return result
+        return await _bounded(self.inner.insert_one(document))
 
-    async def insert_many(self, documents: Sequence[Document], *, ordered: bool = True) -> None:
+    async def insert_many(
+        self, documents: Sequence[Document], ordered: bool = True
+    ) -> InsertManyResult:
         """Insert documents."""
-        await _bounded(self.inner.insert_many(documents, ordered=ordered))
+        return await _bounded(self.inner.insert_many(documents, ordered))
+
+    async def bulk_write(
+        self, writes: Sequence[UpdateOne | ReplaceOne[Document]], ordered: bool = True
+    ) -> BulkWriteResult:
+        """Several writes in few messages."""
+        return await _bounded(self.inner.bulk_write(writes, ordered))
 
     async def update_one(
-        self,
-        filter: Filter,
-        update: Filter,
-        *,
-        upsert: bool = False,
+        self, filter: Filter, update: Filter, upsert: bool = False
     ) -> UpdateResult:
         """Change the first match."""
-        result: UpdateResult = await _bounded(self.inner.update_one(filter, update, upsert=upsert))
-        return result
-
-    async def update_many(self, filter: Filter, update: Filter) -> UpdateResult:
-        """Change all matches."""
-        result: UpdateResult = await _bounded(self.inner.update_many(filter, update))
-        return result
-
-    async def replace_one(
-        self,
-        filter: Filter,
-        replacement: Document,
-        *,
-        upsert: bool = False,
-    ) -> UpdateResult:
-        """Put another document in the place of the first match."""
-        result: UpdateResult = await _bounded(
-            self.inner.replace_one(filter, replacement, upsert=upsert)
-        )
-        return result
+        return await _bounded(self.inner.update_one(filter, update, upsert))
 
     async def find_one_and_update(
-        self,
-        filter: Filter,
-        update: Filter,
-        *,
-        projection: Any = None,
-        sort: Sequence[tuple[str, int]] | None = None,
-        upsert: bool = False,
-        return_document: bool = ReturnDocument.AFTER,
+        self, filter: Filter, update: Filter, projection: Any = None
     ) -> Document | None:
-        """Change the first match and return it, as it is afterwards unless asked otherwise."""
-        found: Document | None = await _bounded(
-            self.inner.find_one_and_update(
-                filter,
-                update,
-                projection=projection,
-                sort=sort,
-                upsert=upsert,
-                return_document=return_document,
-            )
+        """Change the first match and return it as it is afterwards."""
+        after = ReturnDocument.AFTER
+        return await _bounded(
+            self.inner.find_one_and_update(filter, update, projection, return_document=after)
         )
-        return found
-
-    async def find_one_and_delete(self, filter: Filter, **more: Any) -> Document | None:
-        """Remove the first match and return it."""
-        found: Document | None = await _bounded(self.inner.find_one_and_delete(filter, **more))
-        return found
 
     async def delete_one(self, filter: Filter) -> DeleteResult:
         """Remove the first match."""
-        result: DeleteResult = await _bounded(self.inner.delete_one(filter))
-        return result
+        return await _bounded(self.inner.delete_one(filter))
 
     async def delete_many(self, filter: Filter) -> DeleteResult:
         """Remove all matches."""
-        result: DeleteResult = await _bounded(self.inner.delete_many(filter))
-        return result
+        return await _bounded(self.inner.delete_many(filter))
 
-    async def bulk_write(
-        self, operations: Sequence[Any], *, ordered: bool = True
-    ) -> BulkWriteResult:
-        """Several writes in one message."""
-        result: BulkWriteResult = await _bounded(self.inner.bulk_write(operations, ordered=ordered))
-        return result
+    async def count_documents(self, filter: Filter) -> int:
+        """How many match."""
+        return await _bounded(self.inner.count_documents(filter))
 
-    async def count_documents(self, filter: Filter, *, limit: int | None = None) -> int:
-        """How many match, counting no further than `limit`."""
-        more = {} if limit is None else {"limit": limit}
-        return int(await _bounded(self.inner.count_documents(filter, **more)))
-
-    async def distinct(self, key: str, filter: Filter | None = None) -> list[Any]:
-        """The values of a key."""
-        return list(await _bounded(self.inner.distinct(key, filter)))
-
-    async def create_index(self, keys: str | Sequence[tuple[str, int]], **options: Any) -> str:
+    async def create_index(self, keys: Keys, **options: Any) -> str:
         """Make sure that an index exists."""
-        return str(await _bounded(self.inner.create_index(keys, **options)))
+        return await _bounded(self.inner.create_index(keys, **options))
 
 
 async def aggregate(collection: Collection, pipeline: Pipeline, limit: int) -> list[Document]:
     """The first `limit` results of an aggregation; simple stages only."""
 
     async def run() -> list[Document]:
-        cursor = collection.inner.aggregate(list(pipeline))
+        cursor: Any = collection.inner.aggregate(pipeline)
         if asyncio.iscoroutine(cursor):  # PyMongo gives the cursor when awaited, Motor at once
             cursor = await cursor
         return list(await cursor.to_list(limit))
@@ -244,11 +183,6 @@ class Database:
 
     def __getitem__(self, name: str) -> Collection:
         return Collection(self.inner[name])
-
-    async def command(self, command: Filter) -> Document:
-        """Run a command on the database."""
-        result: Document = await _bounded(self.inner.command(command))
-        return result
 
 
 class Mongo:

@@ -47,8 +47,8 @@ async def test_calls_mean_the_same_on_both_drivers(things: Collection) -> None:
     assert (
         await things.update_one({"_id": "d"}, {"$set": {"n": 4}}, upsert=True)
     ).upserted_id == "d"
-    found = await things.find({"n": {"$gt": 1}}).sort([("n", -1)]).skip(1).limit(2).to_list(5)
-    assert [row["_id"] for row in found] == ["c", "b"]
+    found = await things.find({"n": {"$gt": 1}}).sort([("n", -1)]).limit(2).to_list(5)
+    assert [row["_id"] for row in found] == ["d", "c"]
     assert await things.count_documents({"n": {"$gt": 1}}) == 3
     assert await aggregate(things, [{"$match": {"n": {"$gt": 1}}}, {"$count": "n"}], 5) == [
         {"n": 3}
