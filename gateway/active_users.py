@@ -24,19 +24,20 @@ class ActiveUsers:
 
     def __init__(self, redis: Redis, zone: ZoneInfo) -> None:
         self._redis, self._zone = redis, zone
-        self._seen: OrderedDict[str, float] = OrderedDict()
+        self._seen: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self._waiting: dict[str, set[str]] = {}
 
     def mark(self, user_id: str) -> None:
         """A request of this user was authenticated; costs a look into a dictionary."""
-        now = time.monotonic()
-        if now - self._seen.get(user_id, -AGAIN_S) < AGAIN_S:
+        now, key = time.monotonic(), self._key(0)
+        at, seen_in = self._seen.get(user_id, (0.0, ""))
+        if seen_in == key and now - at < AGAIN_S:
             return
-        self._seen[user_id] = now
+        self._seen[user_id] = now, key
         self._seen.move_to_end(user_id)
         if len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
-        waiting = self._waiting.setdefault(self._key(0), set())
+        waiting = self._waiting.setdefault(key, set())
         if len(waiting) < REMEMBERED:
             waiting.add(user_id)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
 import httpx
@@ -71,7 +71,7 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     )
     active = ActiveUsers(cache, settings.business_timezone)
     job = asyncio.ensure_future(_every(REFRESH_S, active.refresh))
-    stack.push_async_callback(_stop, job)
+    stack.push_async_callback(_stop, job, active)
     return Deps(limits, verifier, active, upstreams, settings.trusted_proxies, checks)
 
 
@@ -94,6 +94,8 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(seconds)
 
 
-async def _stop(task: asyncio.Future[None]) -> None:
+async def _stop(task: asyncio.Future[None], active: ActiveUsers) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+    with suppress(Unavailable):  # who was active since the last round
+        await active.flush()

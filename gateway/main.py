@@ -31,7 +31,13 @@ def create_app(
             app.state.verifier = app.state.deps.verifier
             yield
 
-    app = FastAPI(title="gateway", version="0.1.0", lifespan=lifespan, redoc_url=None)
+    app = FastAPI(
+        title="gateway",
+        version="0.1.0",
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,  # it would send people to whatever `Host` says
+    )
     app.openapi = lambda: api  # type: ignore[method-assign]
     for path, methods in operations(api).items():
         app.router.routes.append(ProxyRoute(path, methods))

@@ -166,7 +166,8 @@ async def _relay(
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
-            await working
+            with suppress(ClientDisconnect):  # it left while it sent: nobody waits for a reply
+                await working
     finally:
         for task in (working, leaving):
             task.cancel()

@@ -17,7 +17,10 @@ from shared.errors import Timeout, Unavailable
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 #: everything that the transport raises when a peer is away or breaks off
-_BROKEN = (httpx.TransportError, aiohttp.ClientError, OSError)
+_BROKEN = (httpx.TransportError, aiohttp.ClientError)
+
+
+def _nothing() -> None: ...
 
 
 class UpstreamUnavailable(Unavailable):
@@ -140,12 +143,15 @@ def pooled_client(max_connections: int = 128) -> httpx.AsyncClient:
     """
 
     def session() -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
+        made = aiohttp.ClientSession(
             # 15 s: below the 30 s after which our servers close an idle connection
             connector=aiohttp.TCPConnector(limit=max_connections, keepalive_timeout=15),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
         )
+        # it would repeat what is idempotent by itself, past the budget; there is no other switch
+        made._retry_connection = False
+        return made
 
     client = HttpxAiohttpClient(
         transport=AiohttpTransport(client=session),
@@ -235,6 +241,7 @@ class UpstreamClient:
             self.breaker.failed()
             raise UpstreamUnavailable(f"{self.name} is not available", retry_after=1) from exc
         finally:
+            body.on_end = _nothing
             self._in_flight -= 1
             self.breaker.abandoned()
 

@@ -128,5 +128,8 @@ async def _redis(request: Request, error: Exception) -> Response:
 
 
 async def _unhandled(request: Request, error: Exception) -> Response:
-    """Logged by the library's middleware, which sees the exception too."""
-    return problem(500, headers={REQUEST_ID_HEADER: request_id() or ""})
+    """Logged by the library's middleware, which sees the exception too.
+
+    The server closes the connection upon the exception: said here, no client sends into it.
+    """
+    return problem(500, headers={REQUEST_ID_HEADER: request_id() or "", "Connection": "close"})

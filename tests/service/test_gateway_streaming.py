@@ -1,0 +1,388 @@
+"""The gateway between slow, large, leaving and dying peers."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+
+from plainview.testing import captured_logs, metric_delta
+from shared.tokens import Role
+from shared.web.problems import install_error_handlers
+from tests.support.gateway_app import gateway, served, upstream
+from tests.support.issuer import Issuer
+
+EVENTS = "/api/v1/events"
+LOGIN = "/api/v1/auth/login"
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[Issuer]:
+    with Issuer() as issuer:
+        yield issuer
+
+
+async def until(condition, timeout_s: float = 3) -> None:  # type: ignore[no-untyped-def]
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+class Raw:
+    """An upstream that accepts, reads what comes first and sends `reply`, or only breaks off."""
+
+    def __init__(self, reply: bytes = b"") -> None:
+        self.reply, self.accepted, self.lost = reply, 0, 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.read(65536)
+        if b"/health/live" in head:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        else:
+            self.accepted += 1
+            writer.write(self.reply)
+        writer.close()
+
+
+@asynccontextmanager
+async def raw(reply: bytes = b"") -> AsyncIterator[tuple[Raw, str]]:
+    fake = Raw(reply)
+    server = await asyncio.start_server(fake, "127.0.0.1", 0)
+    try:
+        yield fake, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+async def test_a_reply_streams_as_it_comes(issuer: Issuer) -> None:
+    go_on = asyncio.Event()
+
+    async def app(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        await go_on.wait()
+        await send({"type": "http.response.body", "body": b"last"})
+
+    async with upstream(app=app) as up, gateway(event_url=up.url, auth_url=issuer.url) as gw:
+        headers = issuer.headers("ann", Role.USER)
+        async with gw.client.stream("GET", EVENTS, headers=headers) as reply:
+            chunks = reply.aiter_raw()
+            assert await asyncio.wait_for(anext(chunks), 2) == b"first"
+            go_on.set()
+            assert b"".join([chunk async for chunk in chunks]) == b"last"
+
+
+async def test_a_body_streams_as_it_comes() -> None:
+    arrived = asyncio.Event()
+    got = b""
+
+    async def app(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        nonlocal got
+        more = True
+        while more:
+            message = await receive()
+            got += message["body"]
+            more = message["more_body"]
+            arrived.set()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x" * 1000
+        await asyncio.wait_for(arrived.wait(), 2)  # of a buffered body nothing would arrive
+        yield b"y" * 1000
+
+    async with upstream(app=app) as up, gateway(auth_url=up.url) as gw:
+        for headers in ({}, {"Content-Length": "2000"}):
+            arrived.clear()
+            got = b""
+            reply = await gw.client.post(LOGIN, content=body(), headers=headers)
+            assert (reply.status_code, reply.text) == (200, "done")
+            assert got == b"x" * 1000 + b"y" * 1000
+            assert up.seen[-1].all("content-length") == list(headers.values())
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_100_mb_are_refused_after_1_mib(announced: bool) -> None:
+    async with upstream() as up, gateway(auth_url=up.url) as gw:
+        port = int(gw.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        size = b"Content-Length: 100000000" if announced else b"Transfer-Encoding: chunked"
+        writer.write(b"POST " + LOGIN.encode() + b" HTTP/1.1\r\nHost: x\r\n" + size + b"\r\n\r\n")
+        sent = 0
+        if not announced:
+            for _ in range(17):  # a little more than 1 MiB, and far less than the rest
+                writer.write(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+                sent += 65536
+                await writer.drain()
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 3)
+        assert head.startswith(b"HTTP/1.1 413")
+        assert b"application/problem+json" in head
+        assert b"connection: close" in head.lower()
+        assert b"body_too_large" in await asyncio.wait_for(reader.read(), 3)
+        writer.close()
+        if announced:
+            assert up.seen == []
+        else:
+            await until(lambda: up.seen and up.seen[0].cancelled)
+            assert len(up.seen[0].body) <= 1024 * 1024
+
+
+async def test_at_the_deadline_504_and_the_work_is_cancelled(issuer: Issuer) -> None:
+    async with (
+        upstream(delay_s=30) as up,
+        gateway(event_url=up.url, auth_url=issuer.url, upstream_deadline_seconds=0.3) as gw,
+    ):
+        began = time.monotonic()
+        for method, body in (("GET", None), ("POST", {"title": "x"})):
+            reply = await gw.client.request(
+                method, EVENTS, json=body, headers=issuer.headers("ann", Role.OPERATOR)
+            )
+            assert reply.status_code == 504
+            assert reply.headers["content-type"] == "application/problem+json"
+            problem = reply.json()
+            assert problem["code"] == "upstream_timeout"
+            assert problem["request_id"] == reply.headers["x-request-id"]
+            assert len(problem["trace_id"]) == 32
+            assert up.url not in reply.text
+            await until(lambda: up.seen[-1].cancelled)
+        assert time.monotonic() - began < 5
+        assert len(up.seen) == 2  # a slow call is not made again
+
+
+async def test_a_client_that_leaves_cancels_the_call(issuer: Issuer) -> None:
+    async with upstream(delay_s=30) as up, gateway(event_url=up.url, auth_url=issuer.url) as gw:
+        for method, body in (("GET", None), ("POST", {"title": "x"})):
+            headers = issuer.headers("ann", Role.OPERATOR)
+            call = asyncio.create_task(
+                gw.client.request(method, EVENTS, json=body, headers=headers)
+            )
+            count = len(up.seen)
+            await until(lambda count=count: len(up.seen) > count)
+            call.cancel()
+            await until(lambda: up.seen[-1].cancelled)
+        assert not gw.deps.upstreams["event"].breaker.is_open
+
+
+async def test_a_client_that_leaves_while_it_sends_is_no_error() -> None:
+    async with upstream() as up, gateway(auth_url=up.url) as gw:
+        with captured_logs() as lines:
+            head = f"POST {LOGIN} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf"
+            for _ in range(6):
+                assert await gw.talk(head.encode(), 0.1) == b""
+            await until(lambda: up.seen and up.seen[-1].cancelled)
+            await asyncio.sleep(0.1)
+        assert [line for line in lines if line["level"] == "error"] == []
+        assert not gw.deps.upstreams["auth"].breaker.is_open
+
+
+async def test_a_dead_upstream_is_503_and_soon_not_asked() -> None:
+    async with gateway(breaker_open_seconds=0.5) as gw:
+        for _ in range(5):
+            reply = await gw.client.post(LOGIN, json={})
+            assert (reply.status_code, reply.json()["code"]) == (503, "upstream_unavailable")
+            assert int(reply.headers["retry-after"]) >= 1
+        assert gw.deps.upstreams["auth"].breaker.is_open
+        with metric_delta("upstream_fast_failures_total", upstream="auth") as refused:
+            times = []
+            for _ in range(10):
+                began = time.monotonic()
+                assert (await gw.client.post(LOGIN, json={})).status_code == 503
+                times.append(time.monotonic() - began)
+        assert refused.value >= 8  # one may have been a trial
+        assert sorted(times)[5] < 0.05
+        page = (await gw.client.get("/metrics")).text
+        assert 'upstream_breaker_open{upstream="auth"} 1.0' in page
+        assert 'upstream_breaker_open{upstream="event"} 0.0' in page
+        ready = await gw.client.get("/health/ready")
+        assert ready.status_code == 200
+
+
+async def test_a_breaker_closes_when_the_upstream_is_back(issuer: Issuer) -> None:
+    async with upstream() as up:
+        async with raw() as (_, dead), gateway(auth_url=dead, breaker_open_seconds=0.3) as gw:
+            client = gw.deps.upstreams["auth"]
+            for _ in range(6):
+                assert (await gw.client.post(LOGIN, json={})).status_code == 503
+            assert client.breaker.is_open
+            client._base = up.url
+            assert (await gw.client.post(LOGIN, json={})).status_code == 503
+            assert up.seen == []
+            await asyncio.sleep(0.35)
+            replies = await asyncio.gather(*(gw.client.post(LOGIN, json={}) for _ in range(5)))
+            assert 200 in {reply.status_code for reply in replies}
+            assert (await gw.client.post(LOGIN, json={})).status_code == 200
+            page = (await gw.client.get("/metrics")).text
+            assert 'upstream_breaker_open{upstream="auth"} 0.0' in page
+
+
+async def test_answers_of_any_status_keep_the_breaker_closed(issuer: Issuer) -> None:
+    async with upstream(status=500) as up, gateway(auth_url=up.url) as gw:
+        for _ in range(8):
+            assert (await gw.client.post(LOGIN, json={})).status_code == 500
+        assert len(up.seen) == 8
+
+
+async def test_retries_stay_within_the_budget(issuer: Issuer) -> None:
+    async with raw() as (up, url), gateway(event_url=url, auth_url=issuer.url) as gw:
+        gw.deps.upstreams["event"].breaker._limit = 10**9
+        calls = 60
+        headers = issuer.headers("ann", Role.USER)
+        with (
+            metric_delta("upstream_retries_total", upstream="event", outcome="retried") as retried,
+            metric_delta("upstream_retries_total", outcome="budget_exhausted") as refused,
+        ):
+            for _ in range(calls):
+                assert (await gw.client.get(EVENTS, headers=headers)).status_code == 503
+        assert up.accepted == calls + retried.value
+        assert 3 <= retried.value <= calls * 0.2 + 3
+        assert refused.value == calls - retried.value
+
+
+async def test_a_post_is_repeated_only_with_a_key(issuer: Issuer) -> None:
+    claim = "/api/v1/rewards/r1/requests"
+    async with raw() as (up, url), gateway(event_url=url, auth_url=issuer.url) as gw:
+        gw.deps.upstreams["event"].breaker._limit = 10**9
+        user, operator = issuer.headers("ann", Role.USER), issuer.headers("bob", Role.OPERATOR)
+        key = {"Idempotency-Key": "k-1"}
+        for target, headers, body, expected in [
+            (claim, user, b"", 1),
+            (claim, user | key, b"", 2),
+            (claim, user | key, b"{}", 2),
+            (claim, user | key, b"x" * 100_000, 1),  # was not kept
+            (EVENTS, operator, b"{}", 1),
+            (EVENTS, operator | key, b"{}", 1),  # this operation knows no key
+        ]:
+            before = up.accepted
+            reply = await gw.client.post(target, headers=headers, content=body)
+            assert reply.status_code == 503
+            assert up.accepted - before == expected, (target, headers, len(body))
+        before = up.accepted
+        assert (await gw.client.patch(f"{EVENTS}/e1", headers=operator, json={})).status_code == 503
+        assert up.accepted - before == 1
+
+
+async def test_a_repeated_call_has_its_body_and_succeeds(issuer: Issuer) -> None:
+    seen = []
+
+    async def flaky(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.read(65536))
+        if len(seen) > 1:
+            writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+
+    server = await asyncio.start_server(flaky, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with gateway(event_url=url, auth_url=issuer.url) as gw:
+        gw.deps.upstreams["event"]  # the probe asks too: the first one below is not the first
+        await until(lambda: seen)
+        seen.clear()
+        headers = {"Idempotency-Key": "k-1", **issuer.headers("ann", Role.USER)}
+        reply = await gw.client.post("/api/v1/rewards/r1/requests", headers=headers, json={"a": 1})
+        assert reply.status_code == 201
+        bodies = [one for one in seen if one.startswith(b"POST")]
+        assert len(bodies) == 2
+        assert all(one.endswith(b'{"a":1}') for one in bodies)
+    server.close()
+
+
+async def test_a_reply_that_breaks_off_is_not_passed_as_complete(issuer: Issuer) -> None:
+    half = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+    async with raw(half) as (up, url), gateway(event_url=url, auth_url=issuer.url) as gw:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await gw.client.get(EVENTS, headers=issuer.headers("ann", Role.USER))
+        assert up.accepted == 1  # it had begun: not to be made again
+
+
+async def test_garbage_from_an_upstream_is_503(issuer: Issuer) -> None:
+    for reply in (b"SSH-2.0\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: a\r\n\r\n"):
+        async with raw(reply) as (_, url), gateway(event_url=url, auth_url=issuer.url) as gw:
+            answer = await gw.client.get(EVENTS, headers=issuer.headers("ann", Role.USER))
+            assert (answer.status_code, answer.json()["code"]) == (503, "upstream_unavailable")
+
+
+async def test_more_calls_than_may_be_in_flight_are_shed(issuer: Issuer) -> None:
+    async with upstream(delay_s=0.3) as up, gateway(event_url=up.url, auth_url=issuer.url) as gw:
+        gw.deps.upstreams["event"]._max_in_flight = 5
+        headers = issuer.headers("ann", Role.USER)
+        replies = await asyncio.gather(*(gw.client.get(EVENTS, headers=headers) for _ in range(12)))
+        statuses = sorted(reply.status_code for reply in replies)
+        assert statuses == [200] * 5 + [503] * 7
+        assert not gw.deps.upstreams["event"].breaker.is_open
+
+
+async def test_a_post_after_an_upstreams_crash_goes_through(issuer: Issuer) -> None:
+    """The server closes a connection upon an unhandled error: nobody may reuse it."""
+    app = FastAPI()
+    install_error_handlers(app)
+
+    @app.post(LOGIN)
+    async def login(request: Request) -> str:
+        if await request.body() == b"crash":
+            raise KeyError("x")
+        return "fine"
+
+    async with served(app) as url, gateway(auth_url=url) as gw:
+        for _ in range(30):
+            assert (await gw.client.post(LOGIN, content=b"crash")).status_code == 500
+            assert (await gw.client.post(LOGIN, content=b"ok")).status_code == 200
+
+
+async def test_gateway_errors_say_no_names(issuer: Issuer) -> None:
+    async with gateway(auth_url=issuer.url) as gw:
+        gw.app.state.deps.upstreams.clear()
+        reply = await gw.client.get(EVENTS, headers=issuer.headers("ann", Role.USER))
+        assert reply.status_code == 500
+        assert reply.json()["code"] == "internal_error"
+        assert "KeyError" not in reply.text
+        assert "event" not in reply.json()["detail"]
+        assert reply.headers.get_list("x-request-id") == [reply.json()["request_id"]]
+
+
+async def test_requests_are_counted_by_template(issuer: Issuer) -> None:
+    async with upstream() as up, gateway(event_url=up.url, auth_url=issuer.url) as gw:
+        headers = issuer.headers("ann", Role.USER)
+        labels = {"path": f"{EVENTS}/{{id}}", "method": "GET", "app_name": "gateway"}
+        async with (
+            metric_delta("http_requests_total", status_code="200", **labels) as found,
+            metric_delta("http_requests_total", status_code="401", **labels) as denied,
+            metric_delta("http_requests_total", path="__unknown__") as unknown,
+            metric_delta("http_requests_total", app_name="gateway") as all_of_them,
+        ):
+            for number in range(3):
+                await gw.client.get(f"{EVENTS}/e{number}", headers=headers)
+            await gw.client.get(f"{EVENTS}/e1")
+            await gw.client.get("/api/v1/nothing")
+        assert (found.value, denied.value, unknown.value) == (3, 1, 1)
+        assert all_of_them.value == 5
+
+
+async def test_keys_are_kept_while_auth_is_down() -> None:
+    with Issuer() as issuer:
+        async with upstream() as up, gateway(event_url=up.url, auth_url=issuer.url) as gw:
+            headers = issuer.headers("ann", Role.USER)
+            keys = gw.deps.verifier._keys  # type: ignore[attr-defined]
+            assert (await gw.client.get(EVENTS, headers=headers)).status_code == 200
+            issuer.__exit__()
+            keys._ttl = 0  # each request finds the keys outdated
+            for _ in range(3):
+                began = time.monotonic()
+                assert (await gw.client.get(EVENTS, headers=headers)).status_code == 200
+                assert time.monotonic() - began < 0.5
+            with Issuer() as stranger:
+                theirs = stranger.headers("eve", Role.ADMIN)
+                assert (await gw.client.get(EVENTS, headers=theirs)).status_code == 401
+            assert (await gw.client.get("/health/ready")).status_code == 200
+
+
+async def test_without_any_keys_tokens_are_503_not_401() -> None:
+    with Issuer() as issuer:
+        async with gateway() as gw:
+            with metric_delta("token_verifications_total", outcome="keys_unavailable") as count:
+                reply = await gw.client.get(EVENTS, headers=issuer.headers("ann", Role.USER))
+            assert (reply.status_code, reply.json()["code"]) == (503, "keys_unavailable")
+            assert "retry-after" in reply.headers
+            assert count.value == 1
