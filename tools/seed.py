@@ -22,10 +22,11 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import AliasChoices, Field, SecretStr
+from pymongo import AsyncMongoClient
+from redis.asyncio import Redis
 
 from plainview import ObservabilitySettings, configure_logging, get_logger
 from shared.settings import ApiSettings, load
-from shared.storage import mongo, redis
 from tools import seed_history
 from tools.seed_traffic import Traffic
 
@@ -47,7 +48,6 @@ class SeedSettings(ApiSettings):
     event_mongo_url: SecretStr
     auth_database: str = "event_rewards_auth"
     event_database: str = "event_rewards_event"
-    mongo_driver: str = "pymongo"
 
 
 class Accounts:
@@ -135,31 +135,32 @@ async def make_example(accounts: Accounts, state: State) -> None:
 
 async def make_history(settings: SeedSettings, state: State) -> None:
     """Write the history once; the databases remember that, as they may be others than before."""
-    driver = cast(Any, settings.mongo_driver)
-    auth = mongo.connect(settings.auth_mongo_url.get_secret_value(), driver, "seed")
-    event = mongo.connect(settings.event_mongo_url.get_secret_value(), driver, "seed")
-    cache = redis.connect(settings.redis_url.get_secret_value(), timeout_s=5)
+    urls = settings.auth_mongo_url, settings.event_mongo_url
+    clients: list[AsyncMongoClient[State]] = [
+        AsyncMongoClient(url.get_secret_value(), timeoutMS=5_000) for url in urls
+    ]
+    cache = Redis.from_url(settings.redis_url.get_secret_value())
+    auth, event = clients[0][settings.auth_database], clients[1][settings.event_database]
     try:
-        events = event.database(settings.event_database)
-        mark = {"_id": "history", "until": datetime.now(UTC).isoformat(), "done": False}
-        kept = await events["seed"].find_one({"_id": "history"})
+        mark: State = {"_id": "history", "until": datetime.now(UTC).isoformat(), "done": False}
+        kept = await event["seed"].find_one({"_id": "history"})
         if kept is None:
-            await events["seed"].insert_one(kept := mark)
+            await event["seed"].insert_one(kept := mark)
         if kept["done"]:
             return
         history = await asyncio.to_thread(
             seed_history.make,
             settings.number,
-            datetime.fromisoformat(str(kept["until"])),
+            datetime.fromisoformat(kept["until"]),
             settings.seed_users,
             state["traffic_password"],
             settings.business_timezone,
         )
-        await seed_history.write(history, auth.database(settings.auth_database), events, cache)
-        await events["seed"].update_one({"_id": "history"}, {"$set": {"done": True}})
+        await seed_history.write(history, auth, event, cache)
+        await event["seed"].update_one({"_id": "history"}, {"$set": {"done": True}})
         log.info("seed.history_done", users=len(history.users), requests=len(history.requests))
     finally:
-        await asyncio.gather(auth.close(), event.close(), cache.aclose())
+        await asyncio.gather(cache.aclose(), *(client.close() for client in clients))
 
 
 def load_state(path: Path) -> State:
@@ -207,13 +208,12 @@ async def run(settings: SeedSettings) -> None:
         settings.seed_file.with_suffix(".draft").unlink(missing_ok=True)
         log.info("seed.ready", **state["example"])
         await make_history(settings, state)
-        operator = state["accounts"]["OPERATOR"]
         traffic = Traffic(
             http,
             random.Random(settings.number),
             settings.seed_users,
-            state["traffic_password"],
-            (operator["email"], operator["password"]),
+            password=state["traffic_password"],
+            operator=state["accounts"]["OPERATOR"],
         )
         if settings.seed_rps:
             await traffic.run(settings.seed_rps)

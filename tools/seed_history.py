@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -17,10 +17,11 @@ from zoneinfo import ZoneInfo
 
 from argon2 import PasswordHasher
 from pymongo import UpdateOne
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
+from redis.asyncio import Redis
 
 from plainview import get_logger
-from shared.errors import Timeout, Unavailable
-from shared.storage.mongo import Collection, Database, Document
 
 DAYS = 30
 BATCH = 50  # documents a write, with a pause after it: others need the database too
@@ -63,6 +64,8 @@ EVENTS: Sequence[tuple[str, int, int, Sequence[tuple[str, str, int, int, str]]]]
         ],
     ),
 )
+Document = dict[str, Any]
+Database = AsyncDatabase[Document]
 log = get_logger("job")
 
 
@@ -207,49 +210,32 @@ def _request(
     return request
 
 
-async def write(history: History, auth: Database, event: Database, redis: Any) -> None:
+async def write(history: History, auth: Database, event: Database, redis: Redis) -> None:
     """Write it; rewards and events last, so that their counts are never ahead of what is there."""
-    for name, collection in (
-        ("users", auth["users"]),
-        ("members", event["members"]),
-        ("participations", event["participations"]),
-        ("requests", event["requests"]),
-        ("rewards", event["rewards"]),
-        ("events", event["events"]),
-    ):
+    for name in ("users", "members", "participations", "requests", "rewards", "events"):
         documents: list[Document] = getattr(history, name)
-        for batch in _batches(documents):
-            await _upsert(collection, batch)
+        collection = (auth if name == "users" else event)[name]
+        for start in range(0, len(documents), BATCH):
+            await _upsert(collection, documents[start : start + BATCH])
         log.info("seed.progress", collection=name, documents=len(documents))
     for day, users in sorted(history.active.items()):
-        key = f"active:{day.isoformat()}"
-        await redis.pfadd(key, *users)
-        await redis.expire(key, KEEP_DAYS * 86_400)
+        await redis.pfadd(f"active:{day.isoformat()}", *users)
+        await redis.expire(f"active:{day.isoformat()}", KEEP_DAYS * 86_400)
 
 
-async def _upsert(collection: Collection, documents: Sequence[Document]) -> None:
-    writes = [
-        UpdateOne(
-            {"_id": document["_id"]},
-            {"$setOnInsert": {k: v for k, v in document.items() if k != "_id"}},
-            upsert=True,
-        )
-        for document in documents
-    ]
+async def _upsert(collection: Any, documents: Sequence[Document]) -> None:
+    parts = [({"_id": d["_id"]}, {k: v for k, v in d.items() if k != "_id"}) for d in documents]
+    writes = [UpdateOne(which, {"$setOnInsert": rest}, upsert=True) for which, rest in parts]
     for attempt in range(30):  # about a minute of a database that is busy or away
         try:
             await collection.bulk_write(writes, ordered=False)
-        except (Timeout, Unavailable):
+        except PyMongoError:
+            if attempt == 29:
+                raise
             await asyncio.sleep(min(0.2 * 2**attempt, 2.0))
         else:
-            await asyncio.sleep(0.02)
-            return
-    raise Unavailable("The database stayed away")
-
-
-def _batches(documents: Sequence[Document]) -> Iterator[Sequence[Document]]:
-    for start in range(0, len(documents), BATCH):
-        yield documents[start : start + BATCH]
+            break
+    await asyncio.sleep(0.02)
 
 
 def _id(rng: random.Random, at: datetime) -> str:

@@ -6,10 +6,8 @@ import asyncio
 import random
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -18,16 +16,32 @@ from tools.seed_history import email_of
 
 SESSIONS = 40  # users signed in at once
 OWN_EVENTS = 3  # that the traffic's operator keeps running beside the others
+WEIGHTS = {
+    "browse": 30,
+    "look_at_rewards": 16,
+    "claim": 16,
+    "me": 8,
+    "my_requests": 8,
+    "sign_in_again": 7,
+    "mistype": 4,
+    "register": 3,
+    "decide": 3,
+    "go_astray": 1,
+    "run_an_event": 0.3,
+}
 log = get_logger("job")
 
 
-@dataclass(slots=True)
-class Session:
-    """Tokens of a signed-in user; `until` in monotonic seconds."""
+class Session(NamedTuple):
+    """An access token; `until` in monotonic seconds."""
 
     access: str
     refresh: str
     until: float
+
+
+class Away(Exception):
+    """The gateway or what is behind it does not answer."""
 
 
 class Traffic:
@@ -38,29 +52,16 @@ class Traffic:
         http: httpx.AsyncClient,
         rng: random.Random,
         users: int,
+        *,
         password: str,
-        operator: tuple[str, str],
+        operator: dict[str, str],
     ) -> None:
-        self._http, self._rng = http, rng
-        self._users, self._password, self._operator = users, password, operator
+        self._http, self._rng, self._operator = http, rng, operator
+        self._users, self._password = users, password
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._newcomers: deque[str] = deque(maxlen=200)
         self._rewards: dict[str, list[str]] = {}  # of running events
         self._own: deque[str] = deque()
-        self.sent = 0
-        self._actions: list[tuple[float, Callable[[], Awaitable[None]]]] = [
-            (30, self._browse),
-            (16, self._look_at_rewards),
-            (16, self._claim),
-            (8, self._me),
-            (8, self._my_requests),
-            (7, self._sign_in_again),
-            (4, self._mistype),
-            (3, self._register),
-            (3, self._decide),
-            (1, self._go_astray),
-            (0.3, self._run_an_event),
-        ]
 
     async def run(self, per_second: float) -> None:
         """Send until cancelled; back off while the gateway is away."""
@@ -69,7 +70,7 @@ class Traffic:
             await asyncio.sleep(pause + self._rng.expovariate(per_second))
             try:
                 await self.step()
-            except (httpx.HTTPError, _AwayError) as exc:
+            except (httpx.HTTPError, Away) as exc:
                 if not pause:
                     log.warning("traffic.paused", error_type=type(exc).__name__)
                 pause = min(15.0, pause * 2 or 0.5)
@@ -80,81 +81,79 @@ class Traffic:
 
     async def step(self) -> None:
         """One action."""
-        weights, actions = zip(*self._actions, strict=True)
-        await self._rng.choices(actions, weights)[0]()
+        action = self._rng.choices([*WEIGHTS], [*WEIGHTS.values()])[0]
+        await getattr(self, f"_{action}")()
 
-    async def _send(self, method: str, path: str, who: str = "", **more: Any) -> httpx.Response:
+    async def _send(self, method: str, path: str, who: str = "", **more: Any) -> Any:
+        """The reply's JSON if it is a success, else an empty dictionary."""
         headers = {"X-Forwarded-For": _address(who), **more.pop("headers", {})}
         if session := self._sessions.get(who):
             headers["Authorization"] = f"Bearer {session.access}"
         reply = await self._http.request(method, f"/api/v1{path}", headers=headers, **more)
-        self.sent += 1
         if reply.status_code in (502, 503, 504):
-            raise _AwayError
+            raise Away
         if reply.status_code == 401:
             self._sessions.pop(who, None)
-        return reply
+        return reply.json() if reply.is_success else {}
 
-    async def _sign_in(self, email: str, password: str) -> None:
-        account = {"email": email, "password": password}
-        self._keep(email, await self._send("POST", "/auth/login", email, json=account))
-
-    def _keep(self, email: str, reply: httpx.Response) -> None:
-        if reply.status_code == 200:
-            doc = reply.json()
-            until = time.monotonic() + doc["expires_in"] - 20
-            self._sessions[email] = Session(doc["access_token"], doc["refresh_token"], until)
+    async def _sign_in(self, who: str, path: str = "login", **body: str) -> None:
+        tokens = await self._send("POST", f"/auth/{path}", who, json=body)
+        if tokens:
+            until = time.monotonic() + tokens["expires_in"] - 20
+            self._sessions[who] = Session(tokens["access_token"], tokens["refresh_token"], until)
             if len(self._sessions) > SESSIONS:
                 self._sessions.popitem(last=False)
 
+    async def _as(self, email: str, password: str) -> str:
+        """That user, with a session of theirs if at all possible."""
+        session = self._sessions.get(email)
+        if session is None:
+            await self._sign_in(email, email=email, password=password)
+        elif session.until < time.monotonic():
+            del self._sessions[email]
+            await self._sign_in(email, "refresh", refresh_token=session.refresh)
+        return email
+
     async def _someone(self) -> str:
-        """A user with a session: mostly one who is here already."""
+        """Mostly a user who is here already."""
         if self._sessions and self._rng.random() < 0.9:
             email = self._rng.choice(list(self._sessions))
         elif self._newcomers and self._rng.random() < 0.4:
             email = self._rng.choice(self._newcomers)
         else:
-            email = email_of(self._rng.randrange(self._users))
-        password = self._operator[1] if email == self._operator[0] else self._password
-        session = self._sessions.get(email)
-        if session is None:
-            await self._sign_in(email, password)
-        elif session.until < time.monotonic():
-            del self._sessions[email]
-            body = {"refresh_token": session.refresh}
-            self._keep(email, await self._send("POST", "/auth/refresh", email, json=body))
-        return email
+            email = self._anybody()
+        if email == self._operator["email"]:
+            email = self._anybody()
+        return await self._as(email, self._password)
+
+    def _anybody(self) -> str:
+        return email_of(self._rng.randrange(self._users))
 
     async def _browse(self) -> None:
-        who = await self._someone()
-        reply = await self._send("GET", "/events?status=active&limit=20", who)
-        if reply.status_code == 200:
-            items = reply.json()["items"]
-            self._rewards = {e["id"]: self._rewards.get(e["id"], []) for e in items}
+        found = await self._send("GET", "/events?status=active&limit=20", await self._someone())
+        if found:
+            self._rewards = {e["id"]: self._rewards.get(e["id"], []) for e in found["items"]}
 
     async def _look_at_rewards(self) -> None:
-        who = await self._someone()
         if not self._rewards:
             return await self._browse()
-        event_id = self._rng.choice(list(self._rewards))
+        who, event_id = await self._someone(), self._rng.choice(list(self._rewards))
         await self._send("GET", f"/events/{event_id}", who)
-        reply = await self._send("GET", f"/events/{event_id}/rewards", who)
-        if reply.status_code == 200:
-            self._rewards[event_id] = [reward["id"] for reward in reply.json()["items"]]
+        found = await self._send("GET", f"/events/{event_id}/rewards", who)
+        self._rewards[event_id] = [reward["id"] for reward in found.get("items", [])]
         return None
 
     async def _claim(self) -> None:
-        who = await self._someone()
         known = [event_id for event_id, rewards in self._rewards.items() if rewards]
         if not known:
             return await self._look_at_rewards()
-        event_id = self._rng.choice(known)
+        who, event_id = await self._someone(), self._rng.choice(known)
         if self._rng.random() < 0.9:  # the others forget, and are told so
             await self._send("POST", f"/events/{event_id}/participations", who)
         path = f"/rewards/{self._rng.choice(self._rewards[event_id])}/requests"
-        key = f"{self._rng.getrandbits(96):024x}"
+        headers = {"Idempotency-Key": f"{self._rng.getrandbits(96):024x}"}
         for _ in range(2 if self._rng.random() < 0.1 else 1):  # a client that sends it twice
-            await self._send("POST", path, who, headers={"Idempotency-Key": key})
+            await self._send("POST", path, who, headers=headers)
         return None
 
     async def _me(self) -> None:
@@ -164,63 +163,49 @@ class Traffic:
         await self._send("GET", "/reward-requests?limit=10", await self._someone())
 
     async def _sign_in_again(self) -> None:
-        await self._sign_in(email_of(self._rng.randrange(self._users)), self._password)
+        email = self._anybody()
+        await self._sign_in(email, email=email, password=self._password)
 
     async def _mistype(self) -> None:
-        who = email_of(self._rng.randrange(self._users))
-        wrong = {"email": who, "password": f"{self._password}x"}
-        await self._send("POST", "/auth/login", who, json=wrong)
+        wrong = {"email": self._anybody(), "password": f"{self._password}x"}
+        await self._send("POST", "/auth/login", wrong["email"], json=wrong)
 
     async def _register(self) -> None:
         # not from `rng`: a second start must not try the addresses of the first again
         email = f"new-{random.SystemRandom().getrandbits(48):012x}@example.com"
         body = {"email": email, "password": self._password, "display_name": "Newcomer"}
-        if (await self._send("POST", "/auth/register", email, json=body)).status_code == 201:
+        if await self._send("POST", "/auth/register", email, json=body):
             self._newcomers.append(email)
 
     async def _go_astray(self) -> None:
-        path = self._rng.choice(["/event", "/rewards/me", "/auth/me", "/reward-requests"])
-        await self._send("GET", path)
-
-    async def _as_operator(self) -> str:
-        email, password = self._operator
-        session = self._sessions.get(email)
-        if session is None or session.until < time.monotonic():
-            await self._sign_in(email, password)
-        return email
+        await self._send("GET", self._rng.choice(["/event", "/rewards/me", "/auth/me"]))
 
     async def _decide(self) -> None:
-        operator = await self._as_operator()
-        reply = await self._send("GET", "/reward-requests?status=pending&limit=5", operator)
-        items = reply.json()["items"] if reply.status_code == 200 else []
-        if items:
+        operator = await self._as(**self._operator)
+        found = await self._send("GET", "/reward-requests?status=pending&limit=5", operator)
+        if items := found.get("items"):
             status = "approved" if self._rng.random() < 0.85 else "rejected"
             path = f"/reward-requests/{self._rng.choice(items)['id']}"
             await self._send("PATCH", path, operator, json={"status": status})
 
     async def _run_an_event(self) -> None:
-        operator, now = await self._as_operator(), datetime.now(UTC)
+        operator, now = await self._as(**self._operator), datetime.now(UTC)
         body = {
             "title": self._rng.choice(["Flash sale", "Lucky hour", "주말 이벤트", "Daily quest"]),
             "starts_at": now.isoformat(),
             "ends_at": (now + timedelta(days=2)).isoformat(),
             "status": "active",
         }
-        reply = await self._send("POST", "/events", operator, json=body)
-        if reply.status_code != 201:
+        event = await self._send("POST", "/events", operator, json=body)
+        if not event:
             return
-        event_id = reply.json()["id"]
-        self._own.append(event_id)
+        self._own.append(event["id"])
         for name, stock, approval in (("500 points", 200, "automatic"), ("Mug", 15, "manual")):
             reward = {"name": name, "kind": "item", "stock": stock, "approval": approval}
-            await self._send("POST", f"/events/{event_id}/rewards", operator, json=reward)
+            await self._send("POST", f"/events/{event['id']}/rewards", operator, json=reward)
         if len(self._own) > OWN_EVENTS:
-            old = self._own.popleft()
-            await self._send("PATCH", f"/events/{old}", operator, json={"status": "closed"})
-
-
-class _AwayError(Exception):
-    """The gateway or what is behind it does not answer."""
+            path = f"/events/{self._own.popleft()}"
+            await self._send("PATCH", path, operator, json={"status": "closed"})
 
 
 def _address(who: str) -> str:
