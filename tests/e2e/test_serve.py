@@ -146,7 +146,7 @@ async def test_refused_and_closed(request_bytes: bytes, status: bytes) -> None:
         assert answer.count(b"HTTP/1.1") == 1
 
 
-async def test_slow_clients_are_closed_within_ten_seconds() -> None:
+async def test_slow_clients_are_closed_within_ten_seconds_and_slow_replies_are_not() -> None:
     async with shared_server() as server:
         begin = time.monotonic()
 
@@ -165,19 +165,20 @@ async def test_slow_clients_are_closed_within_ten_seconds() -> None:
             return time.monotonic() - begin
 
         async with asyncio.timeout(15):
-            head, body, ignored, quiet, normal = await asyncio.gather(
+            head, body, ignored, quiet, normal, _ = await asyncio.gather(
                 drip(b"GET /ready HTTP/1.1\r\nx: "),
                 drip(HEAD + b"content-length: 5000\r\n\r\n"),
                 drip(HEAD.replace(b"echo", b"ignore") + b"content-length: 5000\r\n\r\n"),
                 silent(),
                 _keeps_working(server),
+                _slow_replies_and_pipelined_requests(server),
             )
         assert head[0].split(b" ")[1] == b"408"
         assert body[0].split(b" ")[1] == b"408"
         assert ignored[0].split(b" ")[1] == b"200"
         assert max(head[1], body[1], ignored[1], quiet) < 11.5
         assert min(head[1], body[1]) > 9
-        assert normal < 0.5
+        assert normal < 1
 
 
 async def _keeps_working(server: Served) -> float:
@@ -191,14 +192,13 @@ async def _keeps_working(server: Served) -> float:
     return slowest
 
 
-async def test_slow_replies_and_pipelined_requests_are_no_slow_clients() -> None:
-    async with shared_server() as server:
-        one = b"GET /slow?seconds=0.3 HTTP/1.1\r\nhost: x\r\n\r\n"
-        last = b"GET /slow?seconds=0.1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-        answer = await server.talk(one * 3 + last)
-        assert answer.count(b"HTTP/1.1 200") == 4
-        reply = await server.talk(last.replace(b"0.1", b"10.5"), wait_s=12)
-        assert reply.startswith(b"HTTP/1.1 200")
+async def _slow_replies_and_pipelined_requests(server: Served) -> None:
+    one = b"GET /slow?seconds=0.3 HTTP/1.1\r\nhost: x\r\n\r\n"
+    last = b"GET /slow?seconds=0.1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    answer = await server.talk(one * 3 + last)
+    assert answer.count(b"HTTP/1.1 200") == 4
+    reply = await server.talk(last.replace(b"0.1", b"10.5"), wait_s=13)
+    assert reply.startswith(b"HTTP/1.1 200")
 
 
 _RUNNING: dict[str, Served] = {}
