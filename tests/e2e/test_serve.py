@@ -164,6 +164,9 @@ async def test_slow_clients_are_closed_within_ten_seconds_and_slow_replies_are_n
             await server.talk(b"", wait_s=14)
             return time.monotonic() - begin
 
+        crowd = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(300)]
+        for _, writer in crowd:
+            writer.write(b"GET /ready HTTP/1.1\r\nx: ")
         async with asyncio.timeout(15):
             head, body, ignored, quiet, normal, _ = await asyncio.gather(
                 drip(b"GET /ready HTTP/1.1\r\nx: "),
@@ -179,6 +182,9 @@ async def test_slow_clients_are_closed_within_ten_seconds_and_slow_replies_are_n
         assert max(head[1], body[1], ignored[1], quiet) < 11.5
         assert min(head[1], body[1]) > 9
         assert normal < 1
+        for reader, writer in crowd:
+            assert b" 408 " in await asyncio.wait_for(reader.read(), 3)
+            writer.close()
 
 
 async def _keeps_working(server: Served) -> float:
