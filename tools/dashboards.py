@@ -11,10 +11,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.signals import CATALOGUE as GATEWAY
-
 from auth.signals import CATALOGUE as AUTH
 from event.signals import CATALOGUE as EVENT
+from gateway.signals import CATALOGUE as GATEWAY
 from plainview import PLATFORM
 from tools.panels import (
     BAD,

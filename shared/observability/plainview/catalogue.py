@@ -61,14 +61,20 @@ class Slo:
 
 @dataclass(frozen=True)
 class Alert:
-    """An alert on a PromQL expression that has to hold for `for_`; `dashboards` are slugs."""
+    """An alert on a PromQL expression that has to hold for `for_`; `dashboards` are slugs.
+
+    The expression gives only what is wrong. `{value}` or `{value:FUNCTION}` in the summary is what
+    it gave; `panel` is the title of a panel on the first dashboard.
+    """
 
     name: str
     expr: str
     summary: str
     for_: str = "5m"
-    severity: Literal["critical", "warning"] = "warning"
+    severity: Literal["critical", "warning", "ticket", "none"] = "warning"
     dashboards: tuple[str, ...] = ()
+    panel: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def runbook(self) -> str:
