@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ INTERVAL_S = 2.0
 TIMEOUT_S = 1.0  # with the interval: a dead service shows within 3 s and a bit
 WINDOW_S = 30.0  # rates and percentiles are of this long
 HOUR = int(3600 / INTERVAL_S)
-MAX_PAGE = 4 << 20  # bytes of a metrics page
+Health = tuple[str, dict[str, str]]  # status, status by dependency
 
 
 class Point(NamedTuple):
@@ -47,6 +48,7 @@ class Service:
     url: str
     status: str = "unknown"  # pass, warn, fail, gone
     checks: dict[str, str] = field(default_factory=dict)  # dependency: pass, warn or fail
+    late: int = 0  # answers in a row that did not come in time
     version: str = ""
     started: float = 0.0
     cpu_limit: float = 0.0
@@ -126,33 +128,35 @@ class Watcher:
             self._get(f"{service.url}/health/ready"), self._get(f"{service.url}/metrics")
         )
         now = time.time()
-        self._take_health(service, health, now)
-        if page is not None and page.status_code == 200:
-            try:
+        # one answer that is late is a busy machine, two are a service that hangs
+        service.late = service.late + 1 if isinstance(health, TimeoutError) else 0
+        if service.late != 1:
+            reply = health if isinstance(health, httpx.Response) else None
+            self._take_health(service, read_health(reply), now)
+        if isinstance(page, httpx.Response) and page.status_code == 200:
+            with suppress(ValueError):
                 self._take_metrics(service, Metrics(parse_metrics(page.text)), now)
-            except ValueError:
-                page = None
-        if page is None:
+        elif service.status == "gone":
             service.totals.clear()
             service.series.append(Point(now))
 
-    async def _get(self, url: str) -> httpx.Response | None:
+    async def _get(self, url: str) -> httpx.Response | Exception:
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                reply = await self._http.get(url)
-        except (httpx.HTTPError, TimeoutError, OSError):
-            return None
-        return reply if len(reply.content) <= MAX_PAGE else None
+                return await self._http.get(url)
+        except (TimeoutError, httpx.TimeoutException):
+            return TimeoutError()
+        except (httpx.HTTPError, OSError) as exc:
+            return exc
 
-    def _take_health(self, service: Service, reply: httpx.Response | None, now: float) -> None:
+    def _take_health(self, service: Service, health: Health, now: float) -> None:
         before, checks_before = service.status, service.checks
-        service.status, service.checks = read_health(reply)
+        service.status, service.checks = health
         if before not in ("unknown", service.status):
             bad = service.status in ("fail", "gone")
             self.changes.append(Change(now, f"became_{service.status}", service.name, bad))
         for name, status in service.checks.items():
-            old = checks_before.get(name, status)
-            if (old == "pass") != (status == "pass"):
+            if (checks_before.get(name, status) == "pass") != (status == "pass"):
                 word = "dependency_back" if status == "pass" else "dependency_lost"
                 about = f"{service.name} → {name}"
                 self.changes.append(Change(now, word, about, status != "pass"))
@@ -183,7 +187,7 @@ class Watcher:
         service.totals.append(totals)
 
 
-def read_health(reply: httpx.Response | None) -> tuple[str, dict[str, str]]:
+def read_health(reply: httpx.Response | None) -> Health:
     """Status of a service and of its dependencies; no answer is `gone`."""
     if reply is None:
         return "gone", {}

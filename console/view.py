@@ -86,7 +86,7 @@ class View:
             bad.append(("why_backlog", "", span(age)))
         if wrong := event.value("claim_invariant_violations"):
             bad.append(("why_violation", "", f"{wrong:.0f}"))
-        if not self.watcher.rounds:
+        if not bad and any(s.status == "unknown" for s in self.watcher.services.values()):
             return "unknown", []
         return ("fail" if bad else "warn" if odd else "pass"), bad + odd
 

@@ -25,8 +25,9 @@ def main() -> None:
         raise SystemExit(2)
     url = json.loads(demo.read_text())["services"]["console"]
     known = httpx.get(f"{url}/api/requests?limit=500").json()["items"]
-    claims = [r for r in known if r["route"].endswith("/requests") and r["status"] == 201]
-    follow = f"/follow?id={(claims or known)[0]['request_id']}"
+    # a sign-in goes through all three services
+    sign_ins = [r for r in known if r["route"].endswith("/login") and r["status"] == 200]
+    follow = f"/follow?id={(sign_ins or known)[0]['request_id']}"
     IMAGES.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

@@ -19,15 +19,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import AliasChoices, Field, SecretStr
 from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
 
 from plainview import ObservabilitySettings, configure_logging, get_logger
 from shared.settings import ApiSettings, load
-from tools import seed_history
+from tools.machine import new_signing_key
+from tools.seed_history import History
 from tools.seed_traffic import Traffic
 
 ROLES = ("USER", "OPERATOR", "AUDITOR", "ADMIN")
@@ -57,42 +56,42 @@ class Accounts:
         self._settings, self._http, self._state = settings, http, state
 
     async def make(self) -> None:
-        """Sign in with each; what cannot is created."""
+        """Sign in with each; what cannot is created, what has other roles gets its own."""
         if not await self.token("ADMIN"):
             await asyncio.to_thread(self._create_admin)
         admin = await self.token("ADMIN")
         if not admin:
             raise SystemExit("seed: the accounts have other passwords than known here: make clean")
         for role in ("USER", "OPERATOR", "AUDITOR"):
-            if await self.token(role):
-                continue
-            account = self._state["accounts"][role]
-            body = {**account, "display_name": f"Demo {role.lower()}"}
-            user = (await self.call("POST", "/auth/register", json=body))["id"]
-            path, roles = f"/auth/users/{user}/roles", {"roles": [role]}
-            await self.call("PUT", path, admin, json=roles)
+            if not await self.token(role):
+                name = {"display_name": f"Demo {role.lower()}"}
+                account = {**self._state["accounts"][role], **name}
+                await self.call("POST", "/auth/register", json=account)
+            user = await self.call("GET", "/auth/me", await self.token(role))
+            if user["roles"] != [role]:
+                path, roles = f"/auth/users/{user['id']}/roles", {"roles": [role]}
+                await self.call("PUT", path, admin, json=roles)
 
     async def token(self, role: str) -> str:
-        """An access token, or an empty string if the account does not exist."""
+        """An access token, or an empty string if there is no such account."""
         account = self._state["accounts"][role]
         reply = await self._http.post("/api/v1/auth/login", json=account)
-        return str(reply.json()["access_token"]) if reply.status_code == 200 else ""
+        if reply.status_code == 401:
+            return ""
+        return str(reply.raise_for_status().json()["access_token"])
 
     async def call(self, method: str, path: str, token: str = "", **more: Any) -> Any:
         """One request that must succeed; its JSON."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        headers |= more.pop("headers", {})
         reply = await self._http.request(method, f"/api/v1{path}", headers=headers, **more)
         return reply.raise_for_status().json()
 
     def _create_admin(self) -> None:
         """`python -m auth create-admin`, as an operator of a real installation does it."""
         account, settings = self._state["accounts"]["ADMIN"], self._settings
-        unused = Ed25519PrivateKey.generate()  # auth insists on a key, this command signs nothing
-        pem = unused.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         environment = {
             **os.environ,
-            "AUTH_SIGNING_KEY": pem.decode(),
+            "AUTH_SIGNING_KEY": new_signing_key(),  # auth insists on one; this signs nothing
             "AUTH_ADMIN_PASSWORD": account["password"],
             "MONGO_URL": settings.auth_mongo_url.get_secret_value(),
             "MONGO_DATABASE": settings.auth_database,
@@ -149,16 +148,16 @@ async def make_history(settings: SeedSettings, state: State) -> None:
         if kept["done"]:
             return
         history = await asyncio.to_thread(
-            seed_history.make,
+            History,
             settings.number,
             datetime.fromisoformat(kept["until"]),
             settings.seed_users,
-            state["traffic_password"],
-            settings.business_timezone,
+            password=state["traffic_password"],
+            zone=settings.business_timezone,
         )
-        await seed_history.write(history, auth, event, cache)
+        await history.write(auth, event, cache)
         await event["seed"].update_one({"_id": "history"}, {"$set": {"done": True}})
-        log.info("seed.history_done", users=len(history.users), requests=len(history.requests))
+        log.info("seed.history_done", users=settings.seed_users)
     finally:
         await asyncio.gather(cache.aclose(), *(client.close() for client in clients))
 

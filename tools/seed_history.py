@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -36,8 +35,8 @@ NAMES = (
     "Leo Rossi",
     "Ana Silva",
 )
-# title, starts (days ago), ends (days ago), rewards: name, kind, amount, stock, approval
-EVENTS: Sequence[tuple[str, int, int, Sequence[tuple[str, str, int, int, str]]]] = (
+Reward = tuple[str, str, int, int, str]  # name, kind, amount, stock, approval
+EVENTS: Sequence[tuple[str, int, int, Sequence[Reward]]] = (  # title, starts, ends (days ago)
     (
         "여름 출석 체크 / Summer check-in",
         30,
@@ -58,28 +57,16 @@ EVENTS: Sequence[tuple[str, int, int, Sequence[tuple[str, str, int, int, str]]]]
         "Collector's week",
         6,
         -20,
-        [
-            ("Golden badge", "item", 1, 25, "automatic"),  # the one that sells out
+        [  # the badge sells out
+            ("Golden badge", "item", 1, 25, "automatic"),
             ("Signed poster", "item", 1, 400, "manual"),
         ],
     ),
 )
+COLLECTIONS = ("users", "members", "participations", "requests", "rewards", "events")
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
 log = get_logger("job")
-
-
-@dataclass(slots=True)
-class History:
-    """The documents by collection, and who was active on which day."""
-
-    users: list[Document] = field(default_factory=list)
-    members: list[Document] = field(default_factory=list)
-    events: list[Document] = field(default_factory=list)
-    rewards: list[Document] = field(default_factory=list)
-    participations: list[Document] = field(default_factory=list)
-    requests: list[Document] = field(default_factory=list)
-    active: dict[date, set[str]] = field(default_factory=dict)
 
 
 def email_of(number: int) -> str:
@@ -87,140 +74,110 @@ def email_of(number: int) -> str:
     return f"user{number:04}@example.com"
 
 
-def make(seed: int, until: datetime, users: int, password: str, zone: ZoneInfo) -> History:
-    """The history that ends at `until`; the same for the same arguments but the password's salt."""
-    rng, history = random.Random(seed), History()
-    # one calculation for all of them: they share the password
-    hashed = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1).hash(password)
-    seen: dict[str, list[datetime]] = {}  # user: times of sign-ins, in order
-    for number in range(users):
-        user_id = f"{rng.getrandbits(128):032x}"
+class History:
+    """The documents by collection, and who was active on which day; the same for the same
+    arguments, but for the salt of the password."""
+
+    def __init__(
+        self, seed: int, until: datetime, users: int, *, password: str, zone: ZoneInfo
+    ) -> None:
+        self.documents: dict[str, list[Document]] = {name: [] for name in COLLECTIONS}
+        self.active: dict[date, set[str]] = {}
+        self._rng, self._until, self._zone = random.Random(seed), until, zone
+        # one calculation for all of them: they share the password
+        hashed = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1).hash(password)
+        sign_ins = dict(self._user(number, hashed) for number in range(users))
+        for event in EVENTS:
+            self._event(*event, sign_ins)
+
+    def _user(self, number: int, hashed: str) -> tuple[str, list[datetime]]:
+        """A user and the times of its sign-ins."""
+        rng, user_id = self._rng, f"{self._rng.getrandbits(128):032x}"
         age = DAYS * rng.random() ** 1.4 + 0.05  # more of them lately
-        registered = until - timedelta(days=age)
-        eagerness = rng.betavariate(1.3, 2.2)
-        days = range(1, int(age) + 1)
-        later = [registered + timedelta(days=d) for d in days if rng.random() < eagerness]
-        signed_in = [registered + timedelta(minutes=1)]
-        signed_in += [t + timedelta(minutes=rng.uniform(-300, 300)) for t in later]
-        seen[user_id] = sorted(t for t in signed_in if registered < t < until)
-        history.users.append(
-            {
-                "_id": user_id,
-                "email": email_of(number),
-                "display_name": rng.choice(NAMES),
-                "password_hash": hashed,
-                "roles": ["USER"],
-                "epoch": 0,
-                "disabled": False,
-                "created_at": registered,
-                "outbox": {},
-            }
-        )
-        days_in = {t.astimezone(zone).date() for t in seen[user_id]}
-        history.members.append(
-            {
-                "_id": user_id,
-                "registered_at": _text(registered),
-                "login_days": {day.strftime("%Y%m%d"): 1 for day in sorted(days_in)},
-                "last_login_at": _text(max(seen[user_id], default=registered)),
-            }
-        )
-        for day in days_in | {registered.astimezone(zone).date()}:
-            history.active.setdefault(day, set()).add(user_id)
-    for about in EVENTS:
-        _event(history, rng, until, seen, about)
-    return history
-
-
-def _event(
-    history: History,
-    rng: random.Random,
-    until: datetime,
-    seen: dict[str, list[datetime]],
-    about: tuple[str, int, int, Sequence[tuple[str, str, int, int, str]]],
-) -> None:
-    title, starts, ends, rewards = about
-    begin, end = until - timedelta(days=starts), until - timedelta(days=ends)
-    event_id = _id(rng, begin)
-    joined: list[tuple[datetime, str]] = []
-    for user_id, times in seen.items():
-        inside = [t for t in times if begin <= t < min(end, until)]
-        if inside and rng.random() < 0.6:
-            joined.append((rng.choice(inside) + timedelta(minutes=2), user_id))
-    joined = sorted(j for j in joined if j[0] < until)
-    history.participations += [
-        {"_id": f"{event_id}:{user}", "event_id": event_id, "user_id": user, "joined_at": _text(at)}
-        for at, user in joined
-    ]
-    history.events.append(
-        {
-            "_id": event_id,
-            "title": title,
-            "description": "",
-            "conditions": [{"type": "participations", "count": 1}],
-            "status": "closed" if end < until else "active",
-            "starts_at": _text(begin),
-            "ends_at": _text(end),
-            "participants": len(joined),
-            "created_at": _text(begin),
+        registered, eagerness = self._until - timedelta(days=age), rng.betavariate(1.3, 2.2)
+        later = [timedelta(days=d) for d in range(1, int(age) + 1) if rng.random() < eagerness]
+        times = [registered + d + timedelta(minutes=rng.uniform(-300, 300)) for d in later]
+        times = [t for t in sorted([registered + timedelta(minutes=1), *times]) if t < self._until]
+        account: Document = {
+            "email": email_of(number),
+            "display_name": rng.choice(NAMES),
+            "roles": ["USER"],
         }
-    )
-    for name, kind, amount, stock, approval in rewards:
-        reward: Document = {
-            "_id": _id(rng, begin),
-            "event_id": event_id,
-            "name": name,
-            "kind": kind,
-            "amount": amount,
-            "stock": stock,
-            "approval": approval,
-        }
-        held = 0
-        for at, user_id in joined:
-            if rng.random() < 0.55 and held < stock:
-                request = _request(rng, reward, user_id, at + timedelta(minutes=1), until)
-                history.requests.append(request)
-                held += request["status"] != "rejected"
-        history.rewards.append({**reward, "stock_left": stock - held, "ops": {}, "fenced": {}})
+        account |= {"password_hash": hashed, "epoch": 0, "disabled": False, "outbox": {}}
+        self.documents["users"].append({"_id": user_id, **account, "created_at": registered})
+        days = {t.astimezone(self._zone).date() for t in [registered, *times]}
+        member = {"_id": user_id, "registered_at": _text(registered)}
+        member["last_login_at"] = _text(times[-1] if times else registered)
+        login_days = {day.strftime("%Y%m%d"): 1 for day in sorted(days)}
+        self.documents["members"].append({**member, "login_days": login_days})
+        for day in days:
+            self.active.setdefault(day, set()).add(user_id)
+        return user_id, times
 
+    def _event(
+        self,
+        title: str,
+        starts: int,
+        ends: int,
+        rewards: Sequence[Reward],
+        sign_ins: dict[str, list[datetime]],
+    ) -> None:
+        begin, end = (self._until - timedelta(days=days) for days in (starts, ends))
+        event_id, joined = self._id(begin), []
+        for user_id, times in sign_ins.items():
+            inside = [t for t in times if begin <= t < end]
+            if inside and self._rng.random() < 0.6:
+                joined.append((self._rng.choice(inside) + timedelta(seconds=20), user_id))
+        joined = sorted(j for j in joined if j[0] < self._until)
+        for at, user in joined:
+            row = {"event_id": event_id, "user_id": user, "joined_at": _text(at)}
+            self.documents["participations"].append({"_id": f"{event_id}:{user}", **row})
+        status = "closed" if end < self._until else "active"
+        about: Document = {"_id": event_id, "title": title, "description": "", "status": status}
+        about |= {"starts_at": _text(begin), "ends_at": _text(end), "created_at": _text(begin)}
+        about |= {"conditions": [{"type": "participations", "count": 1}]}
+        self.documents["events"].append({**about, "participants": len(joined)})
+        for name, kind, amount, stock, approval in rewards:
+            reward: Document = {"_id": self._id(begin), "event_id": event_id, "name": name}
+            reward |= {"kind": kind, "amount": amount, "stock": stock, "approval": approval}
+            held = 0
+            for at, user in joined:
+                if self._rng.random() < 0.55 and held < stock:
+                    held += self._request(reward, user, at + timedelta(seconds=20))
+            marks: Document = {"stock_left": stock - held, "ops": {}, "fenced": {}}
+            self.documents["rewards"].append({**reward, **marks})
 
-def _request(
-    rng: random.Random, reward: Document, user_id: str, at: datetime, until: datetime
-) -> Document:
-    request: Document = {
-        "_id": f"{reward['_id']}:{user_id}",
-        "public_id": _id(rng, at),
-        "user_key": f"{user_id}:{rng.getrandbits(64):016x}",
-        "event_id": reward["event_id"],
-        "reward_id": reward["_id"],
-        "user_id": user_id,
-        "approval": reward["approval"],
-        "status": "approved",
-        "reason": "none",
-        "created_at": _text(at),
-        "decided_at": _text(at),
-    }
-    if reward["approval"] == "manual":
-        decided = at + timedelta(hours=rng.expovariate(1 / 12))
-        if decided > until:
-            return {**request, "status": "pending", "decided_at": None}
-        status = "approved" if rng.random() < 0.85 else "rejected"
-        decision = {"status": status, "reason": "operator", "decided_by": "seed"}
-        return {**request, **decision, "decided_at": _text(decided)}
-    return request
+    def _request(self, reward: Document, user: str, at: datetime) -> bool:
+        """Add a request; whether it holds a piece of the stock."""
+        decided, status, more = at, "approved", {"reason": "none"}
+        if reward["approval"] == "manual":
+            decided = at + timedelta(hours=self._rng.expovariate(1 / 12))
+            status = "approved" if self._rng.random() < 0.85 else "rejected"
+            more = {"reason": "operator", "decided_by": "seed"}
+        if decided > self._until:
+            status, more = "pending", {"reason": "none"}
+        request = {"_id": f"{reward['_id']}:{user}", "public_id": self._id(at), "user_id": user}
+        request |= {"user_key": f"{user}:{self._rng.getrandbits(64):016x}", "status": status}
+        request |= {"event_id": reward["event_id"], "reward_id": reward["_id"], **more}
+        request |= {"approval": reward["approval"], "created_at": _text(at)}
+        final = _text(decided) if status != "pending" else None
+        self.documents["requests"].append({**request, "decided_at": final})
+        return status != "rejected"
 
+    def _id(self, at: datetime) -> str:
+        """As event makes them: 12 hex digits of the time in ms, 12 random ones."""
+        return f"{int(at.timestamp() * 1000):012x}{self._rng.getrandbits(48):012x}"
 
-async def write(history: History, auth: Database, event: Database, redis: Redis) -> None:
-    """Write it; rewards and events last, so that their counts are never ahead of what is there."""
-    for name in ("users", "members", "participations", "requests", "rewards", "events"):
-        documents: list[Document] = getattr(history, name)
-        collection = (auth if name == "users" else event)[name]
-        for start in range(0, len(documents), BATCH):
-            await _upsert(collection, documents[start : start + BATCH])
-        log.info("seed.progress", collection=name, documents=len(documents))
-    for day, users in sorted(history.active.items()):
-        await redis.pfadd(f"active:{day.isoformat()}", *users)
-        await redis.expire(f"active:{day.isoformat()}", KEEP_DAYS * 86_400)
+    async def write(self, auth: Database, event: Database, redis: Redis) -> None:
+        """Write it; rewards and events last, so that counts are never ahead of what is there."""
+        for name, documents in self.documents.items():
+            collection = (auth if name == "users" else event)[name]
+            for start in range(0, len(documents), BATCH):
+                await _upsert(collection, documents[start : start + BATCH])
+            log.info("seed.progress", collection=name, documents=len(documents))
+        for day, users in sorted(self.active.items()):
+            await redis.pfadd(f"active:{day.isoformat()}", *users)
+            await redis.expire(f"active:{day.isoformat()}", KEEP_DAYS * 86_400)
 
 
 async def _upsert(collection: Any, documents: Sequence[Document]) -> None:
@@ -236,11 +193,6 @@ async def _upsert(collection: Any, documents: Sequence[Document]) -> None:
         else:
             break
     await asyncio.sleep(0.02)
-
-
-def _id(rng: random.Random, at: datetime) -> str:
-    """As event makes them: 12 hex digits of the time in ms, 12 random ones."""
-    return f"{int(at.timestamp() * 1000):012x}{rng.getrandbits(48):012x}"
 
 
 def _text(at: datetime) -> str:

@@ -93,6 +93,10 @@ async def world(mongo_url: str, redis_url: str) -> AsyncIterator[SimpleNamespace
         )
 
 
+def make(seed_number: int, until: datetime, users: int) -> seed_history.History:
+    return seed_history.History(seed_number, until, users, password="of-all-users", zone=SEOUL)
+
+
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
@@ -168,7 +172,7 @@ async def test_active_users_of_each_day_are_counted_in_redis(
     world: SimpleNamespace, redis_url: str
 ) -> None:
     until = datetime.now(UTC)
-    history = seed_history.make(random.randrange(1000), until, 60, "password-of-all", SEOUL)
+    history = make(random.randrange(1000), until, 60)
     await seed.make_history(world.settings, {"traffic_password": "a-long-password-of-all"})
     redis = cache.connect(redis_url)
     day = (until.astimezone(SEOUL) - timedelta(days=2)).date()
@@ -180,11 +184,11 @@ async def test_active_users_of_each_day_are_counted_in_redis(
 
 def test_the_same_seed_gives_the_same_history() -> None:
     until = datetime(2026, 11, 20, tzinfo=UTC)
-    one, two = (seed_history.make(7, until, 30, "password-of-all", SEOUL) for _ in range(2))
-    assert one.requests == two.requests
-    assert one.members == two.members
-    other = seed_history.make(8, until, 30, "password-of-all", SEOUL)
-    assert other.requests != one.requests
+    one, two = (make(7, until, 30) for _ in range(2))
+    assert one.documents["requests"] == two.documents["requests"]
+    assert one.documents["members"] == two.documents["members"]
+    other = make(8, until, 30)
+    assert other.documents["requests"] != one.documents["requests"]
 
 
 def test_state_is_kept_and_private(tmp_path: Any) -> None:

@@ -41,11 +41,14 @@ class Service:
     """Answers as it is told."""
 
     def __init__(self) -> None:
-        self.metrics, self.health, self.dead = page(0, 0, 0.0), HEALTH, False
+        self.metrics, self.health = page(0, 0, 0.0), HEALTH
+        self.dead = self.hangs = False
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         if self.dead:
             raise httpx.ConnectError("refused")
+        if self.hangs:
+            raise httpx.ReadTimeout("no answer")
         if request.url.path == "/metrics":
             return httpx.Response(200, text=self.metrics)
         return httpx.Response(200, json=self.health)
@@ -114,6 +117,22 @@ async def test_a_dead_service_is_gone_and_back_again(clock: Callable[[float], No
     clock(2)
     await watch.look()
     assert [c.word for c in watch.changes] == ["became_gone", "became_pass"]
+
+
+async def test_of_one_that_hangs_the_second_late_answer_counts() -> None:
+    service = Service()
+    watch = watcher(service)
+    await watch.look()
+    points = len(watch.services["event"].series)
+    service.hangs = True
+    await watch.look()
+    assert watch.services["event"].status == "warn"  # as it was
+    assert len(watch.services["event"].series) == points
+    await watch.look()
+    assert watch.services["event"].status == "gone"
+    service.hangs = False
+    await watch.look()
+    assert watch.services["event"].status == "warn"
 
 
 async def test_a_lost_dependency_is_a_change() -> None:
