@@ -18,7 +18,10 @@ from shared.errors import TooMany
 from shared.storage.redis import RedisError
 
 BUDGET_S = 0.25  # what a request may lose to a Redis that hangs
+WAIT_S = 2 * BUDGET_S  # and to one that is slow, with others waiting before it
 RETRY_S = 2.0  # then nobody asks it for so long
+# A burst that opened a connection for each request would be so slow at it that Redis seems away.
+TURNS = 8
 _AWAY = (RedisError, OSError, TimeoutError)
 
 
@@ -33,6 +36,7 @@ class Limits:
             RedisStorage("redis://", implementation="redispy", **options)
         )
         self._ask_at, self.degraded = 0.0, False
+        self._turns = asyncio.Semaphore(TURNS)
 
     async def check(self, name: str, key: str) -> None:
         """Count one request of `key`; TooMany with the seconds to wait if there is none left."""
@@ -43,18 +47,29 @@ class Limits:
             raise TooMany(f"The limit is {limit}", retry_after=wait, limit=name)
 
     async def _count(self, limit: RateLimitItem, name: str, key: str) -> int:
-        if self._shared and time.monotonic() >= self._ask_at:
-            if self.degraded:
-                self._ask_at = time.monotonic() + RETRY_S  # one asks, the others do not wait
+        if self._shared and self._asks:
             try:
-                async with asyncio.timeout(BUDGET_S):
-                    wait = await _hit(self._shared, limit, name, key)
+                async with asyncio.timeout(WAIT_S), self._turns:
+                    if self._asks:  # else somebody before has waited in vain
+                        return await self._ask(self._shared, limit, name, key)
             except _AWAY:
                 self._set_degraded(True)
-            else:
-                self._set_degraded(False)
-                return wait
         return await _hit(self._local, limit, name, key)
+
+    @property
+    def _asks(self) -> bool:
+        return time.monotonic() >= self._ask_at
+
+    async def _ask(
+        self, shared: MovingWindowRateLimiter, limit: RateLimitItem, name: str, key: str
+    ) -> int:
+        if self.degraded:
+            self._ask_at = time.monotonic() + RETRY_S  # one asks, the others do not wait
+        async with asyncio.timeout(BUDGET_S):
+            wait = await _hit(shared, limit, name, key)
+        self._ask_at = 0.0
+        self._set_degraded(False)
+        return wait
 
     def _set_degraded(self, value: bool) -> None:
         if value:

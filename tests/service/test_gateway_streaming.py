@@ -202,21 +202,24 @@ async def test_a_dead_upstream_is_503_and_soon_not_asked() -> None:
 
 
 async def test_a_breaker_closes_when_the_upstream_is_back(issuer: Issuer) -> None:
-    async with upstream() as up:
-        async with raw() as (_, dead), gateway(auth_url=dead, breaker_open_seconds=0.3) as gw:
-            client = gw.deps.upstreams["auth"]
-            for _ in range(6):
-                assert (await gw.client.post(LOGIN, json={})).status_code == 503
-            assert client.breaker.is_open
-            client._base = up.url
+    async with (
+        upstream() as up,
+        raw() as (_, dead),
+        gateway(auth_url=dead, breaker_open_seconds=0.3) as gw,
+    ):
+        client = gw.deps.upstreams["auth"]
+        for _ in range(6):
             assert (await gw.client.post(LOGIN, json={})).status_code == 503
-            assert up.seen == []
-            await asyncio.sleep(0.35)
-            replies = await asyncio.gather(*(gw.client.post(LOGIN, json={}) for _ in range(5)))
-            assert 200 in {reply.status_code for reply in replies}
-            assert (await gw.client.post(LOGIN, json={})).status_code == 200
-            page = (await gw.client.get("/metrics")).text
-            assert 'upstream_breaker_open{upstream="auth"} 0.0' in page
+        assert client.breaker.is_open
+        client._base = up.url
+        assert (await gw.client.post(LOGIN, json={})).status_code == 503
+        assert up.seen == []
+        await asyncio.sleep(0.35)
+        replies = await asyncio.gather(*(gw.client.post(LOGIN, json={}) for _ in range(5)))
+        assert 200 in {reply.status_code for reply in replies}
+        assert (await gw.client.post(LOGIN, json={})).status_code == 200
+        page = (await gw.client.get("/metrics")).text
+        assert 'upstream_breaker_open{upstream="auth"} 0.0' in page
 
 
 async def test_answers_of_any_status_keep_the_breaker_closed(issuer: Issuer) -> None:
