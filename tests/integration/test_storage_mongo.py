@@ -75,7 +75,7 @@ async def test_hung_server_sheds_hundreds_of_calls_in_time_and_recovers(driver: 
         began = time.monotonic()
         calls = [things.find_one({"_id": 1}) for _ in range(300)]
         results = await asyncio.gather(*calls, return_exceptions=True)
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < 5  # in waves of 50 it would take 12
         assert {type(result) for result in results} <= {DatabaseTimeout, DatabaseUnavailable}
         server.resume()
         async with asyncio.timeout(15):
