@@ -6,11 +6,11 @@ Reads the running demo, or Loki and Jaeger when their addresses are given.
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,16 +47,18 @@ def from_files(folder: Path, wanted: str) -> Found:
     for path in sorted(folder.glob("*.log*")):
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - FILE_TAIL))
-            for raw in file:
-                if wanted.encode() not in raw:
-                    continue
-                try:
-                    row = json.loads(raw)
-                except ValueError:
-                    continue
-                if isinstance(row, dict) and wanted in (row.get("request_id"), row.get("trace_id")):
-                    rows.append({"service": path.name.partition(".")[0], **row})
+            found = [
+                _row(raw, path.name.partition(".")[0]) for raw in file if wanted.encode() in raw
+            ]
+        rows += [row for row in found if wanted in (row.get("request_id"), row.get("trace_id"))]
     return sorted(rows, key=lambda row: str(row.get("timestamp"))), []
+
+
+def _row(text: bytes | str, service: str) -> Row:
+    with suppress(ValueError):
+        if isinstance(row := json.loads(text), dict):
+            return {"service": service, **row}
+    return {"service": service, "event": str(text)}
 
 
 def from_loki(http: httpx.Client, url: str, wanted: str) -> list[Row]:
@@ -65,14 +67,10 @@ def from_loki(http: httpx.Client, url: str, wanted: str) -> list[Row]:
     start = str(int((time.time() - 86_400) * 1e9))
     params = {"query": query, "start": start, "limit": "2000", "direction": "forward"}
     reply = http.get(f"{url}/loki/api/v1/query_range", params=params).raise_for_status().json()
-    rows: list[Row] = []
-    for stream in reply["data"]["result"]:
-        for _, text in stream["values"]:
-            try:
-                row = json.loads(text)
-            except ValueError:
-                row = {"event": text}
-            rows.append({**stream["stream"], **row})
+    streams = reply["data"]["result"]
+    rows = [
+        _row(text, x["stream"].get("service", "?")) for x in streams for _, text, *_ in x["values"]
+    ]
     return sorted(rows, key=lambda row: str(row.get("timestamp")))
 
 
@@ -106,14 +104,10 @@ def complete(lines: Iterable[Row], spans: list[Row]) -> bool:
     """Whether nothing seems to be on its way still: every service that logged has sent spans,
     and no span waits for its parent except the outermost."""
     known = {span["span_id"] for span in spans}
-    orphans = [s for s in spans if s.get("parent_id") and s["parent_id"] not in known]
-    outermost = min(spans, key=lambda s: s["start"], default=None)
-    traced = {str(line["service"]) for line in lines if line.get("trace_id")}
-    return (
-        bool(spans)
-        and all(s is outermost for s in orphans)
-        and traced <= {s["service"] for s in spans}
-    )
+    first = min(spans, key=lambda s: s["start"], default=None)
+    orphans = [s for s in spans if s is not first and s["parent_id"] not in known]
+    logged = {str(line["service"]) for line in lines if line.get("trace_id")}
+    return bool(spans) and not orphans and logged <= {s["service"] for s in spans}
 
 
 def wait_for(look: Callable[[], Found], seconds: float) -> Found:
@@ -145,7 +139,7 @@ def _tree(spans: list[Row]) -> Iterator[tuple[str, Row]]:
     known = {span["span_id"] for span in spans}
     children: dict[str, list[Row]] = {}
     for span in sorted(spans, key=lambda span: span["start"], reverse=True):
-        parent = span.get("parent_id") or ""
+        parent = span["parent_id"]
         children.setdefault(parent if parent in known else "", []).append(span)
     pending = [("", "", span) for span in children.get("", [])]
     while pending:  # no recursion: a trace may be deeper than Python's stack
@@ -167,23 +161,24 @@ def _line(row: Row) -> Text:
         clock = "--:--:--.---"
     rest = "  ".join(f"{k}={_value(v)}" for k, v in row.items() if k not in HIDDEN)
     text = Text(f"  {clock}  ", style="dim")
-    text.append(f"{row.get('service', '?'):<8}", style="cyan not dim")
-    text.append(f" {level:<8}", style=f"{colour} not dim")
-    text.append(f"{row.get('event') or row.get('message', '')}  ", style="bold not dim")
+    text.append(f"{_value(row['service']):<8}", style="cyan not dim")
+    text.append(f" {_value(level):<8}", style=f"{colour} not dim")
+    text.append(f"{_value(row.get('event', ''))}  ", style="bold not dim")
     return text.append(rest)
 
 
 def _value(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """Values from outside must not command the terminal: what is not printable is escaped."""
+    return value if isinstance(value, str) and value.isprintable() else json.dumps(value)
 
 
 def _label(span: Row, start: float) -> Text:
-    label = Text(f"{span['service']:<8} ", style="cyan")
-    label.append(str(span["name"]), style="bold red" if span["status"] == "error" else "bold")
+    label = Text(f"{_value(span['service']):<8} ", style="cyan")
+    label.append(_value(span["name"]), style="bold red" if span["status"] == "error" else "bold")
     label.append(f"  {span['duration_s'] * 1000:.1f} ms", style="green")
     label.append(f"  +{(span['start'] - start) * 1000:.1f} ms  {span['kind']}", style="dim")
-    attributes = span.get("attributes") or {}
-    return label.append("".join(f"  {k}={attributes[k]}" for k in DETAILS if k in attributes))
+    found = span["attributes"]
+    return label.append("".join(f"  {k}={_value(found[k])}" for k in DETAILS if k in found))
 
 
 def _source(
@@ -206,11 +201,11 @@ def _source(
 
 def main(
     wanted: Annotated[str, typer.Argument(metavar="ID", help="request ID or trace ID")],
-    loki: Annotated[str, typer.Option(help="address of Loki")] = os.environ.get("LOKI_URL", ""),
-    jaeger: Annotated[str, typer.Option(help="address of Jaeger")] = os.environ.get(
-        "JAEGER_URL", ""
+    loki: Annotated[str, typer.Option(envvar="LOKI_URL", help="address of Loki")] = "",
+    jaeger: Annotated[str, typer.Option(envvar="JAEGER_URL", help="address of Jaeger")] = "",
+    demo: Annotated[Path, typer.Option(envvar="LOCAL_DIR", help="the demo's files")] = Path(
+        ".local"
     ),
-    demo: Annotated[Path, typer.Option(help="folder of the demo")] = Path(".local"),
     wait: Annotated[float, typer.Option(help="seconds to wait for what is under way")] = 8.0,
 ) -> None:
     """Print one request's log lines and span tree."""
@@ -225,11 +220,8 @@ def main(
             print(f"Could not ask {where}: {exc or type(exc).__name__}", file=sys.stderr)
             raise typer.Exit(1) from exc
     if not any(found):
-        print(
-            f"Nothing known of {wanted} in {where}. Is it older than what is kept, or is the "
-            "demo not running (`make demo`)?",
-            file=sys.stderr,
-        )
+        hint = "Is it older than what is kept, or the demo not running (`make demo`)?"
+        print(f"Nothing known of {wanted} in {where}. {hint}", file=sys.stderr)
         raise typer.Exit(1)
     show(Console(highlight=False), found)
 

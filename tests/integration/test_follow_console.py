@@ -51,7 +51,7 @@ def ready(url: str) -> bool:
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     folder = tmp_path_factory.mktemp("console")
     running = start(folder)
-    wait_until(lambda: ready(running.url), what="console")
+    wait_until(lambda: ready(running.url), 60, "console")
     demo = {"services": {"console": running.url}}
     (folder / "demo.json").write_text(json.dumps(demo))
     yield SimpleNamespace(folder=folder, **vars(running))
@@ -157,7 +157,7 @@ def test_it_does_not_listen_wider_without_a_token(tmp_path: Path) -> None:
 async def test_the_page_of_a_wide_console_wants_the_token(tmp_path: Path) -> None:
     wide = start(tmp_path, HOST="0.0.0.0", CONSOLE_TOKEN="a-token-of-some-length")
     try:
-        await asyncio.to_thread(wait_until, lambda: ready(wide.url), 20, "console")
+        await asyncio.to_thread(wait_until, lambda: ready(wide.url), 60, "console")
         async with httpx.AsyncClient(base_url=wide.url) as http:
             for path in ("/", "/follow", "/api/requests", "/metrics"):
                 assert (await http.get(path)).status_code == 401, path

@@ -16,7 +16,13 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 def span(
     span_id: str, parent: str, service: str, start: float, **more: object
 ) -> dict[str, object]:
-    base = {"span_id": span_id, "parent_id": parent, "service": service, "start": start}
+    base: dict[str, object] = {
+        "attributes": {},
+        "span_id": span_id,
+        "parent_id": parent,
+        "service": service,
+        "start": start,
+    }
     return {
         **base,
         "name": f"do {span_id}",
@@ -59,6 +65,15 @@ def test_markup_and_odd_values_are_printed_as_they_are() -> None:
     assert "[red]x[/red]" in text
     assert 'name={"a": 1}' in text
     assert "0 spans" in text
+
+
+def test_values_do_not_command_the_terminal() -> None:
+    evil = "\x1b[2J\x9b31m"
+    spans = [span("a", "", "gateway", 1.0, name=evil, attributes={"error.type": evil})]
+    text = printed([row(evil, event=evil, level=evil, more=evil)], spans)
+    assert "\x1b" not in text
+    assert "\x9b" not in text
+    assert text.count("\\u001b[2J") == 6
 
 
 def test_it_waits_for_services_that_logged_and_for_parents_but_not_for_the_client() -> None:
