@@ -170,7 +170,9 @@ class Member(Person):
         else:
             return
         if event not in self.joined:
-            self.send("join", "POST", f"/events/{event}/participations")
+            status, _ = self.send("join", "POST", f"/events/{event}/participations")
+            if status not in OK:
+                return
             self.joined.add(event)
         key = f"load-{PLAN['run']}-{self.rng.getrandbits(64):016x}"
         first = self._claim(reward, key)
