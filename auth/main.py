@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
-from shared.web.limits import BodyLimit
-from shared.web.problems import install_error_handlers
 
 from auth import routes, signals
 from auth.deps import Deps, connect, verifier
 from auth.settings import Settings
 from plainview import observe
 from shared.settings import load
+from shared.web.limits import BodyLimit
+from shared.web.problems import install_error_handlers
 
 
 def create_app(settings: Settings, deps: Deps | None = None) -> FastAPI:

@@ -1,9 +1,8 @@
 """`python -m event`: the service as it is shipped."""
 
-from shared.serve import run
-
 from event.main import create_app
 from event.settings import Settings
+from shared.serve import run
 from shared.settings import load
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
-from shared.web.limits import BodyLimit
-from shared.web.problems import install_error_handlers
 
 from event import signals
 from event.deps import Deps, connect
@@ -13,6 +11,8 @@ from event.routes import router
 from event.settings import Settings
 from plainview import observe
 from shared.settings import load
+from shared.web.limits import BodyLimit
+from shared.web.problems import install_error_handlers
 
 
 def create_app(settings: Settings, deps: Deps | None = None) -> FastAPI:
