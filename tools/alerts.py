@@ -50,13 +50,9 @@ SLOS = (
 
 
 def _burning(
-    name: str,
-    severity: Literal["critical", "ticket"],
-    long: str,
-    short: str,
-    factor: float,
-    for_: str,
+    name: str, severity: Literal["critical", "ticket"], windows: tuple[str, str, float, str]
 ) -> Alert:
+    long, short, factor, for_ = windows
     return Alert(
         name,
         f"service:slo_burn:rate{long} > {factor} and service:slo_burn:rate{short} > {factor}"
@@ -120,8 +116,8 @@ GENERIC = [
         "{{ $labels.service }}: 5 % of requests take longer than {value:humanizeDuration}",
         dashboards=("overview",), panel="Latency, 95th percentile",
     ),
-    *(_burning("SloBurnPage", "critical", *pair) for pair in PAGE),
-    *(_burning("SloBurnTicket", "ticket", *pair) for pair in TICKET),
+    *(_burning("SloBurnPage", "critical", windows) for windows in PAGE),
+    *(_burning("SloBurnTicket", "ticket", windows) for windows in TICKET),
     Alert(
         "ServiceDown", 'up{service!=""} == 0',
         "{{ $labels.service }} at {{ $labels.instance }} does not answer Prometheus",
@@ -173,14 +169,14 @@ GENERIC = [
     Alert(
         # by what services see: an exporter that is down is not a database that is down
         "MongoFailures", _failing("mongodb"),
-        "{{ $labels.service }} cannot use MongoDB ({value:humanize} failures of commands, "
-        "or failed connections a second)",
+        "{{ $labels.service }} cannot use MongoDB ({value:%.3g} of all commands fail, "
+        "or connections a second)",
         for_="1m", severity="critical", dashboards=("overview",), panel="Dependencies",
     ),
     Alert(
         "MongoSlow",
         f"{_P95_MONGO} > {DB_SLOW_S} or {_POOL} > {POOL_RATIO}",
-        "{{ $labels.service }}: MongoDB is slow ({value:humanize}: P95 in seconds, "
+        "{{ $labels.service }}: MongoDB is slow ({value:%.3g}: P95 in seconds, "
         "or the used share of the pool)",
         dashboards=("overview",), panel="Dependencies",
     ),
@@ -203,7 +199,7 @@ GENERIC = [
             )
         ),
         "{{ $labels.service }}{{ $labels.job }} loses telemetry, or its queue is nearly full "
-        "({value:humanize} a second, or the full share)",
+        "({value:%.3g} a second, or the full share)",
         dashboards=("overview",),
     ),
     Alert(

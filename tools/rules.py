@@ -23,7 +23,7 @@ TABLE = Path("docs/alerts.md")
 RUNBOOKS = Path("docs/runbooks")
 HEADER = "# Written by `make generate` from tools/{source}: change that, not this.\n"
 INTERVAL = "15s"
-FOLDER = "Event Rewards"
+FOLDER = "Event Rewards alerts"
 DIRECT = ("5m", "30m", "1h")  # from the counters
 DERIVED = {"2h": 24, "6h": 72, "1d": 288, "3d": 864, "30d": 8640}  # so many spans of 5 minutes
 SEVERITIES = {
@@ -150,10 +150,13 @@ def texts_of(alert: Alert, value: str = "$value") -> dict[str, str]:
     """Summary and links; `value` is what the evaluating program calls the value."""
 
     def put(found: re.Match[str]) -> str:
-        return f"{{{{ {value}{f' | {found[1]}' if found[1] else ''} }}}}"
+        how = found[1]
+        if how.startswith("%"):
+            return f'{{{{ printf "{how}" {value} }}}}'
+        return f"{{{{ {value} | {how} }}}}"
 
     texts = {
-        "summary": re.sub(r"\{value(?::(\w+))?\}", put, alert.summary),
+        "summary": re.sub(r"\{value:([%.\w]+)\}", put, alert.summary),
         "runbook_url": f"{alerts.REPOSITORY}/{RUNBOOKS}/{alert.runbook}.md",
     }
     if alert.dashboards:
@@ -201,16 +204,15 @@ def grafana_groups() -> Json:
                     texts["__panelId__"] = str(panel)
             suffix = "".join(f"-{value}" for value in alert.labels.values())
             # a threshold is a condition of Grafana; the real one stands in the expression
-            threshold = {
+            threshold: Json = {
                 "refId": "B", "type": "threshold", "expression": "A",
                 "datasource": {"type": "__expr__", "uid": "__expr__"},
                 "conditions": [{"evaluator": {"type": "gt", "params": [-1]}}],
             }  # fmt: skip
-            query = {
+            query: Json = {
                 "refId": "A", "expr": alert.expr, "instant": True, "range": False,
                 "datasource": {"type": "prometheus", "uid": "prometheus"},
             }  # fmt: skip
-            window = {"relativeTimeRange": {"from": 600, "to": 0}}
             rules.append(
                 {
                     "uid": f"{alert.runbook}{suffix}",
@@ -223,8 +225,13 @@ def grafana_groups() -> Json:
                     "labels": labels(alert),
                     "annotations": texts,
                     "data": [
-                        {"refId": "A", "datasourceUid": "prometheus", **window, "model": query},
-                        {"refId": "B", "datasourceUid": "__expr__", **window, "model": threshold},
+                        {
+                            "refId": model["refId"],
+                            "datasourceUid": model["datasource"]["uid"],
+                            "relativeTimeRange": {"from": 600, "to": 0},
+                            "model": model,
+                        }
+                        for model in (query, threshold)
                     ],
                 }
             )

@@ -63,8 +63,8 @@ class Slo:
 class Alert:
     """An alert on a PromQL expression that has to hold for `for_`; `dashboards` are slugs.
 
-    The expression gives only what is wrong. `{value}` or `{value:FUNCTION}` in the summary is what
-    it gave; `panel` is the title of a panel on the first dashboard.
+    The expression gives only what is wrong. `{value:FUNCTION}` or `{value:%.3g}` in the summary
+    is what it gave; `panel` is the title of a panel on the first dashboard.
     """
 
     name: str
