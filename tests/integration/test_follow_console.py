@@ -112,6 +112,24 @@ def test_one_request_is_shown_with_lines_and_spans_of_both_services(
     assert "\x1b" not in done.stdout
 
 
+def test_requests_are_listed_newest_first_by_kind(console: SimpleNamespace) -> None:
+    access = {"event": "http.request", "service": "gateway", "http_request_method": "GET"}
+    with (console.folder / "logs" / "gateway.log").open("a") as file:
+        for number, (status, seconds) in enumerate([(200, 0.1), (503, 0.1), (200, 0.9)]):
+            ids = {"request_id": f"req-listed-{number}", "trace_id": f"{number:032x}"}
+            result = {"http_response_status_code": status, "duration_s": seconds}
+            file.write(json.dumps({**access, **ids, **result}) + "\n")
+
+    def listed(kind: str) -> list[str]:
+        reply = httpx.get(f"{console.url}/api/requests", params={"kind": kind, "limit": 2})
+        return [item["request_id"] for item in reply.json()["items"]]
+
+    wait_until(lambda: listed("slow") == ["req-listed-2"], what="the lines")
+    assert listed("recent") == ["req-listed-2", "req-listed-1"]
+    assert listed("failed") == ["req-listed-1"]
+    assert httpx.get(f"{console.url}/api/requests?kind=other").status_code == 422
+
+
 def test_spans_that_are_late_are_waited_for(console: SimpleNamespace) -> None:
     write_lines(console.folder, "req-never-traced", "ab" * 16)
     began = time.monotonic()
