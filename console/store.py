@@ -70,8 +70,9 @@ class Line:
 
 @dataclass(slots=True)
 class Request:
-    """One request as the outermost service saw it."""
+    """One request as the outermost service saw it; `span_id` is its own, a trace may have many."""
 
+    span_id: str
     trace_id: str
     at: float
     request_id: str = ""
@@ -150,7 +151,7 @@ class Store:
             self.changes.append(line)
         if line.event == "http.request" and line.service == self._edge and line.trace_id:
             doc = line.fields()
-            request = self._request(line.trace_id, line.at)
+            request = self._request(str(doc.get("span_id", "")), line.trace_id, line.at)
             request.request_id = line.request_id
             request.method = str(doc.get("http_request_method", ""))
             request.route = str(doc.get("http_route") or request.route)
@@ -180,16 +181,16 @@ class Store:
             if kinds.get(kind, request.slow or request.failed):
                 yield request
 
-    def _request(self, trace_id: str, at: float) -> Request:
-        request = self._requests.get(trace_id)
+    def _request(self, span_id: str, trace_id: str, at: float) -> Request:
+        request = self._requests.get(span_id)
         if request is None:
-            request = self._requests[trace_id] = Request(trace_id, at)
+            request = self._requests[span_id] = Request(span_id, trace_id, at)
             if len(self._requests) > self._max_traces:
                 self._requests.popitem(last=False)
         return request
 
     def _saw_span(self, span: SpanRecord) -> None:
-        request = self._request(span.trace_id, span.start_ns / 1e9)
+        request = self._request(span.span_id, span.trace_id, span.start_ns / 1e9)
         if request.status:  # its access line was here before and knows more
             return
         request.method = str(span.attributes.get("http.request.method", ""))

@@ -122,7 +122,7 @@ class View:
 
     def _picks(self, lang: str, kind: str) -> Rows:
         known = islice(self.store.requests(kind), LISTED)
-        return [(r.trace_id, piece(lang, "request", r=r)) for r in known]
+        return [(r.span_id, piece(lang, "request", r=r)) for r in known]
 
     def follow(self, lang: str, wanted: str, links: Mapping[str, str]) -> dict[str, Rows]:
         """The panels of one request; empty ones if nothing is known of it."""
@@ -134,7 +134,9 @@ class View:
         facts = piece(
             lang,
             "facts",
-            r=next((r for r in self.store.requests() if r.trace_id == trace), None),
+            r=next(
+                (r for r in self.store.requests() if wanted in (r.request_id, r.trace_id)), None
+            ),
             trace_id=trace,
             request_id=next((x.request_id for x in found.lines if x.request_id), ""),
             services={x.service for x in known},

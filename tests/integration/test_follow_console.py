@@ -116,7 +116,11 @@ def test_requests_are_listed_newest_first_by_kind(console: SimpleNamespace) -> N
     access = {"event": "http.request", "service": "gateway", "http_request_method": "GET"}
     with (console.folder / "logs" / "gateway.log").open("a") as file:
         for number, (status, seconds) in enumerate([(200, 0.1), (503, 0.1), (200, 0.9)]):
-            ids = {"request_id": f"req-listed-{number}", "trace_id": f"{number:032x}"}
+            ids = {
+                "request_id": f"req-listed-{number}",
+                "trace_id": f"{number:032x}",
+                "span_id": f"{number:016x}",
+            }
             result = {"http_response_status_code": status, "duration_s": seconds}
             file.write(json.dumps({**access, **ids, **result}) + "\n")
 

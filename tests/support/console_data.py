@@ -49,6 +49,7 @@ def add_request(store: Store, number: int, status: int = 201, seconds: float = 0
         "log_type": "general",
         "request_id": request_of(number),
         "trace_id": trace_of(number),
+        "span_id": f"a{number}",
     }
     route = "/api/v1/rewards/{id}/requests"
     access = {
@@ -66,8 +67,10 @@ def add_request(store: Store, number: int, status: int = 201, seconds: float = 0
     trace = trace_of(number)
     store.add_spans(
         [
-            span(trace, ("a", ""), f"POST {route}", "gateway", at=at, seconds=seconds),
-            span(trace, ("b", "a"), "POST", "gateway", at=at + 0.001, seconds=seconds * 0.9),
+            span(trace, (f"a{number}", ""), f"POST {route}", "gateway", at=at, seconds=seconds),
+            span(
+                trace, ("b", f"a{number}"), "POST", "gateway", at=at + 0.001, seconds=seconds * 0.9
+            ),
             span(trace, ("c", "b"), f"POST {route}", "event", at=at + 0.002, seconds=seconds * 0.8),
             span(trace, ("d", "c"), "GET keys", "auth", at=at + 0.003, seconds=seconds * 0.2),
         ]

@@ -38,6 +38,7 @@ def access(request_id: str, trace_id: str, status: int, duration: float) -> Line
         "2026-11-20T10:00:00Z",
         event="http.request",
         trace_id=trace_id,
+        span_id=trace_id[-16:],
         http_request_method="GET",
         http_route="/api/v1/events",
         http_response_status_code=status,
@@ -70,7 +71,7 @@ def test_spans_alone_are_found_by_their_trace() -> None:
 def test_memory_stays_within_its_bounds() -> None:
     store = Store(traces=10, spans_per_trace=3, spans=20, lines=5)
     for trace in range(50):
-        store.add_spans(span(f"{trace:032x}", str(i)) for i in range(5))
+        store.add_spans(span(f"{trace:032x}", f"{trace}-{i}") for i in range(5))
         store.add_line(line("gateway", f"req-{trace:08}", "2026-11-20T10:00:00Z"))
     assert store.span_count <= 20
     assert sum(1 for _ in store.requests()) == 10
@@ -110,12 +111,21 @@ def test_slow_and_failed_requests_are_picked_newest_first() -> None:
 def test_a_request_is_one_entry_whichever_comes_first_its_span_or_its_line() -> None:
     store = Store()
     attributes = {"http.response.status_code": 200, "http.route": "/api/v1/events"}
-    store.add_spans([span(TRACE, "a", attributes=attributes)])
+    store.add_spans([span(TRACE, TRACE[-16:], attributes=attributes)])
     (early,) = store.requests()
     assert (early.status, early.route, early.duration_s) == (200, "/api/v1/events", 0.02)
     store.add_line(access("req-00000001", TRACE, 200, 0.021))
     (known,) = store.requests()
     assert (known.request_id, known.trace_id) == ("req-00000001", TRACE)
+
+
+def test_requests_that_share_a_clients_trace_are_told_apart() -> None:
+    store = Store()
+    for number in range(3):
+        one = access(f"req-{number:08}", TRACE, 200, 0.01)
+        one.text = one.text.replace(TRACE[-16:], f"{number:016x}")
+        store.add_line(one)
+    assert [r.request_id[-1] for r in store.requests()] == ["2", "1", "0"]
 
 
 def test_what_is_not_json_is_a_general_line() -> None:
