@@ -78,3 +78,122 @@ def test_every_severity_has_its_channel() -> None:
     assert muted == {mute["name"] for mute in document["muteTimes"]}
     uids = [receiver["uid"] for p in document["contactPoints"] for receiver in p["receivers"]]
     assert len(set(uids)) == len(uids)
+
+
+def seconds(text: str) -> int:
+    units = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+    return sum(int(n) * units[unit] for n, unit in re.findall(r"(\d+)([dhms])", text))
+
+
+def cases_of(slug: str) -> dict[str, Any]:
+    # every scalar is text: YAML would read `0x120`, a series, as a number
+    document = yaml.load((CASES / f"{slug}.yaml").read_text(), Loader=yaml.BaseLoader)
+    return {"step": rules.INTERVAL, "every": "5s", **document}
+
+
+def expected(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    """What promtool compares: all labels, and the annotations with the links filled in."""
+    (alert,) = [
+        alert
+        for alert in alerts.ALERTS
+        if alert.name == name and rules.labels(alert).items() <= found["labels"].items()
+    ]
+    links = {**rules.texts_of(alert), "summary": found["summary"]}
+    return {"exp_labels": found["labels"], "exp_annotations": links}
+
+
+def committed_groups(name: str) -> list[dict[str, Any]]:
+    """One alert of the committed files, and what it reads of the recorded; the rest costs time."""
+    recording, alerting = (
+        yaml.safe_load((ROOT / rules.RULES / file).read_text())["groups"]
+        for file in ("recording.yml", "alerts.yml")
+    )
+    for group in alerting:
+        group["rules"] = [rule for rule in group["rules"] if rule["alert"] == name]
+    found = [group for group in alerting if group["rules"]]
+    reads = str(found)
+    parts = {"red": "service:http", "slo": "service:slo"}
+    return [
+        *(group for group in recording if parts[group["name"].split("-")[0]] in reads),
+        *found,
+    ]
+
+
+def promtool_file(slug: str, directory: Path) -> Path:
+    """The unit test that promtool runs: rule files of the repository, series of the cases."""
+    (name,) = {alert.name for alert in alerts.ALERTS if alert.runbook == slug}
+    document = cases_of(slug)
+    tests = [
+        {
+            "name": case["case"],
+            "interval": case.get("every", document["every"]),
+            "input_series": [
+                {"series": series, "values": values} for series, values in case["series"].items()
+            ],
+            "alert_rule_test": [
+                {
+                    "eval_time": case["at"],
+                    "alertname": name,
+                    "exp_alerts": [expected(name, found) for found in case.get("alerts", [])],
+                }
+            ],
+        }
+        for case in document["cases"]
+    ]
+    groups = committed_groups(name)
+    (directory / "rules.yml").write_text(yaml.safe_dump({"groups": groups}))
+    path = directory / f"{slug}.yaml"
+    test = {
+        "rule_files": ["rules.yml"],
+        "evaluation_interval": document["step"],
+        "group_eval_order": [group["name"] for group in groups],  # else it is left to chance
+        "tests": tests,
+    }
+    path.write_text(yaml.safe_dump(test))
+    return path
+
+
+@pytest.mark.parametrize("slug", sorted(RUNBOOKS))
+def test_alert(slug: str, tmp_path: Path) -> None:
+    run(program("promtool"), "test", "rules", str(promtool_file(slug, tmp_path)))
+
+
+def counts(expr: str) -> bool:
+    """Whether an expression looks at counters, by itself or through a recorded rate."""
+    return re.search(r"\b(rate|increase|changes)\(|:\w*(rate|p95_)", expr) is not None
+
+
+@pytest.mark.parametrize("slug", sorted(RUNBOOKS - {"watchdog"}))
+def test_alert_has_its_cases(slug: str) -> None:
+    document = cases_of(slug)
+    cases = {case["case"]: case for case in document["cases"]}
+    wanted = {"fires", "one step before", "healthy", "no traffic"}
+    if any(counts(alert.expr) for alert in alerts.ALERTS if alert.runbook == slug):
+        wanted.add("reset")
+    assert wanted <= set(cases), wanted - set(cases)
+    for name, case in cases.items():
+        assert ("alerts" in case) == name.startswith("fires"), name
+        if name.startswith("fires"):
+            before = cases[name.replace("fires", "one step before")]
+            assert before["series"] == case["series"]
+            assert seconds(before["at"]) == seconds(case["at"]) - seconds(document["step"]), name
+
+
+def test_names_runbooks_and_cases_are_one_set() -> None:
+    assert {path.stem for path in CASES.glob("*.yaml")} == RUNBOOKS
+    assert {path.stem for path in (ROOT / rules.RUNBOOKS).glob("*.md")} == RUNBOOKS
+
+
+@pytest.mark.parametrize("slug", sorted(RUNBOOKS))
+def test_runbook(slug: str) -> None:
+    text = (ROOT / rules.RUNBOOKS / f"{slug}.md").read_text()
+    (name,) = {alert.name for alert in alerts.ALERTS if alert.runbook == slug}
+    assert text.startswith(f"# {name}\n")
+    sections = re.findall(r"(?m)^## (.+)$", text)
+    assert sections == ["Meaning", "Impact", "Diagnosis", "Mitigation"]
+    diagnosis = text.split("## Diagnosis")[1].split("## Mitigation")[0]
+    assert "```" in diagnosis, "exact queries and commands"
+    known = rules.dashboards.declared() | rules.EXTERNAL | rules.recorded()
+    for block in re.findall(r"```promql\n(.*?)```", text, re.S):
+        for query in block.splitlines():
+            assert rules.metrics_in(query.split("#")[0]) <= known, query
