@@ -66,11 +66,11 @@ def test_mongo_hangs(broken: Trio, own_mongo: EmbeddedMongo) -> None:
     try:
         for service in (broken.auth, broken.events[0]):
             wait_until(lambda s=service: status(s, "ready")[0] == 503, 10, "not ready")
-            for _ in range(5):
-                for kind, expected in (("live", 200), ("ready", 503)):
-                    code, seconds = status(service, kind)
-                    assert code == expected
-                    assert seconds < 0.3
+            for kind, expected in (("live", 200), ("ready", 503)):
+                answers = [status(service, kind) for _ in range(10)]
+                assert {code for code, _ in answers} == {expected}
+                # nine of ten: one may meet a pause of the machine, hanging ones would all wait
+                assert sorted(seconds for _, seconds in answers)[8] < 0.3
         assert status(broken.gateway, "ready")[0] == 200
         reply, seconds = timed(lambda: browse(broken))
         assert reply.status_code in (503, 504)
