@@ -151,7 +151,8 @@ class Store:
             self.changes.append(line)
         if line.event == "http.request" and line.service == self._edge and line.trace_id:
             doc = line.fields()
-            request = self._request(str(doc.get("span_id", "")), line.trace_id, line.at)
+            key = str(doc.get("span_id") or line.request_id)
+            request = self._request(key, line.trace_id, line.at)
             request.request_id = line.request_id
             request.method = str(doc.get("http_request_method", ""))
             request.route = str(doc.get("http_route") or request.route)
