@@ -126,7 +126,7 @@ def test_auth_away(broken: Trio) -> None:
             reply = login()
             assert reply.status_code == 503
             assert int(reply.headers["Retry-After"]) >= 1
-        fast = min(timed(login)[1] for _ in range(5))
+        fast = min(timed(login)[1] for _ in range(20))
         assert fast < 0.05
     finally:
         broken.auth.start().wait_ready()
