@@ -14,12 +14,13 @@ from tests.stack.conftest import Stack, until
 from tools import rules
 
 API = "/api/v1"
+Round = Callable[[], None]
 # What tests of this session do on purpose: they claim a reward until it is sold out.
 ON_PURPOSE = {"StockExhausted"}
 
 
 @pytest.fixture(scope="module")
-def traffic(stack: Stack) -> Callable[[], None]:
+def traffic(stack: Stack) -> Round:
     """A round of requests through all three services; a rate needs more than one."""
     trio = stack.trio
     account = {"email": f"{uuid4().hex}@example.com", "password": "seven quiet lamps at noon"}
@@ -42,7 +43,7 @@ def groups(stack: Stack) -> list[dict[str, Any]]:
 
 
 def test_every_rule_is_evaluated_without_an_error(
-    stack: Stack, traffic: Callable[[], None]
+    stack: Stack, traffic: Round
 ) -> None:
     def evaluated() -> bool:
         every = [rule for group in groups(stack) for rule in group["rules"]]
@@ -58,7 +59,7 @@ def test_every_rule_is_evaluated_without_an_error(
     assert len(stack.query('up{service="event"} == 1')) == 2  # errors of doubled targets show here
 
 
-def test_every_recording_rule_gives_data(stack: Stack, traffic: Callable[[], None]) -> None:
+def test_every_recording_rule_gives_data(stack: Stack, traffic: Round) -> None:
     def empty() -> list[str]:
         traffic()
         return sorted(name for name in rules.recorded() if not stack.query(f"{name} >= 0"))
@@ -69,7 +70,7 @@ def test_every_recording_rule_gives_data(stack: Stack, traffic: Callable[[], Non
         assert 0 <= float(row["value"][1]) < 0.05
 
 
-def test_names_that_others_expose_exist(stack: Stack, traffic: Callable[[], None]) -> None:
+def test_names_that_others_expose_exist(stack: Stack, traffic: Round) -> None:
     """What only a fault brings about, or a program that does not run here, is listed."""
     rare = {
         "grafana_alerting_rule_evaluation_failures_total",  # no Grafana here
@@ -86,7 +87,7 @@ def test_names_that_others_expose_exist(stack: Stack, traffic: Callable[[], None
     }
 
 
-def test_only_the_watchdog_fires(stack: Stack, traffic: Callable[[], None]) -> None:
+def test_only_the_watchdog_fires(stack: Stack, traffic: Round) -> None:
     def firing() -> set[str]:
         rows = stack.query('ALERTS{alertstate="firing"}')
         return {row["metric"]["alertname"] for row in rows}
