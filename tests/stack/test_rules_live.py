@@ -42,9 +42,7 @@ def groups(stack: Stack) -> list[dict[str, Any]]:
     return found
 
 
-def test_every_rule_is_evaluated_without_an_error(
-    stack: Stack, traffic: Round
-) -> None:
+def test_every_rule_is_evaluated_without_an_error(stack: Stack, traffic: Round) -> None:
     def evaluated() -> bool:
         every = [rule for group in groups(stack) for rule in group["rules"]]
         return bool(every) and all(rule["health"] != "unknown" for rule in every)
