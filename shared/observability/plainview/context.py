@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from opentelemetry import trace
 
 REQUEST_ID_HEADER = "X-Request-ID"
+_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
 @dataclass(slots=True)
@@ -52,6 +54,11 @@ def trace_id() -> str | None:
     """The trace of the current span, 32 hex digits, sampled or not; None without one."""
     number = trace.get_current_span().get_span_context().trace_id
     return f"{number:032x}" if number else None
+
+
+def accepted_id(text: str) -> str | None:
+    """An ID that came from outside, or None if it is not 8 to 64 harmless characters."""
+    return text if _ID.fullmatch(text) else None
 
 
 @contextmanager

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind
+from opentelemetry.util.types import AttributeValue
 
-from .context import current, request_context
+from .context import accepted_id, current, request_context
 from .propagation import TraceparentPropagator
 
 _PROPAGATOR = TraceparentPropagator()
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
 def inject_context() -> dict[str, str]:
@@ -28,13 +27,29 @@ def inject_context() -> dict[str, str]:
     return carrier
 
 
-def _attributes(operation: str, destination: str, system: str) -> dict[str, str]:
-    return {
+def _span(
+    operation: str,
+    destination: str,
+    system: str,
+    *,
+    kind: SpanKind = SpanKind.CONSUMER,
+    context: Context | None = None,
+    links: Sequence[Link] = (),
+    attributes: Mapping[str, AttributeValue] | None = None,
+) -> AbstractContextManager[Span]:
+    own: dict[str, AttributeValue] = {
         "messaging.system": system,
         "messaging.destination.name": destination,
         "messaging.operation.type": operation,
         "messaging.operation.name": operation,
     }
+    return trace.get_tracer(__name__).start_as_current_span(
+        f"{operation} {destination}",
+        context=context,
+        kind=kind,
+        attributes=own | dict(attributes or {}),
+        links=links,
+    )
 
 
 def _text(carrier: Mapping[Any, object], name: str) -> str:
@@ -48,15 +63,9 @@ def _extract(carrier: Mapping[Any, object]) -> Context:
     return _PROPAGATOR.extract({"traceparent": _text(carrier, "traceparent")}, Context())
 
 
-@contextmanager
-def produce_span(destination: str, *, system: str = "redis") -> Iterator[Span]:
+def produce_span(destination: str, *, system: str = "redis") -> AbstractContextManager[Span]:
     """Span `send <destination>`; call `inject_context()` inside it."""
-    with trace.get_tracer(__name__).start_as_current_span(
-        f"send {destination}",
-        kind=SpanKind.PRODUCER,
-        attributes=_attributes("send", destination, system),
-    ) as span:
-        yield span
+    return _span("send", destination, system, kind=SpanKind.PRODUCER)
 
 
 @contextmanager
@@ -68,35 +77,19 @@ def consume_span(
     system: str = "redis",
 ) -> Iterator[Span]:
     """Span `process <destination>`, child of the producer's; work inside has its request ID."""
-    attributes = _attributes("process", destination, system)
-    if message_id is not None:
-        attributes["messaging.message.id"] = message_id
-    request_id = _text(carrier, "request_id")
+    about = {} if message_id is None else {"messaging.message.id": message_id}
     with (
-        request_context(request_id if _REQUEST_ID.fullmatch(request_id) else None),
-        trace.get_tracer(__name__).start_as_current_span(
-            f"process {destination}",
-            context=_extract(carrier),
-            kind=SpanKind.CONSUMER,
-            attributes=attributes,
-        ) as span,
+        request_context(accepted_id(_text(carrier, "request_id"))),
+        _span("process", destination, system, context=_extract(carrier), attributes=about) as span,
     ):
         yield span
 
 
-@contextmanager
 def batch_span(
     destination: str, carriers: Sequence[Mapping[Any, object]], *, system: str = "redis"
-) -> Iterator[Span]:
+) -> AbstractContextManager[Span]:
     """Span `receive <destination>` of a batch, linked to the context of every message in it."""
     contexts = (trace.get_current_span(_extract(c)).get_span_context() for c in carriers)
-    with trace.get_tracer(__name__).start_as_current_span(
-        f"receive {destination}",
-        kind=SpanKind.CONSUMER,
-        attributes={
-            **_attributes("receive", destination, system),
-            "messaging.batch.message_count": len(carriers),
-        },
-        links=[Link(context) for context in contexts if context.is_valid],
-    ) as span:
-        yield span
+    links = [Link(context) for context in contexts if context.is_valid]
+    about = {"messaging.batch.message_count": len(carriers)}
+    return _span("receive", destination, system, attributes=about, links=links)

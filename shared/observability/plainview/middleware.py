@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv6Address, ip_address
@@ -10,10 +9,11 @@ from time import perf_counter
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .context import REQUEST_ID_HEADER, RequestContext, new_request_id, request_context
+from .context import REQUEST_ID_HEADER, RequestContext, accepted_id, request_context
 from .guarded import guarded
 from .http_metrics import METHODS, OTHER_METHOD, UNKNOWN, route_template
 from .settings import Network
@@ -26,7 +26,6 @@ AccessLog = Callable[[str, str, int, float], None]
 FailureLog = Callable[[BaseException], None]
 
 _ID_HEADER = REQUEST_ID_HEADER.lower().encode()
-_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 _GUARD = guarded("middleware")
 
 
@@ -71,7 +70,9 @@ class RequestMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        with request_context(_incoming_id(scope)) as context:
+        with request_context(
+            accepted_id(Headers(scope=scope).get(REQUEST_ID_HEADER, ""))
+        ) as context:
             if scope["type"] == "websocket":
                 await self.app(scope, receive, send)
                 return
@@ -153,20 +154,12 @@ class _Exchange:
                 otel_context.detach(token)
 
 
-def _incoming_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == _ID_HEADER:
-            return value.decode() if _ID.fullmatch(value) else new_request_id()
-    return new_request_id()
-
-
 async def _answer(page: Page, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
     """Reply with a page of the library's own."""
     headers = {REQUEST_ID_HEADER: request_id, "Cache-Control": "no-store"}
     if scope["method"] not in ("GET", "HEAD"):
         response = Response(None, 405, {**headers, "Allow": "GET, HEAD"})
     else:
-        accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
-        status, body, content_type = page(accept.decode("latin-1"))
+        status, body, content_type = page(",".join(Headers(scope=scope).getlist("accept")))
         response = Response(body, status, headers, content_type)
     await response(scope, receive, send)
