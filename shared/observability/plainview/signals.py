@@ -54,15 +54,11 @@ SERVICE_INFO = PLATFORM.gauge(
     "1, with the version and environment that run",
     labels={"version": Bounded(10), "environment": Bounded(10)},
 )
+_DEPENDENCY = {"dependency": Bounded(20)}
 SERVICE_READY = PLATFORM.gauge("service_ready", "1 if the service takes requests")
-DEPENDENCY_UP = PLATFORM.gauge(
-    "dependency_up", "1 if the last check passed", labels={"dependency": Bounded(20)}
-)
+DEPENDENCY_UP = PLATFORM.gauge("dependency_up", "1 if the last check passed", labels=_DEPENDENCY)
 DEPENDENCY_LATENCY = PLATFORM.gauge(
-    "dependency_latency_seconds",
-    "Duration of the last check",
-    unit="seconds",
-    labels={"dependency": Bounded(20)},
+    "dependency_latency_seconds", "Duration of the last check", unit="seconds", labels=_DEPENDENCY
 )
 
 CPU_LIMIT = PLATFORM.gauge(
@@ -79,54 +75,47 @@ EVENT_LOOP_LAG = PLATFORM.histogram(
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
 )
 
-DB_SYSTEMS = ("mongodb", "redis")
+_DB = {"db_system_name": ("mongodb", "redis")}
 DB_OPERATION_DURATION = PLATFORM.histogram(
     "db_client_operation_duration_seconds",
     "Duration of database commands, failed ones too",
     buckets=(0.001, 0.0025, *LATENCY_BUCKETS),
-    labels={"db_system_name": DB_SYSTEMS, "db_operation_name": Bounded(60)},
+    labels={**_DB, "db_operation_name": Bounded(60)},
 )
 DB_OPERATION_FAILURES = PLATFORM.counter(
     "db_client_operation_failures_total",
     "Database commands that failed",
-    labels={
-        "db_system_name": DB_SYSTEMS,
-        "error_type": ("timeout", "unavailable", "duplicate_key", "rejected", "other"),
-    },
+    labels={**_DB, "error_type": ("timeout", "unavailable", "duplicate_key", "rejected", "other")},
 )
 DB_CONNECTIONS = PLATFORM.gauge(
-    "db_client_connections",
-    "Connections of the pool",
-    labels={"db_system_name": DB_SYSTEMS, "state": ("idle", "used")},
+    "db_client_connections", "Connections of the pool", labels={**_DB, "state": ("idle", "used")}
 )
 DB_CONNECTIONS_MAX = PLATFORM.gauge(
-    "db_client_connections_max",
-    "Most connections the pool may open",
-    labels={"db_system_name": DB_SYSTEMS},
+    "db_client_connections_max", "Most connections the pool may open", labels=_DB
 )
 DB_CONNECTION_FAILURES = PLATFORM.counter(
     "db_client_connection_failures_total",
     "Connections that could not be made or had from the pool",
-    labels={"db_system_name": DB_SYSTEMS},
+    labels=_DB,
 )
 
+_UPSTREAM = {"upstream": Bounded(20)}
+CLIENT_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+CLIENT_ERRORS = ("connect", "timeout", "protocol", "cancelled", "other")
 HTTP_CLIENT_DURATION = PLATFORM.histogram(
     "http_client_request_duration_seconds",
     "Duration of outgoing requests until the headers of the reply",
     buckets=LATENCY_BUCKETS,
     labels={
-        "upstream": Bounded(20),
-        "method": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
+        **_UPSTREAM,
+        "method": CLIENT_METHODS,
         "status_class": ("1xx", "2xx", "3xx", "4xx", "5xx", "error"),
     },
 )
 HTTP_CLIENT_FAILURES = PLATFORM.counter(
     "http_client_request_failures_total",
     "Outgoing requests without a reply",
-    labels={
-        "upstream": Bounded(20),
-        "error_type": ("connect", "timeout", "protocol", "cancelled", "other"),
-    },
+    labels={**_UPSTREAM, "error_type": CLIENT_ERRORS},
 )
 
 LOG_TYPES = ("general", "error", "security")
@@ -155,7 +144,5 @@ PARTS = (
     *("redis", "shutdown", "traces", "other"),
 )
 TELEMETRY_ERRORS = PLATFORM.counter(
-    "telemetry_errors_total",
-    "Errors inside the telemetry, swallowed",
-    labels={"part": PARTS},
+    "telemetry_errors_total", "Errors inside the telemetry, swallowed", labels={"part": PARTS}
 )

@@ -10,9 +10,10 @@ import pytest
 from redis import exceptions
 
 from plainview import observe_client, request_context
-from plainview.instruments import http_client, mongo
+from plainview.instruments import mongo
 from plainview.instruments import redis as redis_instrument
 from plainview.signals import (
+    CLIENT_ERRORS,
     DB_CONNECTION_FAILURES,
     DB_CONNECTIONS,
     DB_CONNECTIONS_MAX,
@@ -192,7 +193,7 @@ def test_failure_series_exist_before_the_first_failure() -> None:
         for sample in family.samples
         if sample.labels["upstream"] == "unit-new" and sample.name.endswith("_total")
     ]
-    assert sorted(samples) == sorted(http_client._ERRORS)
+    assert sorted(samples) == sorted(CLIENT_ERRORS)
 
 
 MISSING = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,9 +10,6 @@ if TYPE_CHECKING:
     import httpx
 
 Client = TypeVar("Client")
-
-# Read once by the first instrumentation that is set up, so it has to come before all of them.
-os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
 
 
 def _load(name: str, extra: str) -> ModuleType:

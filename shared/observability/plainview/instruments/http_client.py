@@ -12,10 +12,7 @@ from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from wrapt import wrap_function_wrapper
 
 from ..context import REQUEST_ID_HEADER, request_id
-from ..signals import HTTP_CLIENT_DURATION, HTTP_CLIENT_FAILURES
-
-_METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-_ERRORS = ("connect", "timeout", "protocol", "cancelled", "other")
+from ..signals import CLIENT_ERRORS, CLIENT_METHODS, HTTP_CLIENT_DURATION, HTTP_CLIENT_FAILURES
 
 
 def error_type(error: BaseException) -> str:
@@ -41,11 +38,8 @@ def observe(client: httpx.AsyncClient, upstream: str) -> None:
         if (identity := request_id()) is not None:
             request.headers[REQUEST_ID_HEADER] = identity
 
-    client.event_hooks = {
-        **client.event_hooks,
-        "request": [*client.event_hooks.get("request", []), identify],
-    }
-    for kind in _ERRORS:
+    client.event_hooks["request"].append(identify)
+    for kind in CLIENT_ERRORS:
         HTTP_CLIENT_FAILURES.inc(0, upstream=upstream, error_type=kind)
 
     async def send(
@@ -55,7 +49,7 @@ def observe(client: httpx.AsyncClient, upstream: str) -> None:
         options: dict[str, Any],
     ) -> httpx.Response:
         request: httpx.Request = args[0] if args else options["request"]
-        method = request.method if request.method in _METHODS else "_other"
+        method = request.method if request.method in CLIENT_METHODS else "_other"
         start, status = perf_counter(), "error"
         try:
             response = await wrapped(*args, **options)

@@ -15,6 +15,7 @@ from typing import Any
 
 from opentelemetry.instrumentation.redis import RedisInstrumentor
 from redis import exceptions
+from redis.asyncio.client import Pipeline
 from wrapt import wrap_function_wrapper
 
 from ..guarded import guarded
@@ -48,10 +49,19 @@ def error_type(error: BaseException) -> str | None:
     return "rejected" if isinstance(error, exceptions.ResponseError) else "other"
 
 
-async def _measure(name: str, call: Callable[[], Awaitable[Any]]) -> Any:
+async def _measure(
+    wrapped: Callable[..., Awaitable[Any]],
+    client: Any,
+    args: tuple[Any, ...],
+    options: dict[str, Any],
+) -> Any:
+    pipeline = isinstance(client, Pipeline)
+    if pipeline and not len(client):  # nothing is sent
+        return await wrapped(*args, **options)
+    name = "PIPELINE" if pipeline else operation(args)
     start = perf_counter()
     try:
-        reply = await call()
+        reply = await wrapped(*args, **options)
     except Exception as error:
         _observe(name, start)
         with guarded("redis"):
@@ -71,26 +81,6 @@ def _observe(name: str, start: float) -> None:
     )
 
 
-async def _command(
-    wrapped: Callable[..., Awaitable[Any]],
-    _client: object,
-    args: tuple[Any, ...],
-    options: dict[str, Any],
-) -> Any:
-    return await _measure(operation(args), lambda: wrapped(*args, **options))
-
-
-async def _pipeline(
-    wrapped: Callable[..., Awaitable[Any]],
-    pipeline: Any,
-    args: tuple[Any, ...],
-    options: dict[str, Any],
-) -> Any:
-    if not len(pipeline):  # nothing is sent
-        return await wrapped(*args, **options)
-    return await _measure("PIPELINE", lambda: wrapped(*args, **options))
-
-
 def _name_pipeline(span: Any, _client: object, _reply: object) -> None:
     # the instrumentation joins the names of all commands, as many as there are
     if " " in getattr(span, "name", ""):
@@ -104,5 +94,5 @@ def instrument() -> None:
     """Wrap the classes of `redis.asyncio`, so clients made before are measured too."""
     if _installed.acquire(blocking=False):
         RedisInstrumentor().instrument(response_hook=_name_pipeline)
-        wrap_function_wrapper("redis.asyncio.client", "Redis.execute_command", _command)
-        wrap_function_wrapper("redis.asyncio.client", "Pipeline.execute", _pipeline)
+        wrap_function_wrapper("redis.asyncio.client", "Redis.execute_command", _measure)
+        wrap_function_wrapper("redis.asyncio.client", "Pipeline.execute", _measure)
