@@ -11,7 +11,12 @@ from httpx_aiohttp import HttpxAiohttpClient
 from opentelemetry import trace
 
 from plainview import ObservabilitySettings, observe_client, request_context, tracing
-from plainview.signals import HTTP_CLIENT_DURATION, HTTP_CLIENT_FAILURES
+from plainview.signals import (
+    HTTP_CLIENT_DURATION,
+    HTTP_CLIENT_FAILURES,
+    SPANS_DROPPED,
+    SPANS_EXPORTED,
+)
 from plainview.testing import captured_spans, metric_delta
 from tests.support.otlp import OtlpReceiver
 from tests.support.servers import free_port, wait_until
@@ -81,7 +86,7 @@ async def test_time_outs_and_refusals_are_counted(client: httpx.AsyncClient, ups
 async def test_export_over_otlp_is_masked_complete_and_not_traced(
     client: httpx.AsyncClient, upstream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with OtlpReceiver() as otlp:
+    with OtlpReceiver() as otlp, metric_delta(SPANS_EXPORTED, outcome="success") as exported:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.endpoint)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
@@ -94,7 +99,7 @@ async def test_export_over_otlp_is_masked_complete_and_not_traced(
         ("GET /echo/{item}", "server"),
     ]
     assert "c4n4ry" not in repr(spans)
-    assert tracing.stats().exported == 2
+    assert exported.value == 2
 
 
 async def test_a_dead_collector_is_not_felt(
@@ -102,11 +107,13 @@ async def test_a_dead_collector_is_not_felt(
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
     tracing.install(ObservabilitySettings(service_name="test"))
-    assert (await client.get(f"{upstream}/echo/1")).status_code == 200
-    loop = asyncio.get_running_loop()
-    start = loop.time()
-    assert not await asyncio.to_thread(tracing.shutdown, 0.5)
-    assert loop.time() - start < 1.5
-    await asyncio.to_thread(
-        wait_until, lambda: tracing.stats().dropped + tracing.stats().failed >= 2, 5
-    )
+    with (
+        metric_delta(SPANS_DROPPED) as dropped,
+        metric_delta(SPANS_EXPORTED, outcome="failure") as failed,
+    ):
+        assert (await client.get(f"{upstream}/echo/1")).status_code == 200
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        assert not await asyncio.to_thread(tracing.shutdown, 0.5)
+        assert loop.time() - start < 1.5
+        await asyncio.to_thread(wait_until, lambda: dropped.value + failed.value >= 2, 5)

@@ -12,17 +12,15 @@ from opentelemetry.propagators.textmap import (
     CarrierT,
     Getter,
     Setter,
-    TextMapPropagator,
     default_getter,
     default_setter,
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_W3C = TraceContextTextMapPropagator()
 
 
-class TraceparentPropagator(TextMapPropagator):
+class TraceparentPropagator(TraceContextTextMapPropagator):
     """W3C trace context without `tracestate`: one `traceparent` of 55 characters or none."""
 
     @property
@@ -41,7 +39,7 @@ class TraceparentPropagator(TextMapPropagator):
         values = getter.get(carrier, "traceparent") or []
         if len(values) != 1 or not _TRACEPARENT.fullmatch(values[0]):
             return context
-        return _W3C.extract({"traceparent": values[0]}, context)
+        return super().extract({"traceparent": values[0]}, context)
 
     def inject(
         self,
@@ -51,6 +49,6 @@ class TraceparentPropagator(TextMapPropagator):
     ) -> None:
         """Set `traceparent`, if there is a span."""
         headers: dict[str, str] = {}
-        _W3C.inject(headers, context)
+        super().inject(headers, context)
         if "traceparent" in headers:
             setter.set(carrier, "traceparent", headers["traceparent"])

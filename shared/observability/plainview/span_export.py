@@ -27,8 +27,6 @@ class ReportingExporter(SpanExporter):
     def __init__(
         self, exporter: SpanExporter, masking: Callable[[], bool], taken: Callable[[int], None]
     ) -> None:
-        self.exported = 0
-        self.failed = 0
         self._exporter = exporter
         self._masking = masking
         self._taken = taken
@@ -43,12 +41,8 @@ class ReportingExporter(SpanExporter):
         with guarded("traces"):
             batch = [masked(span) for span in spans] if self._masking() else spans
             result = self._exporter.export(batch)
-        if result is SpanExportResult.SUCCESS:
-            self.exported += len(spans)
-            SPANS_EXPORTED.inc(len(spans), outcome="success")
-        else:
-            self.failed += len(spans)
-            SPANS_EXPORTED.inc(len(spans), outcome="failure")
+        SPANS_EXPORTED.inc(len(spans), outcome=result.name.lower())
+        if result is not SpanExportResult.SUCCESS:
             self._report(len(spans))
         return result
 

@@ -7,46 +7,31 @@ import os
 import string
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 from uuid import uuid4
 
 # Read once by the first instrumentation that is set up, so it has to come before all of them.
 os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
 
+from fastapi import FastAPI
 from opentelemetry import propagate, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .context import request_id
 from .guarded import guarded
 from .propagation import TraceparentPropagator
+from .settings import ObservabilitySettings
 from .signals import SPAN_QUEUE_DEPTH, SPANS_DROPPED
 from .span_export import ReportingExporter
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
-    from .settings import ObservabilitySettings
 
 _UNTRACED = r"^[^/]+//[^/]+/(health(/[^/]*)?|metrics)$"
 _READ = (b"host", b"user-agent", b"traceparent", b"content-length")
 _install_lock = threading.Lock()
-
-
-@dataclass(frozen=True)
-class SpanStats:
-    """Spans exported, failed and dropped since the start, and those that wait now."""
-
-    exported: int
-    failed: int
-    dropped: int
-    queue_depth: int
 
 
 class SpanPipeline(SpanProcessor):
@@ -58,29 +43,24 @@ class SpanPipeline(SpanProcessor):
     def __init__(self) -> None:
         self.masking = True
         self.listeners: list[Callable[[ReadableSpan], None]] = []
-        self.dropped = 0
-        self._batch: BatchSpanProcessor | None = None
+        #: what exports the spans, None without
+        self.batch: BatchSpanProcessor | None = None
         self._exporter: ReportingExporter | None = None
         # may be entered again: garbage collection ends spans of abandoned generators anywhere
         self._lock = threading.RLock()
         self._waiting = 0
         self._limit = 0
 
-    @property
-    def running(self) -> bool:
-        """Whether spans are exported."""
-        return self._batch is not None
-
     def start(self, exporter: SpanExporter) -> None:
         """Export from now on; queue and batches as `OTEL_BSP_*` say."""
         self._limit = _positive_int("OTEL_BSP_MAX_QUEUE_SIZE", 2048)
         batch = min(_positive_int("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512), self._limit)
         self._exporter = ReportingExporter(exporter, lambda: self.masking, self._taken)
-        self._batch = BatchSpanProcessor(self._exporter, self._limit, None, batch)
+        self.batch = BatchSpanProcessor(self._exporter, self._limit, None, batch)
 
     def stop(self, timeout_s: float) -> bool:
         """Flush and end; what has not gone after `timeout_s` counts as dropped. True if none."""
-        batch, self._batch = self._batch, None
+        batch, self.batch = self.batch, None
         if batch is None:
             return True
         # shutdown() of the SDK joins and exports for longer than told if the Collector hangs
@@ -91,7 +71,6 @@ class SpanPipeline(SpanProcessor):
             self._exporter.shutdown()  # gives up between the retries of a request under way
         with self._lock:
             left, self._waiting = self._waiting, 0
-            self.dropped += left
         SPANS_DROPPED.inc(left)
         SPAN_QUEUE_DEPTH.set(0)
         return not thread.is_alive() and not left
@@ -102,14 +81,13 @@ class SpanPipeline(SpanProcessor):
             return
         for listener in self.listeners:
             listener(span)
-        batch = self._batch
+        batch = self.batch
         if batch is None:
             return
         with guarded("traces"):
             with self._lock:
                 full = self._waiting >= self._limit
                 self._waiting += not full
-                self.dropped += full
                 SPAN_QUEUE_DEPTH.set(self._waiting)
             if full:
                 SPANS_DROPPED.inc()
@@ -120,13 +98,6 @@ class SpanPipeline(SpanProcessor):
         with self._lock:
             self._waiting = max(0, self._waiting - count)
             SPAN_QUEUE_DEPTH.set(self._waiting)
-
-    def stats(self) -> SpanStats:
-        """Counts since the start of the export."""
-        exported, failed = (
-            (self._exporter.exported, self._exporter.failed) if self._exporter else (0, 0)
-        )
-        return SpanStats(exported, failed, self.dropped, self._waiting)
 
 
 PIPELINE = SpanPipeline()
@@ -155,7 +126,7 @@ def install(settings: ObservabilitySettings) -> TracerProvider:
         elif provider is not _own:
             return provider
         PIPELINE.masking = settings.masking
-        if _exports() and not PIPELINE.running:
+        if _exports() and PIPELINE.batch is None:
             # ReportingExporter tells it once a minute; the SDK would on every batch
             logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
             PIPELINE.start(OTLPSpanExporter())
@@ -192,27 +163,21 @@ class AsciiScope:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; ASCII, the rule, is not touched."""
         if scope["type"] in ("http", "websocket"):
-            if not scope["query_string"].isascii():
-                scope["query_string"] = quote(scope["query_string"], string.punctuation).encode()
-            if not all(value.isascii() for _, value in scope["headers"]):
-                scope["headers"] = [
-                    (
-                        name,
-                        quote(value, " " + string.punctuation).encode() if name in _READ else value,
-                    )
-                    for name, value in scope["headers"]
-                ]
+            scope["query_string"] = _ascii(scope["query_string"])
+            scope["headers"] = [
+                (name, _ascii(value) if name in _READ else value)
+                for name, value in scope["headers"]
+            ]
         await self.app(scope, receive, send)
+
+
+def _ascii(value: bytes) -> bytes:
+    return value if value.isascii() else quote(value, " " + string.punctuation).encode()
 
 
 def shutdown(timeout_s: float) -> bool:
     """Export what waits, for at most `timeout_s` seconds; False if some of it could not go."""
     return PIPELINE.stop(timeout_s)
-
-
-def stats() -> SpanStats:
-    """Counts of the export; the `telemetry_span*` metrics follow them by themselves."""
-    return PIPELINE.stats()
 
 
 def exemplar() -> dict[str, str]:
