@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import product
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
@@ -146,6 +146,9 @@ class _Spec:
         return tuple(admitted)
 
 
+S = TypeVar("S", bound=_Spec)
+
+
 class CounterSpec(_Spec):
     """A count that only grows."""
 
@@ -235,8 +238,7 @@ class Catalogue:
         """Declare a counter; its name ends in `_total`."""
         if not name.endswith("_total"):
             raise ValueError(f"{name}: the name of a counter ends in _total")
-        metric = self.external(Metric(name, "counter", help, "", dict(labels or {})))
-        return CounterSpec(metric, self._keep(Counter(name, help, [*metric.labels], registry=None)))
+        return self._declare(CounterSpec, Counter, Metric(name, "counter", help, "", labels or {}))
 
     def gauge(
         self,
@@ -247,8 +249,7 @@ class Catalogue:
         labels: Mapping[str, LabelValues] | None = None,
     ) -> GaugeSpec:
         """Declare a gauge; a unit is also the end of its name."""
-        metric = self.external(Metric(name, "gauge", help, unit, dict(labels or {})))
-        return GaugeSpec(metric, self._keep(Gauge(name, help, [*metric.labels], registry=None)))
+        return self._declare(GaugeSpec, Gauge, Metric(name, "gauge", help, unit, labels or {}))
 
     def histogram(
         self,
@@ -260,10 +261,8 @@ class Catalogue:
         labels: Mapping[str, LabelValues] | None = None,
     ) -> HistogramSpec:
         """Declare a histogram with these upper bounds (without +Inf)."""
-        bounds = tuple(buckets)
-        metric = self.external(Metric(name, "histogram", help, unit, dict(labels or {}), bounds))
-        collector = Histogram(name, help, [*metric.labels], buckets=bounds, registry=None)
-        return HistogramSpec(metric, self._keep(collector))
+        metric = Metric(name, "histogram", help, unit, labels or {}, tuple(buckets))
+        return self._declare(HistogramSpec, Histogram, metric, buckets=metric.buckets)
 
     def external(self, metric: Metric) -> Metric:
         """Declare a metric that another library makes; ValueError if the name is taken."""
@@ -290,6 +289,10 @@ class Catalogue:
             registry.register(collector)
         self._registries.append(registry)
 
-    def _keep(self, collector: Any) -> Any:
+    def _declare(
+        self, spec: type[S], make: Callable[..., Any], metric: Metric, **options: Any
+    ) -> S:
+        self.external(metric)
+        collector = make(metric.name, metric.help, [*metric.labels], registry=None, **options)
         self._collectors.append(collector)
-        return collector
+        return spec(metric, collector)

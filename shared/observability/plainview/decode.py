@@ -54,12 +54,7 @@ class SpanRecord:
 
 def parse_metrics(text: str) -> list[Sample]:
     """Samples of a page in Prometheus or OpenMetrics form (with `# EOF`); ValueError if neither."""
-    openmetric = text.rstrip().endswith("# EOF")
-    parse = (
-        openmetrics_parser.text_string_to_metric_families
-        if openmetric
-        else (parser.text_string_to_metric_families)
-    )
+    form = openmetrics_parser if text.rstrip().endswith("# EOF") else parser
     return [
         Sample(
             sample.name,
@@ -67,7 +62,7 @@ def parse_metrics(text: str) -> list[Sample]:
             float(sample.value),
             dict(sample.exemplar.labels) if sample.exemplar else None,
         )
-        for family in parse(text)
+        for family in form.text_string_to_metric_families(text)
         for sample in family.samples
     ]
 

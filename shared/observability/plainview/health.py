@@ -14,6 +14,7 @@ from .settings import ObservabilitySettings
 from .signals import DEPENDENCY_LATENCY, DEPENDENCY_UP, SERVICE_READY
 
 Status = Literal["pass", "warn", "fail"]
+Probe = Literal["live", "ready", "startup"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Finding:
     time: str
 
 
-_running: WeakSet[HealthMonitor] = WeakSet()
+_running: WeakSet[HealthMonitor] = WeakSet()  # of this process
 
 
 def refresh_ready() -> None:
@@ -63,7 +64,6 @@ class HealthMonitor:
         self._found: dict[str, Finding] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._pings: dict[str, asyncio.Task[object]] = {}
-        self._running = False
         self._was_ready = False
         self.draining = False
         # a check that is late by one more round and a second says that nobody checks
@@ -77,7 +77,7 @@ class HealthMonitor:
     @property
     def status(self) -> Status:
         """`warn` if only optional dependencies fail."""
-        if not self._running or self.draining:
+        if self not in _running or self.draining:
             return "fail"
         states = {self.dependency(name) for name in self._checks}
         status: Status = "fail" if "fail" in states else "warn" if "warn" in states else "pass"
@@ -95,7 +95,6 @@ class HealthMonitor:
     async def start(self) -> None:
         """Begin to check; returns at once, the first findings come within a time-out."""
         self._checks = dict(self._make_checks())
-        self._running = True
         _running.add(self)
         self._tasks = [
             asyncio.create_task(self._watch(name, check), name=f"plainview-check-{name}")
@@ -105,7 +104,6 @@ class HealthMonitor:
 
     async def stop(self) -> None:
         """End the tasks; a ping that ignores its cancellation is left behind."""
-        self._running = False
         _running.discard(self)
         refresh_ready()
         tasks = [*self._tasks, *self._pings.values()]
@@ -149,12 +147,12 @@ class HealthMonitor:
         failed = ping.cancelled() or ping.exception() is not None
         return not failed and not hung
 
-    def report(self, kind: Literal["live", "ready", "startup"]) -> tuple[int, dict[str, Any]]:
+    def report(self, probe: Probe) -> tuple[int, dict[str, Any]]:
         """HTTP status and body (draft health+json) of a probe; touches nothing."""
-        if kind == "live":
+        if probe == "live":
             return 200, {"status": "pass"}
         status = self.status
-        if kind == "startup" and self._was_ready:
+        if probe == "startup" and self._was_ready:
             return 200, {"status": "pass"}
         body: dict[str, Any] = {
             "status": status,
@@ -163,7 +161,7 @@ class HealthMonitor:
         }
         if self.draining:
             body["output"] = "draining"
-        elif not self._running or len(self._found) < len(self._checks):
+        elif self not in _running or len(self._found) < len(self._checks):
             body["output"] = "starting"
         body["checks"] = {name: [self._detail(name)] for name in self._checks}
         return (503 if status == "fail" else 200), body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 from prometheus_client import disable_created_metrics
 from starlette.responses import JSONResponse
@@ -38,15 +39,9 @@ class _Found(BaseRoute):
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.routes = None
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         return Match.FULL, {}
-
-
-class _FoundRouter:
-    def __init__(self, path: str) -> None:
-        self.routes = [_Found(path)]
 
 
 class _Inside:
@@ -54,7 +49,7 @@ class _Inside:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._routers: dict[str, _FoundRouter] = {}
+        self._routers: dict[str, SimpleNamespace] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -72,7 +67,7 @@ class _Inside:
                 if path is not None and "endpoint" in scope:
                     router = self._routers.get(path)
                     if router is None:  # as many as there are templates
-                        router = self._routers[path] = _FoundRouter(path)
+                        router = self._routers[path] = SimpleNamespace(routes=[_Found(path)])
                     scope["router"] = router
 
 

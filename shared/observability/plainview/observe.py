@@ -6,7 +6,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Literal
+from functools import partial
+from typing import Any, get_args
 
 import orjson
 from fastapi import FastAPI
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp
 from . import logs, metrics, tracing
 from .catalogue import Catalogue, HistogramSpec
 from .guarded import guarded
-from .health import Check, HealthMonitor, refresh_ready
+from .health import Check, HealthMonitor, Probe, refresh_ready
 from .http_metrics import HttpMetrics
 from .middleware import Page, RequestMiddleware
 from .settings import ObservabilitySettings
@@ -74,13 +75,12 @@ class Observability:
         if self.settings.metrics:
             pages["/metrics"] = self._metrics_page
         if self.settings.health:
-            pages["/health/live"] = lambda accept: self._health_page("live")
-            pages["/health/ready"] = lambda accept: self._health_page("ready")
-            pages["/health/startup"] = lambda accept: self._health_page("startup")
+            for probe in get_args(Probe):
+                pages[f"/health/{probe}"] = partial(self._health_page, probe)
         return pages
 
-    def _health_page(self, kind: Literal["live", "ready", "startup"]) -> tuple[int, bytes, str]:
-        status, body = self.health.report(kind)
+    def _health_page(self, probe: Probe, accept: str) -> tuple[int, bytes, str]:
+        status, body = self.health.report(probe)
         return status, orjson.dumps(body), "application/health+json"
 
     def _metrics_page(self, accept: str) -> tuple[int, bytes, str]:
@@ -174,10 +174,9 @@ def _log_change(name: str, check: Check, ok: bool) -> None:
     log = logs.get_logger("db" if check.component_type == "datastore" else "http")
     if ok:
         log.info("dependency.recovered", dependency=name)
-    elif check.required:
-        log.error("dependency.failed", dependency=name, required=True)
     else:
-        log.warning("dependency.failed", dependency=name, required=False)
+        fail = log.error if check.required else log.warning
+        fail("dependency.failed", dependency=name, required=check.required)
 
 
 def _logged_before(record: logging.LogRecord) -> bool:
