@@ -12,8 +12,7 @@ from typing import Any
 import yaml
 
 from plainview import Alert
-from plainview.settings import LATENCY_BUCKETS
-from tools import alerts, dashboards
+from tools import alerts, dashboards, names, recording
 
 Json = dict[str, Any]
 
@@ -22,123 +21,11 @@ GRAFANA = Path("grafana/provisioning/alerting")
 TABLE = Path("docs/alerts.md")
 RUNBOOKS = Path("docs/runbooks")
 HEADER = "# Written by `make generate` from tools/{source}: change that, not this.\n"
-INTERVAL = "15s"
 FOLDER = "Event Rewards alerts"
-DIRECT = ("5m", "30m", "1h")  # from the counters
-DERIVED = {"2h": 24, "6h": 72, "1d": 288, "3d": 864, "30d": 8640}  # so many spans of 5 minutes
 SEVERITIES = {
     "critical": "PagerDuty and Slack", "warning": "Slack", "ticket": "e-mail",
     "none": "the dead man's switch",
 }  # fmt: skip
-# What others expose and rules read, as seen on the programs that compose pins.
-EXTERNAL = {
-    "scrape_samples_post_metric_relabeling",
-    "prometheus_rule_evaluation_failures_total",
-    "prometheus_target_scrapes_exceeded_sample_limit_total",
-    "grafana_alerting_rule_evaluation_failures_total",
-    "loki_discarded_samples_total",
-    "loki_distributor_lines_received_total",
-    "loki_ingester_wal_disk_full_failures_total",
-    "otelcol_exporter_queue_capacity",
-    "otelcol_exporter_queue_size",
-    *(
-        f"otelcol_{name}_spans{end}"
-        for name in (
-            "receiver_refused", "receiver_failed", "exporter_send_failed", "exporter_enqueue_failed"
-        )
-        for end in ("", "_total")
-    ),
-}  # fmt: skip
-
-
-def metrics_in(expr: str) -> set[str]:
-    """The names of metrics in a PromQL expression."""
-    for noise in (
-        r'"[^"]*"', r"\{[^}]*\}", r"\[[^\]]*\]",
-        r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)",
-    ):  # fmt: skip
-        expr = re.sub(noise, " ", expr)
-    words = set(re.findall(r"(?<![\w:.])[a-z_][\w:]*\b(?!\s*\()", expr))
-    return words - {"and", "or", "unless", "offset", "bool", "inf"}
-
-
-def recording_groups() -> list[Json]:
-    """RED and resources by service, objectives over all windows of the burn-rate alerts."""
-    if alerts.LATENCY_S not in LATENCY_BUCKETS:
-        raise ValueError("the latency threshold has to be a bucket, else it is a guess")
-    every = 'http_requests_total{service!=""}'
-    failed = 'http_requests_total{service!="",status_code=~"5.."}'
-    duration = 'http_request_duration_seconds_bucket{service!=""}'
-    red = {
-        "service:http_requests:rate5m": f"sum by (service) (rate({every}[5m]))",
-        "service:http_request_errors:ratio_rate5m": (
-            f"(sum by (service) (rate({failed}[5m])) or service:http_requests:rate5m * 0)"
-            " / (service:http_requests:rate5m > 0)"
-        ),
-        **{
-            f"service:http_request_duration_seconds:p{percent}_5m": (
-                f"histogram_quantile({percent / 100}, sum by (le, service)"
-                f" (rate({duration}[5m]))) >= 0"  # NaN, of no traffic, is not data
-            )
-            for percent in (50, 95, 99)
-        },
-    }
-    fast: list[Json] = []
-    for slo in alerts.SLOS:
-        for window in DIRECT:
-            total = f"sum by (service) (rate({slo.total}[{window}]))"
-            good = f"sum by (service) (rate({slo.good}[{window}]))"
-            labels = {"slo": slo.name}
-            fast += [
-                _record(f"service:slo_requests:rate{window}", total, labels),
-                _record(
-                    f"service:slo_bad:rate{window}", f"{total} - ({good} or {total} * 0)", labels
-                ),
-            ]
-    # Days of raw samples would be read again and again: sums of the five minutes instead. What
-    # is missing counts as no traffic, so a fresh start stays below the floor of traffic.
-    slow = [
-        _record(
-            f"service:slo_{part}:rate{window}",
-            f"sum_over_time(service:slo_{part}:rate5m[{window}:5m]) / {count}",
-        )
-        for window, count in DERIVED.items()
-        for part in ("requests", "bad")
-    ]
-    burn = [
-        _record(
-            f"service:slo_burn:rate{window}",
-            f'service:slo_bad:rate{window}{{slo="{slo.name}"}}'
-            f' / (service:slo_requests:rate{window}{{slo="{slo.name}"}} > 0)'
-            f" / {round(1 - slo.objective, 6)}",
-            {"slo": slo.name},
-        )
-        for slo in alerts.SLOS
-        for window in (*DIRECT, *DERIVED)
-    ]
-    objectives = [
-        _record("slo:objective:ratio", f"vector({slo.objective})", {"slo": slo.name})
-        for slo in alerts.SLOS
-    ]
-    return [
-        _group("red", [_record(name, expr) for name, expr in red.items()]),
-        _group("slo", [*objectives, *fast]),
-        _group("slo-long", slow, "1m"),
-        _group("slo-burn", burn),
-    ]
-
-
-def _record(name: str, expr: str, labels: dict[str, str] | None = None) -> Json:
-    return {"record": name, "expr": expr, **({"labels": labels} if labels else {})}
-
-
-def _group(name: str, rules: list[Json], interval: str = INTERVAL) -> Json:
-    return {"name": name, "interval": interval, "rules": rules}
-
-
-def recorded() -> set[str]:
-    """Names that recording rules make."""
-    return {rule["record"] for group in recording_groups() for rule in group["rules"]}
 
 
 def labels(alert: Alert) -> dict[str, str]:
@@ -176,7 +63,7 @@ def place(alert: Alert) -> tuple[str, int]:
 def prometheus_groups() -> list[Json]:
     """The alerts as Prometheus evaluates them: generic ones apart from those of event rewards."""
     return [
-        _group(
+        recording.group(
             name,
             [
                 {
@@ -274,18 +161,18 @@ def _yaml(document: Json, source: str = "alerts.py") -> str:
 
 def generated() -> dict[Path, str]:
     """File and text of all rules; ValueError if one names an unknown metric."""
-    groups = [*recording_groups(), *prometheus_groups()]
-    known = dashboards.declared() | EXTERNAL | recorded()
+    groups = [*recording.groups(), *prometheus_groups()]
+    known = names.known()
     unknown = {
         (rule.get("record") or rule["alert"]): missing
         for group in groups
         for rule in group["rules"]
-        if (missing := metrics_in(rule["expr"]) - known)
+        if (missing := names.metrics_in(rule["expr"]) - known)
     }
     if unknown:
         raise ValueError(f"metrics that nobody declares: {unknown}")
     return {
-        RULES / "recording.yml": _yaml({"groups": recording_groups()}, "rules.py"),
+        RULES / "recording.yml": _yaml({"groups": recording.groups()}, "recording.py"),
         RULES / "alerts.yml": _yaml({"groups": prometheus_groups()}),
         GRAFANA / "rules.yaml": _yaml(grafana_groups()),
         TABLE: table(),

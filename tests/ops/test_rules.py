@@ -11,7 +11,7 @@ import yaml
 
 from tests.ops.test_configuration import program, run
 from tests.stack.programs import ROOT
-from tools import alerts, rules
+from tools import alerts, names, recording, rules
 
 CASES = Path(__file__).parent / "rules"
 NAMES = {alert.name for alert in alerts.ALERTS}
@@ -88,7 +88,7 @@ def seconds(text: str) -> int:
 def cases_of(slug: str) -> dict[str, Any]:
     # every scalar is text: YAML would read `0x120`, a series, as a number
     document = yaml.load((CASES / f"{slug}.yaml").read_text(), Loader=yaml.BaseLoader)
-    return {"step": rules.INTERVAL, "every": "5s", **document}
+    return {"step": recording.INTERVAL, "every": "5s", **document}
 
 
 def expected(name: str, found: dict[str, Any]) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def test_runbook(slug: str) -> None:
     assert sections == ["Meaning", "Impact", "Diagnosis", "Mitigation"]
     diagnosis = text.split("## Diagnosis")[1].split("## Mitigation")[0]
     assert "```" in diagnosis, "exact queries and commands"
-    known = rules.dashboards.declared() | rules.EXTERNAL | rules.recorded()
+    known = names.known()
     for block in re.findall(r"```promql\n(.*?)```", text, re.S):
         for query in block.splitlines():
-            assert rules.metrics_in(query.split("#")[0]) <= known, query
+            assert names.metrics_in(query.split("#")[0]) <= known, query

@@ -11,7 +11,8 @@ import pytest
 
 from shared.tokens import Role
 from tests.stack.conftest import Stack, until
-from tools import rules
+from tools import names as names_
+from tools import recording, rules
 
 API = "/api/v1"
 Round = Callable[[], None]
@@ -49,7 +50,7 @@ def test_every_rule_is_evaluated_without_an_error(stack: Stack, traffic: Round) 
 
     until(evaluated, 100, "an evaluation of every group")
     every = [rule for group in groups(stack) for rule in group["rules"]]
-    declared = [*rules.recording_groups(), *rules.prometheus_groups()]
+    declared = [*recording.groups(), *rules.prometheus_groups()]
     assert len(every) == sum(len(group["rules"]) for group in declared)
     assert [rule for rule in every if rule["health"] != "ok"] == []
     failures = stack.query("sum(prometheus_rule_evaluation_failures_total)")
@@ -60,7 +61,7 @@ def test_every_rule_is_evaluated_without_an_error(stack: Stack, traffic: Round) 
 def test_every_recording_rule_gives_data(stack: Stack, traffic: Round) -> None:
     def empty() -> list[str]:
         traffic()
-        return sorted(name for name in rules.recorded() if not stack.query(f"{name} >= 0"))
+        return sorted(name for name in recording.recorded() if not stack.query(f"{name} >= 0"))
 
     until(lambda: not empty(), 330, f"data of {empty()}")
     for service in ("gateway", "auth", "event"):
@@ -75,7 +76,7 @@ def test_names_that_others_expose_exist(stack: Stack, traffic: Round) -> None:
         "loki_discarded_samples_total",  # of discarded lines only
     }
     names = set(httpx.get(f"{stack.prometheus_url}/api/v1/label/__name__/values").json()["data"])
-    missing = rules.EXTERNAL - names - rare
+    missing = names_.EXTERNAL - names - rare
     # the Collector and Jaeger name these with or without `_total`, one of both is enough
     spans = {name.removesuffix("_total") for name in missing if name.startswith("otelcol_")}
     assert missing - {name for name in missing if name.startswith("otelcol_")} == set()

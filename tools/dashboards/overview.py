@@ -1,79 +1,25 @@
-"""The dashboards, as code: `make generate` writes them to grafana/dashboards/.
-
-Every metric named in a query has to be in a catalogue (or in EXTERNAL below), else writing fails:
-a typo is an error here and not an empty panel there.
-"""
+"""Overview, real time: is it well, and what is going on."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator
-from pathlib import Path
-
-from auth.signals import CATALOGUE as AUTH
-from event.signals import CATALOGUE as EVENT
-from gateway.signals import CATALOGUE as GATEWAY
-from plainview import PLATFORM
-from tools.panels import (
+from tools.dashboards.board import SERVICES, Dashboard
+from tools.dashboards.panels import (
     BAD,
     GOOD,
     WARN,
-    Dashboard,
-    Json,
     Query,
     lines,
     logs,
-    query_variable,
     stat,
     steps,
     table,
     timed,
 )
 
-FOLDER = Path("grafana/dashboards")
-SERVICES = "gateway|auth|event"
-# What is not ours: Prometheus itself and the process collector.
-EXTERNAL = {
-    "up",
-    "process_cpu_seconds_total",
-    "process_resident_memory_bytes",
-    "process_start_time_seconds",
-}
-SERVICE = '{service=~"$service"}'
-ERRORS = '{service=~"$service",status_code=~"5.."}'
+SERVICE = f"{{{SERVICES}}}"
+ERRORS = f'{{{SERVICES},status_code=~"5.."}}'
 READY = [timed("1", "ready", GOOD), timed("0", "not ready", BAD)]
 UP = [timed("1", "up", GOOD), timed("0", "down", BAD)]
-
-
-def declared() -> set[str]:
-    """Every name that may stand in a query, the parts of histograms included."""
-    names = set(EXTERNAL)
-    for catalogue in (PLATFORM, AUTH, EVENT, GATEWAY):
-        for metric in catalogue.specs:
-            names.add(metric.name)
-            if metric.kind == "histogram":
-                names |= {f"{metric.name}_{part}" for part in ("bucket", "sum", "count")}
-    return names
-
-
-def expressions(dashboard: Json) -> Iterator[tuple[str, str]]:
-    """Title and expression of each PromQL query of a dashboard."""
-    for panel in dashboard["panels"]:
-        for target in panel.get("targets", []):
-            if target["datasource"]["type"] == "prometheus":
-                yield panel["title"], target["expr"]
-
-
-def unknown_metrics(dashboard: Json) -> list[str]:
-    """Queries that name a metric nobody declares."""
-    known = declared()
-    return [
-        f"{dashboard['title']} / {title}: {name}"
-        for title, expr in expressions(dashboard)
-        for name in re.findall(r"\b([a-z][a-z0-9_:]*)\s*(?=\{|\[)", expr)
-        if name not in known and name not in ("by", "without")
-    ]
 
 
 def overview() -> Dashboard:
@@ -83,7 +29,7 @@ def overview() -> Dashboard:
             "Verdict",
             "1 when every service that is scraped is up and ready. Look at the tiles beside it, "
             "then at the dependencies below.",
-            Query(f'min(up{{job=~"{SERVICES}"}}) * min(service_ready)', "system"),
+            Query(f"min(up{SERVICE}) * min(service_ready)", "system"),
             mappings=[timed("1", "all well", GOOD), timed("0", "look below", BAD)],
             thresholds=steps((1, GOOD), base=BAD),
             no_data="nothing scraped",
@@ -248,9 +194,6 @@ def overview() -> Dashboard:
         why="Is the platform well, and what is going on right now?",
         refresh="5s",
         since="now-15m",
-        variables=[
-            query_variable("service", f'label_values(up{{job=~"{SERVICES}"}}, service)', "Service")
-        ],
         rows=[
             ("Is it well?", status),
             ("Requests", red),
@@ -269,18 +212,3 @@ def overview() -> Dashboard:
             ),
         ],
     )
-
-
-DASHBOARDS = {"overview": overview}
-
-
-def generated() -> dict[Path, str]:
-    """File name and text of every dashboard; ValueError if one names an unknown metric."""
-    files = {}
-    for name, build in DASHBOARDS.items():
-        dashboard = build().json()
-        unknown = unknown_metrics(dashboard)
-        if unknown:
-            raise ValueError("metrics that nobody declares: " + "; ".join(unknown))
-        files[FOLDER / f"{name}.json"] = json.dumps(dashboard, indent=1, ensure_ascii=False) + "\n"
-    return files
