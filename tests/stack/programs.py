@@ -7,17 +7,16 @@ thing, so its targets are put in by name.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
-import yaml
+
+from tools import local_prometheus
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("STACK_CACHE", Path.home() / ".cache" / "event-rewards"))
@@ -175,31 +174,7 @@ def jaeger(directory: Path, ports: Ports) -> Program:
 
 
 def prometheus(directory: Path, port: int, targets: dict[str, list[str]]) -> Program:
-    """Prometheus on prometheus/prometheus.yml with each job's targets replaced.
-
-    Jobs without an entry in `targets` are left out: their programs are not to be had here.
-    """
-    config: dict[str, Any] = yaml.safe_load((ROOT / "prometheus" / "prometheus.yml").read_text())
-    jobs = [job for job in config["scrape_configs"] if job["job_name"] in targets]
-    for job in jobs:
-        job.pop("dns_sd_configs", None)
-        job["static_configs"] = [{"targets": targets[job["job_name"]]}]
-    config["scrape_configs"] = jobs
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "prometheus.yml").write_text(yaml.safe_dump(config))
-    shutil.copytree(ROOT / "prometheus" / "rules", directory / "rules", dirs_exist_ok=True)
-    command = [
-        str(binary("prometheus")),
-        f"--config.file={directory / 'prometheus.yml'}",
-        f"--storage.tsdb.path={directory / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-        *compose_flags(),
-    ]
+    """Prometheus on prometheus/prometheus.yml; tools.local_prometheus changes targets later."""
+    local_prometheus.configure(directory, targets)
+    command = local_prometheus.command(directory, port)
     return Program("prometheus", command, f"http://127.0.0.1:{port}/-/ready", directory)
-
-
-def compose_flags() -> list[str]:
-    """Prometheus' flags in docker-compose.yml, but those that name paths."""
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    flags: list[str] = compose["services"]["prometheus"]["command"]
-    return [flag for flag in flags if not flag.startswith(("--config.file", "--storage.tsdb.path"))]
