@@ -31,8 +31,13 @@ pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:13px} small{opacity:.7
 
 def state_of(message: dict[str, Any]) -> str:
     """`firing` or `resolved`, as far as the message says."""
-    text = json.dumps(message).lower()
-    return "resolved" if "resolve" in text else "firing"
+    titles = [str(part.get("title", "")) for part in message.get("attachments") or []]
+    over = (
+        message.get("event_action") == "resolve"  # PagerDuty
+        or message.get("status") == "resolved"  # a webhook
+        or any(title.upper().startswith("RESOLVED") for title in titles)  # Slack
+    )
+    return "resolved" if over else "firing"
 
 
 def create_app() -> FastAPI:
@@ -49,6 +54,8 @@ def create_app() -> FastAPI:
         try:
             message = json.loads(body)
         except ValueError:
+            message = None
+        if not isinstance(message, dict):
             message = {"text": body.decode("utf-8", "replace")}
         received = datetime.now(UTC).isoformat(timespec="milliseconds")
         state = state_of(message)

@@ -1,0 +1,146 @@
+"""Grafana's notification policies on a real Alertmanager, with the programs of compose as sinks.
+
+Grafana itself is not to be had where this runs. It decides with Alertmanager's own code who hears
+of an alert and when, so its file (grafana/provisioning/alerting/notifications.yaml) is translated,
+word for word where both have the word, and run.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from tests.stack.programs import ROOT, Program, binary, free_ports
+
+Json = dict[str, Any]
+PROVISIONED = ROOT / "grafana" / "provisioning" / "alerting" / "notifications.yaml"
+TIMES = ("group_wait", "group_interval", "repeat_interval")
+
+
+@dataclass
+class Sinks:
+    """Where messages go: Slack, PagerDuty and the dead man's switch to one, e-mail to the other."""
+
+    hook: str
+    mail: str
+    smtp: str
+
+    def hooks(self, channel: str) -> list[Json]:
+        """Messages of `slack`, `pagerduty` or `deadman`, oldest first."""
+        found: list[Json] = httpx.get(f"{self.hook}/messages", params={"channel": channel}).json()
+        return found
+
+    def mails(self) -> list[Json]:
+        """Mails with `Subject` and `Text`, oldest first."""
+        found = httpx.get(f"{self.mail}/api/v1/messages", params={"limit": 500}).json()["messages"]
+        return [httpx.get(f"{self.mail}/api/v1/message/{m['ID']}").json() for m in reversed(found)]
+
+
+def notify_sink(directory: Path) -> tuple[Program, str]:
+    """The sink of compose; its address."""
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "tools.notify_sink"]
+    return Program(
+        "notify-sink", command, f"{url}/health/live", directory, {"PORT": str(port)}
+    ), url
+
+
+def mailpit(directory: Path) -> tuple[Program, str, str]:
+    """The mail catcher of compose; the addresses of its API and of SMTP."""
+    page, smtp = free_ports(2)
+    url = f"http://127.0.0.1:{page}"
+    command = [
+        str(binary("mailpit")), "--listen", f"127.0.0.1:{page}", "--smtp", f"127.0.0.1:{smtp}",
+        "--disable-version-check",
+    ]  # fmt: skip
+    return Program("mailpit", command, f"{url}/readyz", directory), url, f"127.0.0.1:{smtp}"
+
+
+def alertmanager(
+    directory: Path, sinks: Sinks, quick: bool = False, maintenance: bool = False
+) -> tuple[Program, str]:
+    """Alertmanager on the provisioned policies; its address.
+
+    `quick` shortens every wait to a second, `maintenance` makes the mute timing last all day (and
+    without it there is none, so that a test does not depend on the day of the week).
+    """
+    (port,) = free_ports(1)
+    directory.mkdir(parents=True, exist_ok=True)
+    document: Json = yaml.safe_load(PROVISIONED.read_text())
+    environment = {
+        "SLACK_WEBHOOK_URL": f"{sinks.hook}/slack",
+        "PAGERDUTY_URL": f"{sinks.hook}/pagerduty",
+        "PAGERDUTY_KEY": "local-sink",
+        "DEADMAN_URL": f"{sinks.hook}/deadman",
+        "ALERT_EMAIL_TO": "operators@event-rewards.test",
+    }
+    (tree,) = document["policies"]
+    config = {
+        "global": {"smtp_smarthost": sinks.smtp, "smtp_from": "alerts@event-rewards.test",
+                   "smtp_require_tls": False},
+        "templates": [str(directory / "*.tmpl")],
+        "receivers": [_receiver(point, environment) for point in document["contactPoints"]],
+        "route": _route(tree, quick, maintenance),
+        "time_intervals": [
+            {"name": mute["name"], "time_intervals": [{"weekdays": ["sunday:saturday"]}]}
+            for mute in document["muteTimes"]
+        ],
+    }  # fmt: skip
+    for template in document["templates"]:
+        # only Grafana knows the address of a silence
+        text = re.sub(r"\{\{ if \.SilenceURL.*?\{\{ end \}\}", "", template["template"], flags=re.S)
+        (directory / f"{template['name']}.tmpl").write_text(text)
+    (directory / "alertmanager.yml").write_text(yaml.safe_dump(config))
+    url = f"http://127.0.0.1:{port}"
+    command = [
+        str(binary("alertmanager")), f"--config.file={directory / 'alertmanager.yml'}",
+        f"--storage.path={directory / 'data'}", f"--web.listen-address=127.0.0.1:{port}",
+        "--cluster.listen-address=",
+    ]  # fmt: skip
+    return Program("alertmanager", command, f"{url}/-/ready", directory), url
+
+
+def _route(route: Json, quick: bool, maintenance: bool) -> Json:
+    kept = {key: route[key] for key in ("receiver", "group_by", *TIMES) if key in route}
+    if quick:
+        kept |= {"group_wait": "1s", "group_interval": "1s"}
+    if maintenance and "mute_time_intervals" in route:
+        kept["mute_time_intervals"] = route["mute_time_intervals"]
+    kept["matchers"] = [
+        f'{name}{how}"{value}"' for name, how, value in route.get("object_matchers", [])
+    ]
+    kept["routes"] = [_route(child, quick, maintenance) for child in route.get("routes", [])]
+    return kept
+
+
+def _receiver(point: Json, environment: dict[str, str]) -> Json:
+    """One contact point; KeyError for a setting that has no counterpart, so that none is lost."""
+    names = {
+        "slack": {"url": "api_url"},
+        "pagerduty": {"integrationKey": "routing_key", "summary": "description"},
+        "email": {"addresses": "to", "message": "text"},
+        "webhook": {},
+    }
+    same = {"url", "username", "title", "text", "severity", "class"}
+    found: Json = {"name": point["name"]}
+    for receiver in point["receivers"]:
+        kind = receiver["type"]
+        settings: Json = {"send_resolved": not receiver.get("disableResolveMessage", False)}
+        for key, given in receiver["settings"].items():
+            if key in ("singleEmail", "httpMethod"):  # what Alertmanager does anyway
+                continue
+            value = environment[given[1:]] if given.startswith("$") else given
+            if key == "subject":
+                settings["headers"] = {"Subject": value}
+                settings["html"] = ""
+                continue
+            settings[key if key in same and key not in names[kind] else names[kind][key]] = value
+        found.setdefault(f"{kind}_configs", []).append(settings)
+    return found

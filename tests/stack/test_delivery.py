@@ -1,0 +1,168 @@
+"""Alerts reach the channels of their severity: once when they fire, once when they are over."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from plainview import Alert
+from tests.stack import delivery, programs
+from tests.stack.conftest import until
+from tests.stack.programs import Program
+from tests.support.trio import Trio
+from tools import alerts, rules
+
+Json = dict[str, Any]
+CHANNELS = {
+    "critical": {"pagerduty", "slack"}, "warning": {"slack"}, "ticket": {"email"},
+    "none": {"deadman"},
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[[Program], Program]]:
+    with ExitStack() as opened:
+
+        def start(program: Program) -> Program:
+            opened.callback(program.stop)
+            return program.start()
+
+        yield start
+
+
+@pytest.fixture
+def sinks(run: Callable[[Program], Program], tmp_path: Path) -> delivery.Sinks:
+    hook, hook_url = delivery.notify_sink(tmp_path)
+    mail, mail_url, smtp = delivery.mailpit(tmp_path)
+    run(hook)
+    run(mail)
+    return delivery.Sinks(hook_url, mail_url, smtp)
+
+
+def posted(alert: Alert, **times: str) -> Json:
+    """An alert as Prometheus would send it; the summary with something for its value."""
+    texts = {**rules.texts_of(alert), "summary": f"what {alert.name} says"}
+    labels = {"alertname": alert.name, "service": "event", **rules.labels(alert)}
+    return {"labels": labels, "annotations": texts, **times}
+
+
+def received(sinks: delivery.Sinks, state: str) -> dict[str, set[str]]:
+    """Name of the alert to the channels that told of it, each by what it shows a person."""
+    found: dict[str, set[str]] = {}
+    for channel in ("slack", "pagerduty", "deadman"):
+        for entry in sinks.hooks(channel):
+            if entry["state"] == state:
+                text = str(entry["message"])
+                for name in {alert.name for alert in alerts.ALERTS if f"what {alert.name} " in text
+                             or f": {alert.name} " in text}:  # fmt: skip
+                    found.setdefault(name, set()).add(channel)
+    for mail in sinks.mails():
+        if mail["Subject"].startswith(state.upper()):
+            name = mail["Subject"].split(": ")[1].split()[0]
+            found.setdefault(name, set()).add("email")
+    return found
+
+
+def test_every_alert_reaches_the_channels_of_its_severity(
+    run: Callable[[Program], Program], sinks: delivery.Sinks, tmp_path: Path
+) -> None:
+    """All alerts fire and end; waits are shortened, the tree and the texts are the shipped ones."""
+    program, url = delivery.alertmanager(tmp_path / "am", sinks, quick=True)
+    run(program)
+    began = datetime.now(UTC)
+    later = (began + timedelta(hours=1)).isoformat()
+    firing = [posted(alert, startsAt=began.isoformat(), endsAt=later) for alert in alerts.ALERTS]
+    httpx.post(f"{url}/api/v2/alerts", json=firing).raise_for_status()
+    expected = {alert.name: CHANNELS[alert.severity] for alert in alerts.ALERTS}
+    until(lambda: received(sinks, "firing") == expected, 40, "the messages that alerts fire")
+
+    ended = datetime.now(UTC).isoformat()
+    over = [posted(alert, startsAt=began.isoformat(), endsAt=ended) for alert in alerts.ALERTS]
+    httpx.post(f"{url}/api/v2/alerts", json=over).raise_for_status()
+    told = {name: to for name, to in expected.items() if to != {"deadman"}}
+    until(lambda: received(sinks, "resolved") == told, 40, "the messages that alerts are over")
+
+    groups = Counter(alert.severity for alert in {a.name: a for a in alerts.ALERTS}.values())
+    for channel, count in {
+        "slack": groups["critical"] + groups["warning"], "pagerduty": groups["critical"],
+    }.items():  # fmt: skip
+        assert Counter(m["state"] for m in sinks.hooks(channel)) == {
+            "firing": count, "resolved": count,
+        }, channel  # fmt: skip
+    for message in sinks.hooks("slack"):
+        (attachment,) = message["message"]["attachments"]
+        assert alerts.REPOSITORY + "/docs/runbooks/" in attachment["text"]
+    for mail in sinks.mails():
+        assert "Runbook: " in mail["Text"]
+        assert "Dashboard: " in mail["Text"]
+
+
+def test_maintenance_mutes_warnings_and_never_what_is_critical(
+    run: Callable[[Program], Program], sinks: delivery.Sinks, tmp_path: Path
+) -> None:
+    program, url = delivery.alertmanager(tmp_path / "am", sinks, quick=True, maintenance=True)
+    run(program)
+    now = datetime.now(UTC)
+    times = {"startsAt": now.isoformat(), "endsAt": (now + timedelta(hours=1)).isoformat()}
+    both = [posted(alert, **times) for alert in alerts.ALERTS]
+    httpx.post(f"{url}/api/v2/alerts", json=both).raise_for_status()
+    critical = {alert.name for alert in alerts.ALERTS if alert.severity == "critical"}
+    until(lambda: critical <= set(received(sinks, "firing")), 30, "the critical ones")
+    time.sleep(3)  # three group intervals more
+    warned = {alert.name for alert in alerts.ALERTS if alert.severity == "warning"}
+    assert not warned & set(received(sinks, "firing"))
+
+
+@pytest.mark.timeout(420)
+def test_a_service_that_dies_is_told_once_and_its_return_once(
+    run: Callable[[Program], Program], sinks: delivery.Sinks, trio: Trio, tmp_path: Path
+) -> None:
+    """With the shipped rules and times, each message within three minutes of the fact."""
+    manager, url = delivery.alertmanager(tmp_path / "am", sinks)
+    run(manager)
+    (port,) = programs.free_ports(1)
+    targets = {service.name: [f"127.0.0.1:{service.port}"] for service in trio.services}
+    prometheus = programs.prometheus(tmp_path / "prometheus", port, targets)
+    file = tmp_path / "prometheus" / "prometheus.yml"
+    config = yaml.safe_load(file.read_text())
+    config["alerting"] = {
+        "alertmanagers": [{"static_configs": [{"targets": [url.removeprefix("http://")]}]}]
+    }
+    file.write_text(yaml.safe_dump(config))
+    run(prometheus)
+
+    def up() -> float:
+        query = {"query": 'sum(up{service!=""})'}
+        rows = httpx.get(f"http://127.0.0.1:{port}/api/v1/query", params=query).json()
+        return float(rows["data"]["result"][0]["value"][1]) if rows["data"]["result"] else 0
+
+    def told(state: str) -> dict[str, int]:
+        return {
+            channel: sum(
+                entry["state"] == state and "ServiceDown" in str(entry["message"])
+                for entry in sinks.hooks(channel)
+            )
+            for channel in ("slack", "pagerduty")
+        }
+
+    once, never = {"slack": 1, "pagerduty": 1}, {"slack": 0, "pagerduty": 0}
+    until(lambda: up() == len(trio.services), 30, "scrapes of the services")
+    (event,) = trio.events
+    event.kill()
+    until(lambda: told("firing") == once, 180, "ServiceDown in Slack and PagerDuty")
+    assert told("resolved") == never
+    event.start().wait_ready()
+    until(lambda: told("resolved") == once, 180, "its end in Slack and PagerDuty")
+    assert told("firing") == once
+    assert any("Watchdog" in str(entry["message"]) for entry in sinks.hooks("deadman"))
+    assert "Watchdog" not in str(sinks.hooks("slack"))
+    assert sinks.mails() == []
