@@ -162,7 +162,7 @@ def heatmap(title: str, why: str, query: Query, **changes: Any) -> Panel:
 
 def table(title: str, why: str, *queries: Query, **changes: Any) -> Panel:
     """The last values as a table."""
-    options = {"showHeader": True, "cellHeight": "sm", "footer": {"show": False}}
+    options = {"showHeader": True, "cellHeight": "sm"}
     return Panel(title, why, list(queries), "table", options=options, **changes)
 
 
