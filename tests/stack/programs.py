@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.servers import free_port
 from tools import local_prometheus
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,13 +32,7 @@ def binary(name: str) -> Path:
 
 def free_ports(count: int) -> list[int]:
     """Free loopback ports, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    return [free_port() for _ in range(count)]
 
 
 @dataclass

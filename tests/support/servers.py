@@ -1,6 +1,7 @@
 """Real servers on loopback, each a child process that a test may pause and kill."""
 
 import contextlib
+import random
 import shutil
 import signal
 import socket
@@ -13,12 +14,22 @@ from typing import Self
 
 from tools.embedded import mongo_command, valkey_command
 
+_given: set[int] = set()
+
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port of loopback that nobody listens on now, given out once.
+
+    Below the range from which systems take ports of outgoing connections: one of those would
+    sit on it before the server that it is meant for starts.
+    """
+    for port in random.sample(range(20000, 32000), 1000):
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
+    raise RuntimeError("no port is free")
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 20.0, what: str = "") -> None:
