@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,10 +13,13 @@ import httpx
 import pytest
 
 from tests.stack import programs
+from tests.stack.script import Script
 from tests.stack.shipping import Shipper
+from tests.stack.traffic import Traffic
 from tests.support.otlp import OtlpReceiver
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey
 from tests.support.trio import Trio
+from tools import local_prometheus
 
 T = TypeVar("T")
 
@@ -41,6 +44,8 @@ class Stack:
     jaeger: programs.Program
     collector: programs.Program
     directory: Path
+    targets: dict[str, list[str]]
+    begin: float  # s since 1970: nothing runs yet
 
     @property
     def prometheus_url(self) -> str:
@@ -50,9 +55,34 @@ class Stack:
     def jaeger_url(self) -> str:
         return f"http://127.0.0.1:{self.ports.jaeger_query}"
 
+    def retarget(self, **targets: list[str]) -> None:
+        """Other addresses of some jobs for Prometheus."""
+        local_prometheus.write_targets(self.directory / "prometheus", targets)
+
+    @contextmanager
+    def one_replica(self) -> Iterator[None]:
+        """The second one of event is stopped, and Prometheus has forgotten where it was."""
+        second = self.trio.events[1]
+        self.retarget(event=self.targets["event"][:1])
+        assert second.terminate() == 0
+        until(lambda: len(self.query('up{job="event"}')) == 1, 30, "one replica")
+        yield
+        second.start().wait_ready()
+        self.retarget(event=self.targets["event"])
+        until(lambda: len(self.query('up{job="event"} == 1')) == 2, 30, "two replicas")
+
     def query(self, expr: str) -> list[dict[str, Any]]:
         """An instant PromQL query."""
         reply = httpx.get(f"{self.prometheus_url}/api/v1/query", params={"query": expr})
+        reply.raise_for_status()
+        found: list[dict[str, Any]] = reply.json()["data"]["result"]
+        return found
+
+    def history(self, expr: str, begin: float, end: float, step_s: int = 5) -> list[dict[str, Any]]:
+        """A PromQL query over a time."""
+        times = {"start": begin, "end": end, "step": step_s}
+        url = f"{self.prometheus_url}/api/v1/query_range"
+        reply = httpx.get(url, params={"query": expr, **times})
         reply.raise_for_status()
         found: list[dict[str, Any]] = reply.json()["data"]["result"]
         return found
@@ -88,7 +118,7 @@ def stack(
     valkey: EmbeddedValkey,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
-    directory = tmp_path_factory.mktemp("stack")
+    directory, begin = tmp_path_factory.mktemp("stack"), time.time()
     ports = programs.Ports.free()
     with ExitStack() as opened:
 
@@ -104,6 +134,7 @@ def stack(
         environment = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{ports.collector_http}",
             "OTEL_BSP_SCHEDULE_DELAY": "500",
+            "ENVIRONMENT": "local",
         }
         trio = opened.enter_context(Trio(directory, mongo.url, valkey.url, events=2, **environment))
         targets = {
@@ -119,4 +150,50 @@ def stack(
         run(programs.prometheus(directory / "prometheus", ports.prometheus, targets))
         files = {service.log: service.name for service in trio.services}
         opened.callback(Shipper(loki_url, files).close)
-        yield Stack(trio, ports, loki_url, console, jaeger, collector, directory)
+        yield Stack(trio, ports, loki_url, console, jaeger, collector, directory, targets, begin)
+
+
+# What follows happens once and in this order, whichever test asks first: a start, a scripted run,
+# traffic, a rolling restart under it, twice the traffic. Then it is quiet, and faults may come.
+PER_SECOND = 6.0
+
+
+@pytest.fixture(scope="session")
+def traffic(stack: Stack) -> Iterator[Traffic]:
+    """The script has run, its traffic goes on."""
+    jobs = len(stack.targets) + 1  # two replicas of event
+
+    def scraped() -> bool:
+        return len(stack.query("up == 1")) == jobs
+
+    until(scraped, 40, "every target up: a counter's first sample has to be before its first count")
+    script = Script(stack.trio)
+    script.run()
+    running = Traffic(script, PER_SECOND)
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def restarted(stack: Stack, traffic: Traffic) -> Traffic:
+    """Each process was ended and started again, one after the other, under traffic."""
+    for service in stack.trio.services:
+        assert service.terminate() == 0
+        service.start().wait_ready()
+        time.sleep(5)
+    return traffic
+
+
+@pytest.fixture(scope="session")
+def doubled(restarted: Traffic) -> Traffic:
+    """Twice as many requests, for two minutes at least before it is quiet."""
+    restarted.double()
+    return restarted
+
+
+@pytest.fixture(scope="session")
+def quiet(stack: Stack, doubled: Traffic) -> tuple[float, float]:
+    """From when to when nothing was broken; the traffic ends here."""
+    time.sleep(max(0, stack.begin + 300 - time.time(), doubled.doubled_at + 120 - time.time()))
+    doubled.close()
+    return stack.begin, time.time()

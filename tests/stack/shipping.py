@@ -31,7 +31,7 @@ LABELS, METADATA, STATIC = _stage("labels"), _stage("structured_metadata"), _sta
 
 def entry(service: str, text: str) -> tuple[dict[str, str], list[Any]]:
     """Labels of one line, and its time in ns, text and structured metadata."""
-    labels = {"service": service, "environment": "test", **STATIC}
+    labels = {"service": service, "environment": "local", **STATIC}
     metadata: dict[str, str] = {}
     at = time.time_ns()
     try:

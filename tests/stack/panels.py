@@ -1,0 +1,83 @@
+"""The committed dashboards: what each panel asks, with the variables filled in, and of whom."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.stack.programs import ROOT
+
+# `All` of a variable is whatever there is; Grafana's own are as for a range of minutes.
+VALUES = {
+    "service": ".*", "environment": ".*", "event": ".*",
+    "__rate_interval": "1m", "__interval": "15s", "__auto": "1m",
+    "__range": "30m", "__range_s": "1800", "__range_ms": "1800000", "__interval_ms": "15000",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Target:
+    """One query of a panel."""
+
+    dashboard: str
+    panel: str
+    ref: str
+    source: str
+    expr: str
+    instant: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.dashboard}: {self.panel} {self.ref}"
+
+    def filled(self, **values: str) -> str:
+        """The expression without variables; a variable that is not known is an error."""
+        return fill(self.expr, values)
+
+
+def fill(expr: str, values: Mapping[str, str] | None = None) -> str:
+    known = {**VALUES, **(values or {})}
+    return re.sub(r"\$\{?([A-Za-z_]\w*)(?::\w+)?\}?", lambda found: known[found[1]], expr)
+
+
+def dashboards() -> dict[str, Any]:
+    """Name to JSON."""
+    files = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
+    return {path.stem: json.loads(path.read_text()) for path in files}
+
+
+def _flat(panels: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for panel in panels:
+        yield panel
+        yield from _flat(panel.get("panels", []))  # of a row that is closed
+
+
+def targets() -> list[Target]:
+    """Every query of every panel."""
+    return [
+        Target(
+            name,
+            panel["title"],
+            target["refId"],
+            target["datasource"]["type"],
+            target.get("expr", ""),
+            bool(target.get("instant")) or target.get("queryType") == "instant",
+        )
+        for name, dashboard in dashboards().items()
+        for panel in _flat(dashboard["panels"])
+        for target in panel.get("targets", [])
+    ]
+
+
+def label_queries() -> dict[str, tuple[str, str]]:
+    """Variables that ask Prometheus for the values of a label: name to (series, label)."""
+    found = {}
+    for name, dashboard in dashboards().items():
+        for variable in dashboard["templating"]["list"]:
+            query = variable.get("definition", "")
+            if parts := re.fullmatch(r"label_values\((.+),\s*(\w+)\)", query):
+                found[f"{name}: ${variable['name']}"] = fill(parts[1]), parts[2]
+    return found
