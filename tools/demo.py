@@ -32,6 +32,7 @@ from tools.machine import (
 ROOT = Path(__file__).resolve().parents[1]
 READY_S = 110.0  # the first claim is possible within two minutes, or something is wrong
 STOP_S = 40.0
+CONTROL, SOCKET_PATH = "supervisor.sock", 90  # macOS takes 104 bytes, and supervisor adds a suffix
 
 
 class Demo:
@@ -103,6 +104,14 @@ class Demo:
             f"logfile={self.directory}/supervisord.log",
             f"pidfile={self.directory}/supervisord.pid",
         ]
+        socket = str(self.directory / CONTROL)
+        if len(socket) < SOCKET_PATH:  # else tools.incidents cannot stop programs, all else works
+            lines += [
+                "[unix_http_server]",  # for its owner only
+                f"file={socket}",
+                "[rpcinterface:supervisor]",
+                "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
+            ]
         for number, (name, command) in enumerate(self.programs().items()):
             port = self.ports.get(f"{name.upper()}_PORT")
             lines += [
@@ -182,6 +191,7 @@ class Demo:
         """Print what one can do now and write `demo.json`."""
         seeded = json.loads(self.seed.read_text())
         info = {"services": self.urls, **{n: seeded[n] for n in ("accounts", "example")}}
+        info["ports"] = self.ports
         print(story(info), flush=True)
         write_private(self.info, json.dumps(info, indent=2) + "\n")
 
