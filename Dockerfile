@@ -22,6 +22,7 @@ WORKDIR /app
 COPY --from=build /venv /venv
 COPY auth auth
 COPY console console
+COPY docs docs
 COPY event event
 COPY gateway gateway
 COPY shared shared

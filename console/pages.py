@@ -1,4 +1,4 @@
-"""The two pages, Now and Follow."""
+"""The pages: Now, Follow, and the handbook."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from nicegui import ui
 from starlette.requests import Request
 
+from console import docs
 from console.render import HERE, LANGUAGES, language_of, piece, word
 from console.view import Rows, View
 
@@ -50,7 +51,8 @@ class KeyedList:
 
 
 def add_pages(app: FastAPI, view: View, links: Links) -> None:
-    """Serve the pages on `/` and `/follow` of this app; once per process, as NiceGUI has it."""
+    """Serve `/`, `/follow` and `/docs/` of this app; once per process, as NiceGUI has it."""
+    docs.add_pictures(app)
     register(view, links)
     ui.run_with(
         app,
@@ -118,6 +120,14 @@ def register(view: View, links: Links) -> None:
 
         look()
         ui.timer(1.0, look)
+
+    @ui.page("/docs/{path:path}", title=f"{TITLE}: Docs")
+    def handbook(request: Request, path: str) -> None:
+        text = docs.find(path, ".md").read_text("utf-8")
+        _frame(request, "docs")
+        extras = ["fenced-code-blocks", "tables", "cuddled-lists"]
+        with ui.element("article").classes("board").props("id=main lang=en"):
+            ui.markdown(text, extras=extras, sanitize=False).classes("panel prose")  # ours
 
 
 def _section(title: str, classes: str, *, titled: bool = True) -> ui.element:

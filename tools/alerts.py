@@ -11,7 +11,7 @@ from typing import Literal
 from plainview import Alert, Slo
 
 # --- settings: every threshold -----------------------------------------------------------------
-REPOSITORY = "https://github.com/example/event-rewards/blob/main"  # where runbooks can be read
+HANDBOOK = "http://localhost:8080"  # docs/ in the console; a forge that shows Markdown does as well
 GRAFANA = "http://localhost:3000"
 SERVICES = ("gateway", "auth", "event")  # jobs that have to be there
 OPTIONAL_EXPORTER = "otlp_http/console"  # a view: it may lose spans

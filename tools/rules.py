@@ -44,7 +44,7 @@ def texts_of(alert: Alert, value: str = "$value") -> dict[str, str]:
 
     texts = {
         "summary": re.sub(r"\{value:([%.\w]+)\}", put, alert.summary),
-        "runbook_url": f"{alerts.REPOSITORY}/{RUNBOOKS}/{alert.runbook}.md",
+        "runbook_url": f"{alerts.HANDBOOK}/{RUNBOOKS}/{alert.runbook}.md",
     }
     if alert.dashboards:
         uid, panel = place(alert)

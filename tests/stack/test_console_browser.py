@@ -20,6 +20,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.servers import listens, wait_until
+from tools import alerts, rules
 from tools.machine import PORTS
 
 EVIL = "<script>document.title='owned'</script><img src=x onerror=document.title='owned'>"
@@ -38,7 +39,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     try:
         wait_until((folder / "demo.json").exists, 110, "the demo")
         info = json.loads((folder / "demo.json").read_text())
-        yield SimpleNamespace(folder=folder, ports=ports, **info)
+        yield SimpleNamespace(**{**info, "folder": folder, "ports": ports})
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
@@ -266,3 +267,16 @@ def test_ten_browsers_cost_little(browser: Browser, demo: SimpleNamespace) -> No
 def cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_an_alert_leads_to_its_runbook(page: Page) -> None:
+    """The addresses in notifications (runbook_url) are pages of the console."""
+    url = rules.texts_of(alerts.GENERIC[0])["runbook_url"].removeprefix(alerts.HANDBOOK)
+    assert page.goto(url).status == 200  # type: ignore[union-attr]
+    expect(page.get_by_role("heading", name=alerts.GENERIC[0].name)).to_be_visible()
+    page.get_by_role("link", name="Alerts").click()
+    page.get_by_role("link", name="StockExhausted").click()
+    expect(page.get_by_role("heading", name="Mitigation")).to_be_visible()
+    assert page.goto("/docs/images/console-now.png").status == 200  # type: ignore[union-attr]
+    for elsewhere in ("/docs/..%2fpyproject.toml", "/docs/..%2fREADME.md", "/docs/no-such.md"):
+        assert page.goto(elsewhere).status == 404  # type: ignore[union-attr]

@@ -100,7 +100,7 @@ def test_every_alert_reaches_the_channels_of_its_severity(
         }, channel  # fmt: skip
     for message in sinks.hooks("slack"):
         (attachment,) = message["message"]["attachments"]
-        assert alerts.REPOSITORY + "/docs/runbooks/" in attachment["text"]
+        assert alerts.HANDBOOK + "/docs/runbooks/" in attachment["text"]
     for mail in sinks.mails():
         assert "Runbook: " in mail["Text"]
         assert "Dashboard: " in mail["Text"]

@@ -90,7 +90,7 @@ def links() -> list[Json]:
         "Logs": "/d/er-logs?${service:queryparam}&${environment:queryparam}",
         "Traces": EXPLORE_TRACES,
         "Alerts": "/alerting/list",
-        "Runbooks": f"{alerts.REPOSITORY}/docs/runbooks",
+        "Runbooks": f"{alerts.HANDBOOK}/docs/alerts.md",
     }
     return [
         others,
