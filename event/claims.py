@@ -42,19 +42,26 @@ class Claims:
         Raises NotFound, a Refused (nothing is stored then), InFlight or KeyMismatch.
         """
         try:
-            return await self._claim(user_id, reward_id, f"{user_id}:{key}")
+            reward = await self._repository.reward(reward_id)
+            if reward is None:
+                raise NotFound("There is no such reward")
+            return await self._claim(user_id, reward, f"{user_id}:{key}")
         except Refused as refusal:
             signals.refused(refusal.reason)
-            log.info("reward.refused", reward_id=reward_id, reason=refusal.code)
+            log.info(
+                "reward.refused",
+                event_id=reward["event_id"] if reward else "",
+                reward_id=reward_id,
+                status="refused",
+                reason=refusal.code,
+            )
             raise
         except (Timeout, Unavailable):
             signals.refused("technical")
             raise
 
-    async def _claim(self, user_id: str, reward_id: str, user_key: str) -> Document:
-        reward = await self._repository.reward(reward_id)
-        if reward is None:
-            raise NotFound("There is no such reward")
+    async def _claim(self, user_id: str, reward: Document, user_key: str) -> Document:
+        reward_id = reward["_id"]
         request_id = f"{reward_id}:{user_id}"
         refusal = await self._eligibility.refusal(user_id, reward)
         if refusal is not None:
@@ -175,7 +182,13 @@ class Claims:
                 raise Conflict("It was decided before", code="already_decided")
             return request
         signals.decided(status, (at - from_text(decided["created_at"])).total_seconds())
-        log.info("reward.decided", reward_request_id=request_id, status=status)
+        log.info(
+            "reward.decided",
+            event_id=decided["event_id"],
+            reward_id=decided["reward_id"],
+            reward_request_id=request_id,
+            status=status,
+        )
         if "op" in decided:
             op = decided["op"]
             if await self._repository.move_stock(decided["reward_id"], op["id"], op["delta"]):

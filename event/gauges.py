@@ -37,6 +37,12 @@ class Gauges:
         members = await count(repo.members, {})
         signals.events({id_: counted.get(id_, 0) for id_ in ids}, members)
 
+        requests: dict[tuple[str, ...], int] = {}
+        for status in ("approved", "pending", "rejected"):
+            found = await count_by(repo.requests, {"status": status}, "event_id", ids)
+            requests |= {(id_, status): found.get(id_, 0) for id_ in ids}
+        signals.event_requests(requests)
+
         rewards = await repo.rewards.find({"event_id": {"$in": ids}}).to_list(MAX_EVENTS * 100)
         held = await count_by(
             repo.requests,

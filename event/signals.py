@@ -51,6 +51,11 @@ REQUESTS = CATALOGUE.counter(
     "Reward requests by what became of them",
     labels={"status": ("approved", "pending", "rejected", "refused"), "reason": Reason},
 )
+EVENT_REQUESTS = CATALOGUE.gauge(
+    "event_reward_requests",
+    "Reward requests of an active event by status, those without work left to be done",
+    labels={"event_id": SERIES, "status": ("approved", "pending", "rejected")},
+)
 REQUESTS_PENDING = CATALOGUE.gauge(
     "reward_requests_pending", "Reward requests with stock work left to be done"
 )
@@ -163,6 +168,11 @@ def events(participants: Mapping[str, int], members: int) -> None:
     PARTICIPATION_RATE.replace(
         {(event,): n / max(members, 1) for event, n in participants.items()}, fold=max
     )
+
+
+def event_requests(counts: Mapping[tuple[str, ...], int]) -> None:
+    """Reward requests by event and status."""
+    EVENT_REQUESTS.replace(counts)
 
 
 def stock(left: Mapping[tuple[str, ...], float], violations: int) -> None:

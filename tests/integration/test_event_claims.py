@@ -14,7 +14,7 @@ from event.claims import Claims
 from event.errors import AlreadyRequested, InFlight, KeyMismatch, SoldOut
 from event.gauges import Gauges
 from event.ids import new_id
-from plainview.testing import metric_delta
+from plainview.testing import captured_logs, metric_delta
 from shared.errors import Timeout, Unavailable
 from shared.storage.mongo import Database, connect
 from tests.support.event_data import add_event, add_reward
@@ -252,3 +252,21 @@ async def test_a_key_of_another_reward_is_a_mismatch_and_restock_moves_both_numb
     assert (changed["stock"], changed["stock_left"]) == (4, 3)
     assert await repository.restock(reward, 5) is None, "it was changed meanwhile"
     assert await repository.restock(changed, 0) is None, "one is granted"
+
+
+async def test_log_lines_tell_event_reward_and_status(database: Database) -> None:
+    event = await add_event(database, users=["a", "b"])
+    reward = await add_reward(database, event, stock=1, approval="manual")
+    service = claims(database)
+    with captured_logs() as lines:
+        request = await service.claim("a", reward, "key")
+        with pytest.raises(SoldOut):
+            await service.claim("b", reward, "key")
+        await service.decide(request["public_id"], "approved", "operator", "boss")
+    told = [line for line in lines if line["event"].startswith("reward.")]
+    assert [(line["event"], line["status"]) for line in told] == [
+        ("reward.claimed", "pending"),
+        ("reward.refused", "refused"),
+        ("reward.decided", "approved"),
+    ]
+    assert {(line["event_id"], line["reward_id"]) for line in told} == {(event, reward)}

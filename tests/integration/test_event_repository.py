@@ -160,6 +160,8 @@ async def test_gauges_tell_the_state_of_the_database(repository: ClaimRepository
         )
     stuck = new_id(at - timedelta(seconds=90))
     await add_request(repository, at, "working", op={"id": stuck, "delta": -1})
+    for n, status in enumerate(["approved"] * 3 + ["rejected", "working"]):
+        await add_request(repository, at, status, user_id=f"y{n}", event_id=event)
     closed = await add_event(database, status="closed")
     await add_reward(database, closed, stock=1)
 
@@ -174,6 +176,8 @@ async def test_gauges_tell_the_state_of_the_database(repository: ClaimRepository
         metric_delta(signals.PARTICIPANTS, event_id=event) as participants,
         metric_delta(signals.PARTICIPATION_RATE, event_id=event) as rate,
         metric_delta(signals.STOCK_LEFT, event_id=event, reward_id=reward) as left,
+        metric_delta(signals.EVENT_REQUESTS, event_id=event, status="approved") as granted,
+        metric_delta(signals.EVENT_REQUESTS, event_id=event, status="rejected") as declined,
         metric_delta(signals.AWAITING_DECISION) as awaiting,
         metric_delta(signals.REQUESTS_PENDING) as pending,
         metric_delta(signals.OLDEST_PENDING) as oldest,
@@ -187,5 +191,7 @@ async def test_gauges_tell_the_state_of_the_database(repository: ClaimRepository
     assert (awaiting.value, pending.value, ratio.value) == (1, 1, 0.75)
     assert 90 <= oldest.value < 120
     assert (sign_ins.value, sign_ups.value, decisions.value) == (1, 0, 5)
+    assert (granted.value, declined.value) == (3, 1)
+    assert len(signals.EVENT_REQUESTS._children) == 3, "one event, three statuses"
     assert (event, reward) in signals.STOCK_LEFT._children
     assert len(signals.STOCK_LEFT._children) == 1, "only active events have series"
