@@ -22,6 +22,23 @@ EXPLORE_TRACES = "/explore?schemaVersion=1&panes=" + quote(
         }
     )
 )
+# ... and of the trace that a cell of a table names; Grafana puts the two words in
+EXPLORE_TRACE = "/explore?schemaVersion=1&panes=" + (
+    quote(
+        json.dumps(
+            {
+                "trace": {
+                    "datasource": "SOURCE",
+                    "queries": [{"refId": "A", "query": "TRACE"}],
+                    "range": {"from": "now-1h", "to": "now"},
+                }
+            }
+        )
+    )
+    .replace("SOURCE", "${jaeger}")
+    .replace("TRACE", "${__value.raw}")
+)
+TRACE_LINK = {"title": "Open the trace", "url": EXPLORE_TRACE, "targetBlank": False}
 # Every series of a service has both labels; `All` matches whatever there is.
 SERVICES = 'environment=~"$environment",service=~"$service"'
 

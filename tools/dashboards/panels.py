@@ -29,6 +29,7 @@ class Query:
     exemplars: bool = False
     format: str = "time_series"
     source: str = "prometheus"
+    limit: int = 200  # log lines
 
     def target(self, index: int) -> Json:
         """The target of a panel."""
@@ -39,7 +40,11 @@ class Query:
             "legendFormat": self.legend,
         }
         if self.source == "loki":
-            return {**target, "queryType": "instant" if self.instant else "range", "maxLines": 200}
+            return {
+                **target,
+                "queryType": "instant" if self.instant else "range",
+                "maxLines": self.limit,
+            }
         return {
             **target,
             "instant": self.instant,
@@ -164,6 +169,78 @@ def table(title: str, why: str, *queries: Query, **changes: Any) -> Panel:
     """The last values as a table."""
     options = {"showHeader": True, "cellHeight": "sm"}
     return Panel(title, why, list(queries), "table", options=options, **changes)
+
+
+def bars(title: str, why: str, *queries: Query, **changes: Any) -> Panel:
+    """A horizontal bar for each series, with its last value."""
+    options = {
+        "displayMode": "basic",
+        "orientation": "horizontal",
+        "valueMode": "text",
+        "namePlacement": "auto",
+        "showUnfilled": True,
+        "sizing": "auto",
+        "minVizHeight": 16,
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+    }
+    panel = Panel(title, why, list(queries), "bargauge", options=options, **changes)
+    panel.minimum = 0 if panel.minimum is None else panel.minimum
+    return panel
+
+
+def by_day(title: str, why: str, expr: str, **changes: Any) -> Panel:
+    """A column for each day of a gauge with the label `days_ago`, today at the right end."""
+    padded = f'label_replace({expr}, "days_ago", "0$1", "days_ago", "(.)")'  # in order as text
+    options = {
+        "xField": "Days ago",
+        "orientation": "vertical",
+        "showValue": "auto",
+        "stacking": "none",
+        "barWidth": 0.9,
+        "groupWidth": 0.8,
+        "xTickLabelSpacing": 100,
+        "legend": {"showLegend": False, "displayMode": "hidden", "placement": "bottom"},
+        "tooltip": {"mode": "single", "sort": "none"},
+    }
+    return Panel(
+        title, why, [Query(padded, instant=True, format="table")], "barchart",
+        options=options, custom={"fillOpacity": 70, "lineWidth": 0}, minimum=0,
+        transformations=[
+            sorted_by("days_ago", descending=True),
+            organize({"days_ago": "Days ago", "Value": "Users"}, hide=("Time",)),
+        ],
+        **changes,
+    )  # fmt: skip
+
+
+def organize(names: dict[str, str], hide: tuple[str, ...] = ("Time",)) -> Json:
+    """A table's columns in this order under these names; what is hidden, and the rest after it."""
+    return {
+        "id": "organize",
+        "options": {
+            "excludeByName": dict.fromkeys(hide, True),
+            "indexByName": {name: place for place, name in enumerate(names)},
+            "renameByName": names,
+        },
+    }
+
+
+def sorted_by(column: str, *, descending: bool = False) -> Json:
+    """A table's rows in the order of a column."""
+    return {
+        "id": "sortBy",
+        "options": {"fields": {}, "sort": [{"field": column, "desc": descending}]},
+    }
+
+
+def column(name: str, **properties: Any) -> Json:
+    """What differs in one column of a table: `unit`, `mappings`, `links`, `custom__width`..."""
+    return {
+        "matcher": {"id": "byName", "options": name},
+        "properties": [
+            {"id": key.replace("__", "."), "value": value} for key, value in properties.items()
+        ],
+    }
 
 
 def logs(title: str, why: str, expr: str, **changes: Any) -> Panel:
