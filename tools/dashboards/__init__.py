@@ -12,12 +12,18 @@ from pathlib import Path
 
 from tools import names
 from tools.dashboards.board import Dashboard
+from tools.dashboards.events import events
 from tools.dashboards.overview import overview
 from tools.dashboards.panels import Json
+from tools.dashboards.users import users
 
 FOLDER = Path("grafana/dashboards")
 # file name (also what alerts call it) to what builds it; the UID is `er-` and the name
-DASHBOARDS: dict[str, Callable[[], Dashboard]] = {"overview": overview}
+DASHBOARDS: dict[str, Callable[[], Dashboard]] = {
+    "overview": overview,
+    "users": users,
+    "events": events,
+}
 
 
 def unknown_metrics(dashboard: Json) -> dict[str, set[str]]:

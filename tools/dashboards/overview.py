@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from tools.dashboards.board import SERVICES, Dashboard
+from tools import alerts
+from tools.dashboards.board import SERVICES, TRACE_LINK, Dashboard
 from tools.dashboards.panels import (
     BAD,
     GOOD,
+    PLAIN,
     WARN,
+    Json,
+    Panel,
     Query,
+    column,
     lines,
     logs,
+    organize,
     stat,
     steps,
     table,
@@ -18,20 +24,42 @@ from tools.dashboards.panels import (
 
 SERVICE = f"{{{SERVICES}}}"
 ERRORS = f'{{{SERVICES},status_code=~"5.."}}'
+ENVIRONMENT = 'environment=~"$environment"'
+CRITICAL = 'ALERTS{alertstate="firing",severity="critical"}'
+FIRING = 'ALERTS{alertstate="firing",alertname!="Watchdog"}'
 READY = [timed("1", "ready", GOOD), timed("0", "not ready", BAD)]
 UP = [timed("1", "up", GOOD), timed("0", "down", BAD)]
+VERDICT = [
+    timed("2", "all well", GOOD),
+    timed("1", "a dependency is down", WARN),
+    timed("0", "look below", BAD),
+]
+STATUSES = [
+    timed("approved", "granted", GOOD),
+    timed("pending", "waits", PLAIN),
+    timed("refused", "refused", WARN),
+    timed("rejected", "rejected", BAD),
+]
 
 
-def overview() -> Dashboard:
-    """What a person wants to know first: does it work, and what is going on."""
-    status = [
+def _verdict() -> str:
+    """2: all well, 1: something needed is down, 0: a service or a critical alert."""
+    services = "|".join(alerts.SERVICES)
+    ours = f'{{{ENVIRONMENT},service=~"{services}"}}'
+    present = f"count(count by (service) (up{ours} == 1)) == bool {len(alerts.SERVICES)}"
+    calm = f"scalar(absent({CRITICAL}) or on () vector(0))"
+    return f"({present}) * min(service_ready{ours}) * (1 + min(dependency_up{ours})) * {calm}"
+
+
+def _health() -> list[Panel]:
+    return [
         stat(
             "Verdict",
-            "1 when every service that is scraped is up and ready. Look at the tiles beside it, "
-            "then at the dependencies below.",
-            Query(f"min(up{SERVICE}) * min(service_ready)", "system"),
-            mappings=[timed("1", "all well", GOOD), timed("0", "look below", BAD)],
-            thresholds=steps((1, GOOD), base=BAD),
+            "All well: every service is there and ready, all that they need is up, no critical "
+            "alert fires. Else look at the tiles beside it, then at the alerts.",
+            Query(_verdict(), "system"),
+            mappings=VERDICT,
+            thresholds=steps((1, WARN), (2, GOOD), base=BAD),
             no_data="nothing scraped",
             size=(6, 4),
         ),
@@ -39,155 +67,265 @@ def overview() -> Dashboard:
             stat(
                 service.capitalize(),
                 f"Readiness of {service} over all its replicas, as its own /health/ready says.",
-                Query(f'min(service_ready{{service="{service}"}})', service),
+                Query(f'min(service_ready{{{ENVIRONMENT},service="{service}"}})', service),
                 mappings=READY,
                 thresholds=steps((1, GOOD), base=BAD),
                 no_data="not scraped",
                 size=(4, 4),
             )
-            for service in ("gateway", "auth", "event")
+            for service in alerts.SERVICES
         ),
         stat(
             "Active users today",
             "Users with an authenticated request today in the business time zone; counted "
             "with a HyperLogLog, standard error 0.81 %.",
-            Query('max(active_users{window="day"})', "today"),
+            Query(f'max(active_users{{{SERVICES},window="day"}})', "today"),
             no_data="none yet",
             size=(6, 4),
         ),
-    ]
-    red = [
-        lines(
-            "Requests per second",
-            "Rate of requests by service, probes and scrapes left out.",
+        stat(
+            "Dependencies",
+            "What each service says of what it needs, checked every two seconds. One that is "
+            "down: follow the runbook MongoFailures or RedisDown.",
             Query(
-                f"sum by (service) (rate(http_requests_total{SERVICE}[$__rate_interval]))",
-                "{{service}}",
+                f"min by (service, dependency) (dependency_up{SERVICE})",
+                "{{service}}: {{dependency}}",
             ),
+            mappings=UP,
+            thresholds=steps((1, GOOD), base=BAD),
+            no_data="not scraped",
+            size=(24, 4),
+        ),
+    ]
+
+
+def _firing() -> list[Panel]:
+    runbooks: list[Json] = [
+        {
+            "type": "value",
+            "options": {
+                alert.name: {"text": alert.runbook, "index": index}
+                for index, alert in enumerate(alerts.ALERTS)
+            },
+        }
+    ]
+    started = f"process_start_time_seconds{SERVICE}"
+    return [
+        table(
+            "Firing alerts",
+            "What fires in Prometheus, without the watchdog. Open the runbook first. The history "
+            "and who was told is in Grafana's alert list.",
+            Query(
+                f"sum by (alertname, severity, service, runbook) (label_replace({FIRING},"
+                ' "runbook", "$1", "alertname", "(.*)"))',
+                instant=True,
+                format="table",
+            ),
+            transformations=[
+                organize(
+                    {
+                        "severity": "Severity", "alertname": "Alert", "service": "Service",
+                        "runbook": "Runbook", "Value": "Times",
+                    }
+                )
+            ],
+            overrides=[
+                column(
+                    "Runbook",
+                    mappings=runbooks,
+                    links=[
+                        {
+                            "title": "Open the runbook",
+                            "url": f"{alerts.HANDBOOK}/docs/runbooks/${{__value.text}}.md",
+                            "targetBlank": True,
+                        }
+                    ],
+                ),
+                column(
+                    "Severity",
+                    mappings=[
+                        timed("critical", "critical", BAD),
+                        timed("warning", "warning", WARN),
+                        timed("ticket", "ticket", PLAIN),
+                    ],
+                    custom__cellOptions={"type": "color-text"},
+                ),
+            ],
+            no_data="no alert fires",
+            size=(16, 6),
+        ),
+        stat(
+            "Restarts, last hour",
+            "Processes that began anew or went away in the last hour, by service. More than "
+            f"{alerts.RESTARTS} per replica in 15 minutes: RestartLoop. A roll-out is one each.",
+            Query(
+                f"sum by (service) (changes({started}[1h]))"
+                f" + count by (service) (count_over_time({started}[1h]))"
+                f" - count by (service) ({started})",
+                "{{service}}",
+                instant=True,
+            ),
+            no_data="not scraped",
+            size=(8, 6),
+        ),
+    ]  # fmt: skip
+
+
+def _requests() -> list[Panel]:
+    rate = f"sum by (service) (rate(http_requests_total{SERVICE}[$__rate_interval]))"
+    failed = (
+        f"(sum by (service) (rate(http_requests_total{ERRORS}[$__rate_interval])) or {rate} * 0)"
+    )
+    return [
+        lines(
+            "Requests and errors per second",
+            "Requests by service, and those that ended with a status of 500 or above; probes "
+            "and scrapes left out.",
+            Query(rate, "{{service}}"),
+            Query(failed, "{{service}} errors"),
+            overrides=[
+                {
+                    "matcher": {"id": "byRegexp", "options": "/ errors$/"},
+                    "properties": [
+                        {"id": "color", "value": {"mode": "fixed", "fixedColor": BAD}}
+                    ],
+                }
+            ],
             unit="reqps",
             size=(8, 8),
         ),
         lines(
             "Error ratio",
-            "Share of requests that ended with a status of 500 or above. Above 5 % for five "
-            "minutes somebody is called.",
-            Query(
-                f"(sum by (service) (rate(http_requests_total{ERRORS}[$__rate_interval]))"
-                f" or sum by (service) (rate(http_requests_total{SERVICE}[$__rate_interval])) * 0)"
-                f" / sum by (service) (rate(http_requests_total{SERVICE}[$__rate_interval]))",
-                "{{service}}",
-            ),
+            "Share of requests that ended with a status of 500 or above. Above "
+            f"{alerts.ERROR_RATIO:.0%} over five minutes somebody is called.",
+            Query(f"{failed} / ({rate} > 0)", "{{service}}"),
             unit="percentunit",
-            thresholds=steps((0.05, BAD)),
+            thresholds=steps((alerts.ERROR_RATIO, BAD)),
+            no_data="no requests",
             size=(8, 8),
         ),
         lines(
             "Latency, 95th percentile",
             "95 of 100 requests were faster. A dot is one real request: click it to open its "
-            "trace. Above 0.5 s for five minutes there is a message.",
+            f"trace. Above {alerts.LATENCY_S} s for five minutes there is a message.",
             Query(
                 "histogram_quantile(0.95, sum by (le, service) "
-                f"(rate(http_request_duration_seconds_bucket{SERVICE}[$__rate_interval])))",
+                f"(rate(http_request_duration_seconds_bucket{SERVICE}[$__rate_interval]))) >= 0",
                 "{{service}}",
                 exemplars=True,
             ),
             unit="s",
-            thresholds=steps((0.5, BAD)),
+            thresholds=steps((alerts.LATENCY_S, BAD)),
+            no_data="no requests",
             size=(8, 8),
         ),
-    ]
-    business = [
+    ]  # fmt: skip
+
+
+def _business() -> list[Panel]:
+    fields = "event,status,reason,event_id,reward_id,user_id,trace_id"
+    return [
         lines(
             "Activity by kind, last five minutes",
-            "What users and operators did in the last five minutes.",
-            Query("max by (kind) (activity_recent)", "{{kind}}"),
+            "What users and operators did in the last five minutes, from the database.",
+            Query(f"max by (kind) (activity_recent{SERVICE})", "{{kind}}"),
             size=(12, 8),
         ),
         table(
             "Running events",
-            "Participants and their share of all members, by running event.",
-            Query("max by (event_id) (event_participants)", instant=True, format="table"),
-            Query("max by (event_id) (event_participation_rate)", instant=True, format="table"),
+            "Participants and their share of all members, by running event (100 at most). More "
+            "on the dashboard Event performance.",
+            *(
+                Query(f"max by (event_id) ({name}{SERVICE})", instant=True, format="table")
+                for name in ("event_participants", "event_participation_rate")
+            ),
             transformations=[
-                {"id": "joinByField", "options": {"byField": "event_id", "mode": "outer"}},
-                {
-                    "id": "organize",
-                    "options": {
-                        "excludeByName": {"Time": True, "Time 1": True, "Time 2": True},
-                        "renameByName": {
-                            "event_id": "Event",
-                            "Value #A": "Participants",
-                            "Value #B": "Share of members",
-                        },
-                    },
-                },
+                {"id": "merge", "options": {}},
+                organize(
+                    {
+                        "event_id": "Event", "Value #A": "Participants",
+                        "Value #B": "Share of members",
+                    }
+                ),
             ],
-            overrides=[
-                {
-                    "matcher": {"id": "byName", "options": "Share of members"},
-                    "properties": [{"id": "unit", "value": "percentunit"}],
-                }
-            ],
+            overrides=[column("Share of members", unit="percentunit")],
             no_data="no running event",
             size=(12, 8),
         ),
-    ]
-    resources = [
         table(
-            "Dependencies",
-            "What each service says of what it needs, checked every two seconds.",
-            Query("min by (service, dependency) (dependency_up)", instant=True, format="table"),
+            "Last reward requests",
+            "The newest 50 requests and decisions, as the event service logged them. Users are "
+            "pseudonyms. A click on the trace shows where the time went.",
+            Query(
+                f'{{{ENVIRONMENT},service="event",component="business"}} |= "reward."'
+                ' | json event, status, reason, event_id, reward_id'
+                ' | event=~"reward[.](claimed|refused|decided)"'
+                f" | keep {fields}",
+                source="loki",
+                limit=50,
+            ),
             transformations=[
                 {
-                    "id": "organize",
+                    "id": "extractFields",
                     "options": {
-                        "excludeByName": {"Time": True},
-                        "renameByName": {
-                            "service": "Service",
-                            "dependency": "Dependency",
-                            "Value": "State",
-                        },
+                        "source": "labels", "format": "json", "replace": True, "keepTime": True,
                     },
-                }
+                },
+                organize(
+                    {
+                        "Time": "Time", "status": "Status", "reason": "Reason", "event": "What",
+                        "event_id": "Event", "reward_id": "Reward", "user_id": "By",
+                        "trace_id": "Trace",
+                    },
+                    hide=(),
+                ),
             ],
             overrides=[
-                {
-                    "matcher": {"id": "byName", "options": "State"},
-                    "properties": [
-                        {"id": "mappings", "value": UP},
-                        {"id": "custom.cellOptions", "value": {"type": "color-text"}},
-                        {"id": "thresholds", "value": steps((1, GOOD), base=BAD)},
-                        {"id": "color", "value": {"mode": "thresholds"}},
-                    ],
-                }
+                column(
+                    "Status",
+                    mappings=STATUSES,
+                    custom__cellOptions={"type": "color-text"},
+                ),
+                column("Time", unit="dateTimeAsIso", custom__width=170),
+                column("Trace", links=[TRACE_LINK]),
             ],
-            size=(8, 8),
+            no_data="no reward was asked for in this time",
+            size=(24, 10),
         ),
+    ]  # fmt: skip
+
+
+def _resources() -> list[Panel]:
+    return [
         lines(
             "CPU, of its limit",
-            "Processor time used, as a share of what the container or machine allows.",
+            "Processor time used, as a share of what the container or machine allows. Above "
+            f"{alerts.CPU_RATIO:.0%} for ten minutes there is a message: add a replica.",
             Query(
                 f"max by (service) (rate(process_cpu_seconds_total{SERVICE}[$__rate_interval])"
                 f" / on (service, instance) container_cpu_limit_cores{SERVICE})",
                 "{{service}}",
             ),
             unit="percentunit",
-            thresholds=steps((0.8, WARN)),
-            size=(8, 8),
+            thresholds=steps((alerts.CPU_RATIO, WARN)),
         ),
         lines(
             "Memory, of its limit",
-            "Resident memory as a share of what the container or machine allows.",
+            "Resident memory as a share of what the container or machine allows. Above "
+            f"{alerts.MEMORY_RATIO:.0%} for five minutes there is a message.",
             Query(
                 f"max by (service) (process_resident_memory_bytes{SERVICE}"
                 f" / on (service, instance) container_memory_limit_bytes{SERVICE})",
                 "{{service}}",
             ),
             unit="percentunit",
-            thresholds=steps((0.85, WARN)),
-            size=(8, 8),
+            thresholds=steps((alerts.MEMORY_RATIO, WARN)),
         ),
     ]
+
+
+def overview() -> Dashboard:
+    """What a person wants to know first: does it work, and what is going on."""
     return Dashboard(
         uid="er-overview",
         title="Overview",
@@ -195,17 +333,18 @@ def overview() -> Dashboard:
         refresh="5s",
         since="now-15m",
         rows=[
-            ("Is it well?", status),
-            ("Requests", red),
-            ("Business, right now", business),
-            ("Dependencies and resources", resources),
+            ("Is it well?", _health()),
+            ("Alerts and restarts", _firing()),
+            ("Requests", _requests()),
+            ("Business, right now", _business()),
+            ("Resources", _resources()),
             (
                 "Newest errors",
                 [
                     logs(
                         "Errors and refusals",
                         "Lines of kind error and security. Open one for its trace.",
-                        '{log_type=~"error|security", service=~"$service"}',
+                        f'{{log_type=~"error|security", {SERVICES}}}',
                         no_data="no line in this time",
                     )
                 ],

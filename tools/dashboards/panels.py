@@ -83,6 +83,8 @@ class Panel:
     overrides: list[Json] = field(default_factory=list)
     transformations: list[Json] = field(default_factory=list)
     links: list[Json] = field(default_factory=list)
+    colour: str = ""  # a scheme, instead of thresholds or the palette
+    decimals: int | None = None
     minimum: float | None = None
     maximum: float | None = None
 
@@ -93,9 +95,13 @@ class Panel:
             "noValue": self.no_data,
             "mappings": self.mappings,
             "custom": self.custom,
-            "color": {"mode": "thresholds" if self.thresholds else "palette-classic"},
+            "color": {
+                "mode": self.colour or ("thresholds" if self.thresholds else "palette-classic")
+            },
             "thresholds": self.thresholds or steps(base=PLAIN),
         }
+        if self.decimals is not None:
+            defaults["decimals"] = self.decimals
         if self.minimum is not None:
             defaults["min"] = self.minimum
         if self.maximum is not None:
