@@ -1,0 +1,84 @@
+"""Whether a query gives data: at least one sample that is a number."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+
+import httpx
+
+from tests.stack.conftest import Stack
+from tests.stack.panels import Target
+from tests.support import promql
+
+# Selectors, and panels by name, that only a fault fills: the test of test_faults_show_data.py
+# that shows them.
+EMPTY_WHEN_HEALTHY = {
+    "loki_discarded_samples_total": "test_lines_that_loki_refuses",
+    'otelcol_exporter_send_failed_spans_total{exporter!="otlp_http/console"}': (
+        "test_spans_that_jaeger_refuses"
+    ),
+    'otelcol_exporter_enqueue_failed_spans_total{exporter!="otlp_http/console"}': (
+        "test_spans_that_find_the_queue_full"
+    ),
+}
+# What has no series here because its program does not run here: nothing shows these.
+NOT_HERE = {
+    "grafana_alerting_rule_evaluation_failures_total": "Grafana",
+    # a Collector's counters may be exposed without `_total`; this one's are not
+    'otelcol_exporter_send_failed_spans{exporter!="otlp_http/console"}': "another Collector",
+    'otelcol_exporter_enqueue_failed_spans{exporter!="otlp_http/console"}': "another Collector",
+}
+
+
+def is_number(value: str) -> bool:
+    return not math.isnan(float(value))
+
+
+def has_series(stack: Stack, selector: str) -> bool:
+    """There was such a series in this session; it may be gone with a process that ended."""
+    return bool(stack.query(f"count(last_over_time({selector}[1h]))"))
+
+
+def gives_data(stack: Stack, expr: str) -> bool:
+    return any(is_number(row["value"][1]) for row in stack.query(expr))
+
+
+def shows_data(stack: Stack, target: Target, request_id: str) -> bool:
+    """A panel's query, over the session if the panel shows a time."""
+    expr = target.filled(request_id=request_id)
+    if target.source == "loki":
+        return bool(logs_or_numbers(stack, expr, target.instant))
+    if target.instant:
+        return gives_data(stack, expr)
+    rows = stack.history(expr, stack.begin, time.time(), 15)
+    return any(is_number(value) for row in rows for _, value in row["values"])
+
+
+def logs_or_numbers(stack: Stack, expr: str, instant: bool) -> list[str]:
+    """What Loki finds over the session: lines, or values that are numbers."""
+    times = {"start": int(stack.begin * 1e9), "end": time.time_ns(), "step": "15"}
+    kind = "query" if instant else "query_range"
+    reply = httpx.get(
+        f"{stack.loki_url}/loki/api/v1/{kind}",
+        params={"query": expr, **({} if instant else times)},
+        timeout=20,
+    )
+    if reply.is_error:
+        raise ValueError(f"{expr}: {reply.text}")
+    data = reply.json()["data"]
+    found = [
+        value
+        for row in data["result"]
+        for _, value, *_ in ([row["value"]] if "value" in row else row["values"])
+    ]
+    return found if data["resultType"] == "streams" else [v for v in found if is_number(v)]
+
+
+def without_series(stack: Stack, exprs: Iterable[str]) -> set[str]:
+    """Selectors that never had a series, and expressions that have no selector at all."""
+    found: set[str] = set()
+    for expr in exprs:
+        found |= promql.selectors(promql.parse(stack.prometheus_url, expr)) or {expr}
+    return {each for each in found if not has_series(stack, each)}

@@ -1,0 +1,122 @@
+"""Every rule, panel and alert reads data of the live stack, and none of its selectors is a typo.
+
+`vector(0)`, NaN and constants are not data. What is empty while all is well stands in
+EMPTY_WHEN_HEALTHY, and the test of its fault shows it.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.stack import panels, test_faults_show_data
+from tests.stack.asking import (
+    EMPTY_WHEN_HEALTHY,
+    NOT_HERE,
+    gives_data,
+    has_series,
+    shows_data,
+    without_series,
+)
+from tests.stack.conftest import Stack, until
+from tests.stack.traffic import Traffic
+from tests.support import promql
+from tools import alerts, recording, rules
+
+RARE = {*EMPTY_WHEN_HEALTHY, *NOT_HERE}
+
+
+def rules_of(stack: Stack) -> list[dict[str, Any]]:
+    reply = httpx.get(f"{stack.prometheus_url}/api/v1/rules").raise_for_status()
+    return [rule for group in reply.json()["data"]["groups"] for rule in group["rules"]]
+
+
+def evaluate_all(stack: Stack) -> None:
+    """Every rule was evaluated from now on, without an error."""
+    asked = time.time()
+    declared = [*recording.groups(), *rules.prometheus_groups()]
+
+    def evaluated() -> bool:
+        return all(
+            datetime.fromisoformat(rule["lastEvaluation"]).timestamp() > asked
+            for rule in rules_of(stack)
+        )
+
+    until(evaluated, 100, "an evaluation of every rule")
+    found = rules_of(stack)
+    assert len(found) == sum(len(group["rules"]) for group in declared)
+    assert [rule for rule in found if rule["health"] != "ok"] == []
+    failures = stack.query("sum(prometheus_rule_evaluation_failures_total)")
+    assert [row["value"][1] for row in failures] == ["0"]
+
+
+def test_rules_are_evaluated_with_two_replicas(stack: Stack, doubled: Traffic) -> None:
+    assert len(stack.query('up{service="event"} == 1')) == 2  # errors of doubled targets show here
+    evaluate_all(stack)
+
+
+def test_rules_are_evaluated_with_one_replica(stack: Stack, doubled: Traffic) -> None:
+    with stack.one_replica():
+        evaluate_all(stack)
+
+
+@pytest.mark.timeout(400)  # the long windows look every five minutes
+def test_every_recording_rule_gives_data(stack: Stack, doubled: Traffic) -> None:
+    def empty() -> list[str]:
+        return sorted(name for name in recording.recorded() if not gives_data(stack, name))
+
+    until(lambda: not empty(), 330, f"data of {empty()}")
+    exprs = [rule["expr"] for group in recording.groups() for rule in group["rules"]]
+    constant = [expr for expr in exprs if expr.startswith("vector(")]  # the objectives
+    assert len(constant) == len(alerts.SLOS)
+    assert without_series(stack, set(exprs) - set(constant)) - RARE == set()
+
+
+def test_every_alert_reads_data(stack: Stack, doubled: Traffic) -> None:
+    """Its expression without the threshold, each branch of it, gives data."""
+    exprs = {alert.expr for alert in alerts.ALERTS if alert.name != "Watchdog"}
+    assert without_series(stack, exprs) - RARE == set()
+    branches = {
+        branch: tree
+        for expr in exprs
+        for branch in promql.conditions(promql.parse(stack.prometheus_url, expr))
+        for tree in [promql.parse(stack.prometheus_url, branch)]
+        if not promql.selectors(tree) & RARE
+    }
+    assert [branch for branch in branches if not gives_data(stack, branch)] == []
+
+
+def test_every_panel_shows_data(stack: Stack, doubled: Traffic) -> None:
+    targets = panels.targets()
+    assert {target.source for target in targets} <= {"prometheus", "loki", "jaeger"}
+    asked = [target for target in targets if target.source != "jaeger"]
+    request_id = doubled.script.request_id
+    exprs = {
+        target.filled(request_id=request_id) for target in asked if target.source == "prometheus"
+    }
+    assert without_series(stack, exprs) - RARE == set()
+    empty = {target.name for target in asked if not shows_data(stack, target, request_id)}
+    assert empty - RARE == set()
+
+
+def test_variables_have_values(stack: Stack, doubled: Traffic) -> None:
+    for name, (series, label) in panels.label_queries().items():
+        reply = httpx.get(
+            f"{stack.prometheus_url}/api/v1/label/{label}/values", params={"match[]": series}
+        )
+        assert reply.json()["data"], name
+
+
+def test_what_is_listed_as_empty_is_empty_and_has_its_test(stack: Stack, doubled: Traffic) -> None:
+    tests = {name for name in dir(test_faults_show_data) if name.startswith("test_")}
+    assert set(EMPTY_WHEN_HEALTHY.values()) == tests
+    named = {target.name: target for target in panels.targets()}
+    for what in {*EMPTY_WHEN_HEALTHY, *NOT_HERE}:
+        if what in named:
+            assert not shows_data(stack, named[what], doubled.script.request_id), what
+        else:
+            assert not has_series(stack, what), what

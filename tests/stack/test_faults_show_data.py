@@ -1,0 +1,84 @@
+"""What is empty while all is well gives data once its fault is there.
+
+EMPTY_WHEN_HEALTHY (asking.py) says what each test has to show; all come after the quiet time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from tests.stack import panels, programs
+from tests.stack.asking import EMPTY_WHEN_HEALTHY, has_series, shows_data
+from tests.stack.conftest import Stack, until
+from tests.stack.test_pipeline import send_traces
+from tests.stack.traffic import Traffic
+
+pytestmark = pytest.mark.usefixtures("quiet")
+Appears = Callable[[], None]
+WEEKS = 14 * 24 * 3600
+
+
+@pytest.fixture
+def appears(request: pytest.FixtureRequest, stack: Stack, traffic: Traffic) -> Appears:
+    """Waits until there is data of all that is listed for this test."""
+    listed = [what for what, test in EMPTY_WHEN_HEALTHY.items() if test == request.node.name]
+    named = {target.name: target for target in panels.targets()}
+
+    def seen(what: str) -> bool:
+        if what in named:
+            return shows_data(stack, named[what], traffic.script.request_id)
+        return has_series(stack, what)
+
+    def wait() -> None:
+        assert listed
+        for what in listed:
+            until(lambda what=what: seen(what), 60, what)
+
+    return wait
+
+
+def test_lines_that_loki_refuses(stack: Stack, appears: Appears) -> None:
+    old = [[str(time.time_ns() - WEEKS * 10**9), "too old"]]
+    lines = {"streams": [{"stream": {"service": "event"}, "values": old}]}
+    assert httpx.post(f"{stack.loki_url}/loki/api/v1/push", json=lines).status_code == 400
+    appears()
+
+
+@contextmanager
+def collector(stack: Stack, jaeger_port: int, *settings: str) -> Iterator[str]:
+    """A second Collector that Prometheus reads too; the address to send spans to."""
+    ports = programs.Ports.free()
+    program = programs.collector(
+        stack.directory / f"collector-{jaeger_port}", ports, stack.console.endpoint, jaeger_port
+    )
+    program.command += [f"--set={setting}" for setting in settings]
+    program.start()
+    address = f"127.0.0.1:{ports.collector_metrics}"
+    stack.retarget(collector=[*stack.targets["collector"], address])
+    yield f"http://127.0.0.1:{ports.collector_http}"
+    stack.retarget(collector=stack.targets["collector"])
+    program.stop()
+
+
+def test_spans_that_jaeger_refuses(stack: Stack, appears: Appears) -> None:
+    """Sent to where Jaeger takes questions: the answer is no, not later."""
+    with collector(stack, stack.ports.jaeger_query_grpc) as address:
+        send_traces(address, "refused", 20)
+        appears()
+
+
+def test_spans_that_find_the_queue_full(stack: Stack, appears: Appears) -> None:
+    """As shipped it waits for room; this one has no room and does not wait."""
+    queue = "exporters.otlp_grpc/jaeger.sending_queue"
+    (closed,) = programs.free_ports(1)
+    settings = ("queue_size=1", "num_consumers=1", "block_on_overflow=false")
+    with collector(stack, closed, *(f"{queue}.{setting}" for setting in settings)) as address:
+        for _ in range(5):
+            send_traces(address, "no-room", 20)
+            time.sleep(1)
+        appears()

@@ -1,0 +1,47 @@
+"""Silence: nobody is called by a start, a rolling restart or twice the traffic.
+
+These minutes are real; tests/ops/test_silence.py feeds promtool the half hour that they stand for.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from tests.stack.conftest import Stack
+from tests.stack.traffic import Traffic
+
+
+@pytest.mark.timeout(600)
+def test_only_the_watchdog_fires(
+    stack: Stack, traffic: Traffic, quiet: tuple[float, float]
+) -> None:
+    begin, end = quiet
+    assert end - begin >= 300
+    fired = stack.history('ALERTS{alertstate="firing"}', begin, end)
+    found = {row["metric"]["alertname"]: row for row in fired}
+    sold_out = found.pop("StockExhausted")["metric"]  # of the script, on purpose
+    assert sold_out["reward_id"] == traffic.script.rewards["points"]
+    watched = [at for at, _ in found.pop("Watchdog")["values"]]
+    assert watched[0] < begin + 90
+    assert watched[-1] > end - 15
+    assert max(late - early for early, late in pairwise(watched)) <= 15
+    assert found == {}
+
+
+def test_there_was_something_to_be_silent_about(
+    stack: Stack, traffic: Traffic, quiet: tuple[float, float]
+) -> None:
+    begin, end = quiet
+    restarts = stack.history("sum(changes(process_start_time_seconds[10m]))", begin, end)
+    assert max(float(value) for _, value in restarts[0]["values"]) >= len(stack.trio.services)
+    rate = 'sum(rate(http_requests_total{service="gateway"}[1m]))'
+    before, after = (
+        float(stack.history(rate, at, at)[0]["values"][0][1])
+        for at in (traffic.doubled_at, end - 1)
+    )
+    assert after > 1.5 * before
+    assert traffic.answers["2xx"] > 0.7 * traffic.answers.total()
+    # auth has one replica: its restart is felt, and the gateway's breaker stays open 10 s
+    assert 0 < traffic.answers["5xx"] < 0.02 * traffic.answers.total()
