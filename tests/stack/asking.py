@@ -16,19 +16,18 @@ from tests.support import promql
 # that shows them.
 EMPTY_WHEN_HEALTHY = {
     "loki_discarded_samples_total": "test_lines_that_loki_refuses",
-    'otelcol_exporter_send_failed_spans_total{exporter!="otlp_http/console"}': (
+    'otelcol_exporter_send_failed_spans{exporter!="otlp_http/console"}': (
         "test_spans_that_jaeger_refuses"
     ),
-    'otelcol_exporter_enqueue_failed_spans_total{exporter!="otlp_http/console"}': (
+    'otelcol_exporter_enqueue_failed_spans{exporter!="otlp_http/console"}': (
         "test_spans_that_find_the_queue_full"
     ),
 }
 # What has no series here because its program does not run here: nothing shows these.
 NOT_HERE = {
     "grafana_alerting_rule_evaluation_failures_total": "Grafana",
-    # a Collector's counters may be exposed without `_total`; this one's are not
-    'otelcol_exporter_send_failed_spans{exporter!="otlp_http/console"}': "another Collector",
-    'otelcol_exporter_enqueue_failed_spans{exporter!="otlp_http/console"}': "another Collector",
+    # other versions of the Collector than this one write `_total`; so does Jaeger, but not this
+    'otelcol_exporter_enqueue_failed_spans_total{exporter!="otlp_http/console"}': "a Collector",
 }
 
 
