@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tools import alerts
-from tools.dashboards.board import SERVICES, TRACE_LINK, Dashboard
+from tools.dashboards.board import SERVICES, Dashboard
 from tools.dashboards.panels import (
     BAD,
     GOOD,
@@ -12,6 +12,7 @@ from tools.dashboards.panels import (
     Json,
     Panel,
     Query,
+    coloured,
     column,
     lines,
     logs,
@@ -21,6 +22,7 @@ from tools.dashboards.panels import (
     table,
     timed,
 )
+from tools.dashboards.right_now import business
 
 SERVICE = f"{{{SERVICES}}}"
 ERRORS = f'{{{SERVICES},status_code=~"5.."}}'
@@ -33,12 +35,6 @@ VERDICT = [
     timed("2", "all well", GOOD),
     timed("1", "a dependency is down", WARN),
     timed("0", "look below", BAD),
-]
-STATUSES = [
-    timed("approved", "granted", GOOD),
-    timed("pending", "waits", PLAIN),
-    timed("refused", "refused", WARN),
-    timed("rejected", "rejected", BAD),
 ]
 
 
@@ -109,7 +105,7 @@ def _firing() -> list[Panel]:
             },
         }
     ]
-    started = f"process_start_time_seconds{SERVICE}"
+    started = f'process_start_time_seconds{{service!="",{SERVICES}}}'
     return [
         table(
             "Firing alerts",
@@ -125,7 +121,7 @@ def _firing() -> list[Panel]:
                 organize(
                     {
                         "severity": "Severity", "alertname": "Alert", "service": "Service",
-                        "runbook": "Runbook", "Value": "Times",
+                        "runbook": "Runbook", "Value": "How many",
                     }
                 )
             ],
@@ -183,14 +179,7 @@ def _requests() -> list[Panel]:
             "and scrapes left out.",
             Query(rate, "{{service}}"),
             Query(failed, "{{service}} errors"),
-            overrides=[
-                {
-                    "matcher": {"id": "byRegexp", "options": "/ errors$/"},
-                    "properties": [
-                        {"id": "color", "value": {"mode": "fixed", "fixedColor": BAD}}
-                    ],
-                }
-            ],
+            overrides=[coloured("/ errors$/", BAD)],
             unit="reqps",
             size=(8, 8),
         ),
@@ -218,79 +207,6 @@ def _requests() -> list[Panel]:
             thresholds=steps((alerts.LATENCY_S, BAD)),
             no_data="no requests",
             size=(8, 8),
-        ),
-    ]  # fmt: skip
-
-
-def _business() -> list[Panel]:
-    fields = "event,status,reason,event_id,reward_id,user_id,trace_id"
-    return [
-        lines(
-            "Activity by kind, last five minutes",
-            "What users and operators did in the last five minutes, from the database.",
-            Query(f"max by (kind) (activity_recent{SERVICE})", "{{kind}}"),
-            size=(12, 8),
-        ),
-        table(
-            "Running events",
-            "Participants and their share of all members, by running event (100 at most). More "
-            "on the dashboard Event performance.",
-            *(
-                Query(f"max by (event_id) ({name}{SERVICE})", instant=True, format="table")
-                for name in ("event_participants", "event_participation_rate")
-            ),
-            transformations=[
-                {"id": "merge", "options": {}},
-                organize(
-                    {
-                        "event_id": "Event", "Value #A": "Participants",
-                        "Value #B": "Share of members",
-                    }
-                ),
-            ],
-            overrides=[column("Share of members", unit="percentunit")],
-            no_data="no running event",
-            size=(12, 8),
-        ),
-        table(
-            "Last reward requests",
-            "The newest 50 requests and decisions, as the event service logged them. Users are "
-            "pseudonyms. A click on the trace shows where the time went.",
-            Query(
-                f'{{{ENVIRONMENT},service="event",component="business"}} |= "reward."'
-                ' | json event, status, reason, event_id, reward_id'
-                ' | event=~"reward[.](claimed|refused|decided)"'
-                f" | keep {fields}",
-                source="loki",
-                limit=50,
-            ),
-            transformations=[
-                {
-                    "id": "extractFields",
-                    "options": {
-                        "source": "labels", "format": "json", "replace": True, "keepTime": True,
-                    },
-                },
-                organize(
-                    {
-                        "Time": "Time", "status": "Status", "reason": "Reason", "event": "What",
-                        "event_id": "Event", "reward_id": "Reward", "user_id": "By",
-                        "trace_id": "Trace",
-                    },
-                    hide=(),
-                ),
-            ],
-            overrides=[
-                column(
-                    "Status",
-                    mappings=STATUSES,
-                    custom__cellOptions={"type": "color-text"},
-                ),
-                column("Time", unit="dateTimeAsIso", custom__width=170),
-                column("Trace", links=[TRACE_LINK]),
-            ],
-            no_data="no reward was asked for in this time",
-            size=(24, 10),
         ),
     ]  # fmt: skip
 
@@ -336,7 +252,7 @@ def overview() -> Dashboard:
             ("Is it well?", _health()),
             ("Alerts and restarts", _firing()),
             ("Requests", _requests()),
-            ("Business, right now", _business()),
+            ("Business, right now", business()),
             ("Resources", _resources()),
             (
                 "Newest errors",

@@ -249,6 +249,15 @@ def column(name: str, **properties: Any) -> Json:
     }
 
 
+def coloured(series: str, colour: str) -> Json:
+    """One series, or those of a `/regular expression/`, in a colour of its own."""
+    how = "byRegexp" if series.startswith("/") else "byName"
+    return {
+        "matcher": {"id": how, "options": series},
+        "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": colour}}],
+    }
+
+
 def logs(title: str, why: str, expr: str, **changes: Any) -> Panel:
     """Log lines, newest first, each with its details."""
     options = {

@@ -12,6 +12,7 @@ from tools.dashboards.panels import (
     Query,
     bars,
     by_day,
+    coloured,
     lines,
     stat,
     steps,
@@ -157,7 +158,7 @@ def _entry() -> list[Panel]:
                 "{{outcome}}",
                 instant=True,
             ),
-            overrides=[_red("reused")],
+            overrides=[coloured("reused", BAD)],
             decimals=0,
             size=(12, 7),
         ),
@@ -174,14 +175,6 @@ def _entry() -> list[Panel]:
             size=(12, 7),
         ),
     ]
-
-
-def _red(series: str) -> Json:
-    """A series in the colour of faults."""
-    return {
-        "matcher": {"id": "byName", "options": series},
-        "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": BAD}}],
-    }
 
 
 def _taking_part() -> list[Panel]:

@@ -1,0 +1,244 @@
+"""Dashboards as files: what Grafana's file provider reads, and what a person can read."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tools import alerts
+from tools.dashboards import DASHBOARDS
+from tools.dashboards.board import TAG
+from tools.dashboards.panels import WIDTH
+
+Json = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
+PROVISIONING = ROOT / "grafana" / "provisioning"
+KEYS = {
+    "uid", "title", "description", "tags", "schemaVersion", "version", "editable", "graphTooltip",
+    "refresh", "time", "timezone", "templating", "links", "annotations", "panels",
+}  # fmt: skip
+KINDS = {
+    "row", "stat", "timeseries", "bargauge", "barchart", "heatmap", "table", "logs", "nodeGraph",
+    "state-timeline", "text",
+}  # fmt: skip
+# Labels with as many values as there are events, rewards or paths; a table shows them page by page.
+OPEN = ("event_id", "reward_id", "http_route", "path", "instance", "span_name", "error_type")
+BUILT_IN = {
+    "__all",
+    "__rate_interval",
+    "__interval",
+    "__range",
+    "__auto",
+    "__value",
+    "__data",
+    "__url",
+}
+
+
+def read(file: Path) -> Json:
+    board: Json = json.loads(file.read_text())
+    return board
+
+
+def shown(board: Json) -> list[Json]:
+    """Panels that show something, those in closed rows too."""
+    panels = [each for row in board["panels"] for each in [row, *row.get("panels", [])]]
+    return [panel for panel in panels if panel["type"] != "row"]
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every string below a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from texts(each)
+
+
+def model(board: Json) -> Iterator[str]:
+    """The classic model, as schemaVersion 41 has it."""
+    if set(board) != KEYS:
+        yield f"keys {sorted(set(board) ^ KEYS)}"
+    if not 39 <= board["schemaVersion"] <= 42:
+        yield "schemaVersion"
+    if board["tags"] != [TAG] or board["editable"]:
+        yield "tags, or editable"
+    if not re.fullmatch(r"\d+[sm]", board["refresh"]) or board["refresh"] in ("1s", "2s"):
+        yield "refreshed faster than Grafana allows: 5s"
+    if unknown := {panel["type"] for panel in board["panels"]} - KINDS:
+        yield f"kinds {unknown}"
+
+
+def places(board: Json) -> Iterator[str]:
+    """Numbers are unique, panels lie beside each other."""
+    numbers = [panel["id"] for panel in board["panels"]]
+    if len(set(numbers)) != len(numbers):
+        yield "ids"
+    titles = [panel["title"] for panel in shown(board)]
+    if len(set(titles)) != len(titles):
+        yield "titles"  # alerts find their panel by it
+    for panel in board["panels"]:
+        at = panel["gridPos"]
+        if at["x"] < 0 or at["x"] + at["w"] > WIDTH or min(at["w"], at["h"]) < 1:
+            yield f"{panel['title']} does not fit"
+    for one, other in combinations(board["panels"], 2):
+        a, b = one["gridPos"], other["gridPos"]
+        if (
+            a["x"] < b["x"] + b["w"] and b["x"] < a["x"] + a["w"]
+            and a["y"] < b["y"] + b["h"] and b["y"] < a["y"] + a["h"]
+        ):  # fmt: skip
+            yield f"{one['title']} covers {other['title']}"
+
+
+def words(board: Json) -> Iterator[str]:
+    """Each panel says what it is, in which unit, and what it means when it is empty."""
+    for panel in shown(board):
+        defaults = panel["fieldConfig"]["defaults"]
+        if not panel["title"] or len(panel["description"]) < 20:
+            yield f"{panel['title']}: description"
+        if not defaults.get("unit") or not defaults.get("noValue"):
+            yield f"{panel['title']}: unit or text for no data"
+        if panel["type"] == "table" and panel["gridPos"]["w"] < 8:
+            yield f"{panel['title']}: too narrow for a table"
+
+
+def sources(board: Json) -> Iterator[str]:
+    """Data sources are variables of the board, first set to those that are provisioned."""
+    provisioned = yaml.safe_load((PROVISIONING / "datasources/datasources.yaml").read_text())
+    known = {source["uid"]: source["type"] for source in provisioned["datasources"]}
+    for variable in board["templating"]["list"]:
+        if variable["type"] == "datasource" and (
+            known.get(variable["current"]["value"]) != variable["query"]
+        ):
+            yield f"${variable['name']}"
+    asked = [("", variable.get("datasource")) for variable in board["templating"]["list"]]
+    for panel in shown(board):
+        asked += [(panel["title"], panel["datasource"])]
+        asked += [(panel["title"], target["datasource"]) for target in panel["targets"]]
+    for title, source in asked:
+        if source and source["uid"] != f"${{{source['type']}}}":
+            yield f"{title}: data source {source}"
+
+
+def variables(board: Json) -> Iterator[str]:
+    """No query names a variable that is not there."""
+    declared = {variable["name"] for variable in board["templating"]["list"]} | BUILT_IN
+    for text in texts(board):
+        for name in re.findall(r"\$\{?([A-Za-z_]\w*)", re.sub(r'"0?\$1"', "", text)):
+            if name not in declared:
+                yield f"${name} in {text[:60]}"
+
+
+def bounds(board: Json) -> Iterator[str]:
+    """No query can grow with what is stored: lines have a limit, open sets their `topk`."""
+    for panel in shown(board):
+        for target in panel["targets"]:
+            if target["datasource"]["type"] == "loki":
+                if not 0 < target["maxLines"] <= 500:
+                    yield f"{panel['title']}: lines without a limit"
+                for selector in re.findall(r"\{([^}]*)\}", target["expr"])[:1]:
+                    if not re.search(r'=~?"(?!\$|\.\*"|\.\+")[^"]', selector):
+                        yield f"{panel['title']}: selects everything"
+            elif target["datasource"]["type"] == "prometheus" and panel["type"] != "table":
+                for by in re.findall(r"\bby \(([^)]*)\)", target["expr"]):
+                    grows = set(OPEN) & set(re.split(r",\s*", by))
+                    if grows and not re.search(r"\b(topk|bottomk|sum) ?\(", target["expr"]):
+                        yield f"{panel['title']}: all of {grows}"
+
+
+def targets_of_links(board: Json) -> Iterator[str]:
+    """What links lead to is there: dashboards, pages of the handbook."""
+    uids = {read(file)["uid"] for file in FILES}
+    for text in texts(board):
+        for uid in re.findall(r"/d/([\w-]+)", text):
+            if uid not in uids:
+                yield f"no dashboard {uid}"
+        for page in re.findall(rf"{alerts.HANDBOOK}/(docs/[\w./-]+)", text):
+            if not (ROOT / page).exists():
+                yield f"no page {page}"
+
+
+CHECKS = [model, places, words, sources, variables, bounds, targets_of_links]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_dashboard(file: Path, check: Callable[[Json], Iterator[str]]) -> None:
+    assert list(check(read(file))) == []
+
+
+def test_files_are_those_that_are_built_each_with_its_own_uid() -> None:
+    assert {file.stem for file in FILES} == set(DASHBOARDS)
+    assert {file.stem: read(file)["uid"] for file in FILES} == {
+        name: f"er-{name}" for name in DASHBOARDS
+    }
+    assert len({read(file)["title"] for file in FILES}) == len(FILES)
+
+
+def test_the_provider_reads_this_folder() -> None:
+    (file,) = (PROVISIONING / "dashboards").glob("*.yaml")
+    (provider,) = yaml.safe_load(file.read_text())["providers"]
+    assert (provider["type"], provider["folder"]) == ("file", "Event Rewards")
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    mounted = [volume.split(":") for volume in compose["services"]["grafana"]["volumes"]]
+    assert [source for source, inside, *_ in mounted if inside == provider["options"]["path"]] == [
+        "./grafana/dashboards"
+    ]
+
+
+def _spoil(change: Callable[[Json], Any]) -> Json:
+    board = copy.deepcopy(read(next(file for file in FILES if file.stem == "overview")))
+    change(board)
+    return board
+
+
+def _first(board: Json, kind: str) -> Json:
+    return next(panel for panel in board["panels"] if panel["type"] == kind)
+
+
+SPOILT: dict[str, tuple[Any, Callable[[Json], Any]]] = {
+    "exported for sharing": (model, lambda board: board.update(__inputs=[])),
+    "own id": (model, lambda board: board.update(id=7)),
+    "too fast": (model, lambda board: board.update(refresh="1s")),
+    "same id": (places, lambda board: board["panels"][2].update(id=1)),
+    "overlap": (places, lambda board: board["panels"][2]["gridPos"].update(x=0)),
+    "no description": (words, lambda board: _first(board, "stat").update(description="")),
+    "fixed source": (
+        sources,
+        lambda board: _first(board, "stat")["datasource"].update(uid="prometheus"),
+    ),
+    "unknown variable": (
+        variables,
+        lambda board: _first(board, "stat")["targets"][0].update(expr='up{a="$pod"}'),
+    ),
+    "all logs": (
+        bounds,
+        lambda board: _first(board, "logs")["targets"][0].update(expr='{service=~"$service"}'),
+    ),
+    "no limit": (bounds, lambda board: _first(board, "logs")["targets"][0].update(maxLines=0)),
+    "open set": (
+        bounds,
+        lambda board: _first(board, "timeseries")["targets"][0].update(
+            expr="max by (event_id) (event_participants)"
+        ),
+    ),
+    "no such board": (
+        targets_of_links,
+        lambda board: board["links"][1].update(url="/d/er-nowhere"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_each_check_can_fail(name: str) -> None:
+    check, change = SPOILT[name]
+    assert list(check(_spoil(change))) != []
