@@ -35,47 +35,47 @@ def _now() -> list[Panel]:
         stat(
             "Running events",
             "Events that are active, from the database.",
-            Query(f"max(events_active{SERVICE})", "events"),
-            no_data="not read yet",
+            Query(f"max(events_active{SERVICE})", "events", instant=True),
+            no_data="nothing from event",
         ),
         stat(
             "Approval rate",
             "Approved of all decided reward requests ever, automatic ones included; 100 % "
             "before the first.",
-            Query(f"max(reward_approval_ratio{SERVICE})", "approved"),
+            Query(f"max(reward_approval_ratio{SERVICE})", "approved", instant=True),
             unit="percentunit",
-            no_data="not read yet",
+            no_data="nothing from event",
         ),
         stat(
             "Awaiting a decision",
             "Requests that an operator has to decide on. It should not grow from day to day.",
-            Query(f"max(reward_requests_awaiting_decision{SERVICE})", "requests"),
-            no_data="not read yet",
+            Query(f"max(reward_requests_awaiting_decision{SERVICE})", "requests", instant=True),
+            no_data="nothing from event",
         ),
         stat(
             "Stock work undone",
             "Requests whose stock is still to be moved. Above "
             f"{alerts.PENDING} somebody is called: ClaimBacklog.",
-            Query(f"max(reward_requests_pending{SERVICE})", "requests"),
+            Query(f"max(reward_requests_pending{SERVICE})", "requests", instant=True),
             thresholds=steps((alerts.PENDING, BAD)),
-            no_data="not read yet",
+            no_data="nothing from event",
         ),
         stat(
             "Oldest stock work",
             "Age of the oldest of these. A crashed process leaves some, another one takes them "
             f"over; above {alerts.PENDING_S} s somebody is called: ClaimBacklog.",
-            Query(f"max(reward_requests_oldest_pending_seconds{SERVICE})", "oldest"),
+            Query(f"max(reward_requests_oldest_pending_seconds{SERVICE})", "oldest", instant=True),
             unit="s",
             thresholds=steps((alerts.PENDING_S, BAD)),
-            no_data="not read yet",
+            no_data="nothing from event",
         ),
         stat(
             "Rewards that do not add up",
             "Granted, pending and left are not the stock. Never other than 0; see the runbook "
             "ClaimInvariant.",
-            Query(f"max(claim_invariant_violations{SERVICE})", "rewards"),
+            Query(f"max(claim_invariant_violations{SERVICE})", "rewards", instant=True),
             thresholds=steps((1, BAD)),
-            no_data="not read yet",
+            no_data="nothing from event",
         ),
     ]
 

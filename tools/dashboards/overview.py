@@ -33,13 +33,13 @@ READY = [timed("1", "ready", GOOD), timed("0", "not ready", BAD)]
 UP = [timed("1", "up", GOOD), timed("0", "down", BAD)]
 VERDICT = [
     timed("2", "all well", GOOD),
-    timed("1", "a dependency is down", WARN),
+    timed("1", "a part is missing", WARN),
     timed("0", "look below", BAD),
 ]
 
 
 def _verdict() -> str:
-    """2: all well, 1: something needed is down, 0: a service or a critical alert."""
+    """2: all well, 1: a replica or a dependency is down, 0: a service is, or a critical alert."""
     services = "|".join(alerts.SERVICES)
     ours = f'{{{ENVIRONMENT},service=~"{services}"}}'
     present = f"count(count by (service) (up{ours} == 1)) == bool {len(alerts.SERVICES)}"
@@ -47,13 +47,21 @@ def _verdict() -> str:
     return f"({present}) * min(service_ready{ours}) * (1 + min(dependency_up{ours})) * {calm}"
 
 
+def _readiness(service: str) -> str:
+    """0 too when no replica answers; no data when none is to be found."""
+    ours = f'{{{ENVIRONMENT},service="{service}"}}'
+    return f"min(service_ready{ours}) or min(up{ours}) * 0"
+
+
+# The state is asked for now and not over time: what a dead service said last is no state of it.
 def _health() -> list[Panel]:
     return [
         stat(
             "Verdict",
-            "All well: every service is there and ready, all that they need is up, no critical "
-            "alert fires. Else look at the tiles beside it, then at the alerts.",
-            Query(_verdict(), "system"),
+            "All well: every replica is there and ready, all that they need is up, no critical "
+            "alert fires. A part is missing: a replica or a dependency. Else a service is gone or "
+            "somebody was called: look at the tiles beside it, then at the alerts.",
+            Query(_verdict(), "system", instant=True),
             mappings=VERDICT,
             thresholds=steps((1, WARN), (2, GOOD), base=BAD),
             no_data="nothing scraped",
@@ -63,7 +71,7 @@ def _health() -> list[Panel]:
             stat(
                 service.capitalize(),
                 f"Readiness of {service} over all its replicas, as its own /health/ready says.",
-                Query(f'min(service_ready{{{ENVIRONMENT},service="{service}"}})', service),
+                Query(_readiness(service), service, instant=True),
                 mappings=READY,
                 thresholds=steps((1, GOOD), base=BAD),
                 no_data="not scraped",
@@ -86,6 +94,7 @@ def _health() -> list[Panel]:
             Query(
                 f"min by (service, dependency) (dependency_up{SERVICE})",
                 "{{service}}: {{dependency}}",
+                instant=True,
             ),
             mappings=UP,
             thresholds=steps((1, GOOD), base=BAD),
@@ -106,6 +115,7 @@ def _firing() -> list[Panel]:
         }
     ]
     started = f'process_start_time_seconds{{service!="",{SERVICES}}}'
+    seen = f"count by (service) (count_over_time({started}[1h]))"
     return [
         table(
             "Firing alerts",
@@ -155,9 +165,8 @@ def _firing() -> list[Panel]:
             "Processes that began anew or went away in the last hour, by service. More than "
             f"{alerts.RESTARTS} per replica in 15 minutes: RestartLoop. A roll-out is one each.",
             Query(
-                f"sum by (service) (changes({started}[1h]))"
-                f" + count by (service) (count_over_time({started}[1h]))"
-                f" - count by (service) ({started})",
+                f"sum by (service) (changes({started}[1h])) + {seen}"
+                f" - (count by (service) ({started}) or {seen} * 0)",
                 "{{service}}",
                 instant=True,
             ),

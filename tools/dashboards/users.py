@@ -62,7 +62,7 @@ def _active() -> list[Panel]:
             "Registered users",
             "All accounts in the database of auth.",
             Query(f"max(registered_users{SERVICE})", "users"),
-            no_data="not read yet",
+            no_data="nothing from auth",
             size=(4, 5),
         ),
         by_day(
@@ -82,7 +82,7 @@ def _new() -> list[Panel]:
                 f"New sign-ups, {label.lower()}",
                 "Accounts in the database by the day they were made, business time zone.",
                 Query(f'max(new_sign_ups{{{SERVICES},window="{window}"}})', label),
-                no_data="not read yet",
+                no_data="nothing from auth",
                 size=(4, 4),
             )
             for window, label in WINDOWS.items()
@@ -104,7 +104,7 @@ def _new() -> list[Panel]:
             "Accounts in the database by the day they were made. The last 30 days, today at the "
             "right.",
             f"max by (days_ago) (new_sign_ups_by_day{SERVICE})",
-            no_data="not read yet",
+            no_data="nothing from auth",
             size=(24, 8),
         ),
     ]
