@@ -194,31 +194,6 @@ def bars(title: str, why: str, *queries: Query, **changes: Any) -> Panel:
     return panel
 
 
-def by_day(title: str, why: str, expr: str, **changes: Any) -> Panel:
-    """A column for each day of a gauge with the label `days_ago`, today at the right end."""
-    padded = f'label_replace({expr}, "days_ago", "0$1", "days_ago", "(.)")'  # in order as text
-    options = {
-        "xField": "Days ago",
-        "orientation": "vertical",
-        "showValue": "auto",
-        "stacking": "none",
-        "barWidth": 0.9,
-        "groupWidth": 0.8,
-        "xTickLabelSpacing": 100,
-        "legend": {"showLegend": False, "displayMode": "hidden", "placement": "bottom"},
-        "tooltip": {"mode": "single", "sort": "none"},
-    }
-    return Panel(
-        title, why, [Query(padded, instant=True, format="table")], "barchart",
-        options=options, custom={"fillOpacity": 70, "lineWidth": 0}, minimum=0,
-        transformations=[
-            sorted_by("days_ago", descending=True),
-            organize({"days_ago": "Days ago", "Value": "Users"}, hide=("Time",)),
-        ],
-        **changes,
-    )  # fmt: skip
-
-
 def organize(names: dict[str, str], hide: tuple[str, ...] = ("Time",)) -> Json:
     """A table's columns in this order under these names; what is hidden, and the rest after it."""
     return {
