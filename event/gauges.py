@@ -67,9 +67,9 @@ class Gauges:
     async def _requests(self) -> set[str]:
         requests = self._repository.requests
         unfinished = await self._repository.unfinished()
-        oldest = minted_at(unfinished[0]["op"]["id"]) if unfinished else now()
+        age = now() - minted_at(unfinished[0]["op"]["id"]) if unfinished else timedelta()
         awaiting = await count(requests, {"status": "pending"})
-        signals.backlog(len(unfinished), (now() - oldest).total_seconds(), awaiting)
+        signals.backlog(len(unfinished), age.total_seconds(), awaiting)
         approved = await count(requests, {"status": "approved"})
         signals.decisions(approved, await count(requests, {"status": "rejected"}))
         return {request["reward_id"] for request in unfinished}
