@@ -129,6 +129,18 @@ def sources(board: Json) -> Iterator[str]:
             yield f"{title}: data source {source}"
 
 
+def shapes(board: Json) -> Iterator[str]:
+    """What a kind of panel can draw: a table asks for one, a heatmap for buckets."""
+    formats = {"table": "table", "barchart": "table", "heatmap": "heatmap", "nodeGraph": "table"}
+    for panel in shown(board):
+        for target in panel["targets"]:
+            if target["datasource"]["type"] == "prometheus":
+                if target["format"] != formats.get(panel["type"], "time_series"):
+                    yield f"{panel['title']}: {target['format']}"
+                if target["format"] == "table" and not target["instant"]:
+                    yield f"{panel['title']}: a table of all times"
+
+
 def variables(board: Json) -> Iterator[str]:
     """No query names a variable that is not there."""
     declared = {variable["name"] for variable in board["templating"]["list"]} | BUILT_IN
@@ -167,7 +179,7 @@ def targets_of_links(board: Json) -> Iterator[str]:
                 yield f"no page {page}"
 
 
-CHECKS = [model, places, words, sources, variables, bounds, targets_of_links]
+CHECKS = [model, places, words, sources, shapes, variables, bounds, targets_of_links]
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -215,6 +227,10 @@ SPOILT: dict[str, tuple[Any, Callable[[Json], Any]]] = {
     "fixed source": (
         sources,
         lambda board: _first(board, "stat")["datasource"].update(uid="prometheus"),
+    ),
+    "series in a table": (
+        shapes,
+        lambda board: _first(board, "table")["targets"][0].update(format="time_series"),
     ),
     "unknown variable": (
         variables,

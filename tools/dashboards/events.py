@@ -182,6 +182,7 @@ def _activity() -> list[Panel]:
                 )
             ],
             colour="continuous-blues",
+            minimum=0,
             decimals=0,
             no_data="nothing done yet",
             size=(24, 8),
