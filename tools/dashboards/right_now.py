@@ -31,7 +31,8 @@ def business() -> list[Panel]:
     return [
         lines(
             "Activity by kind, last five minutes",
-            "What users and operators did in the last five minutes, from the database.",
+            "What users and operators did in the last five minutes, from the database; of sign_in "
+            "the users and not the times.",
             Query(f"max by (kind) (activity_recent{{{SERVICES}}})", "{{kind}}"),
             size=(12, 8),
         ),

@@ -110,6 +110,8 @@ def firing() -> list[Panel]:
             },
         }
     ]
+    named = f'label_replace({FIRING}, "runbook", "$1", "alertname", "(.*)")'
+    named = f'label_replace({named}, "service", "$1", "job", "(.+)")'  # of what is no service
     started = f'process_start_time_seconds{{service!="",{SERVICES}}}'
     seen = f"count by (service) (count_over_time({started}[1h]))"
     return [
@@ -118,15 +120,14 @@ def firing() -> list[Panel]:
             "What fires in Prometheus, without the watchdog. Open the runbook first. The history "
             "and who was told is in Grafana's alert list.",
             Query(
-                f"sum by (alertname, severity, service, runbook) (label_replace({FIRING},"
-                ' "runbook", "$1", "alertname", "(.*)"))',
+                f"sum by (alertname, severity, service, runbook) ({named})",
                 instant=True,
                 format="table",
             ),
             transformations=[
                 organize(
                     {
-                        "severity": "Severity", "alertname": "Alert", "service": "Service",
+                        "severity": "Severity", "alertname": "Alert", "service": "Where",
                         "runbook": "Runbook", "Value": "How many",
                     }
                 )
