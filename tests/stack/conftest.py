@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -46,6 +47,7 @@ class Stack:
     directory: Path
     targets: dict[str, list[str]]
     begin: float  # s since 1970: nothing runs yet
+    zone: ZoneInfo  # of business
 
     @property
     def prometheus_url(self) -> str:
@@ -71,9 +73,10 @@ class Stack:
         self.retarget(event=self.targets["event"])
         until(lambda: len(self.query('up{job="event"} == 1')) == 2, 30, "two replicas")
 
-    def query(self, expr: str) -> list[dict[str, Any]]:
+    def query(self, expr: str, at: float | None = None) -> list[dict[str, Any]]:
         """An instant PromQL query."""
-        reply = httpx.get(f"{self.prometheus_url}/api/v1/query", params={"query": expr})
+        params = {"query": expr, "time": at or time.time()}
+        reply = httpx.get(f"{self.prometheus_url}/api/v1/query", params=params)
         reply.raise_for_status()
         found: list[dict[str, Any]] = reply.json()["data"]["result"]
         return found
@@ -131,10 +134,13 @@ def stack(
         run(loki)
         jaeger = run(programs.jaeger(directory / "jaeger", ports))
         collector = run(programs.collector(directory / "collector", ports, console.endpoint))
+        # about noon there: no day ends in the session
+        zone = ZoneInfo(f"Etc/GMT{time.gmtime().tm_hour - 12:+d}")
         environment = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{ports.collector_http}",
             "OTEL_BSP_SCHEDULE_DELAY": "500",
             "ENVIRONMENT": "local",
+            "BUSINESS_TIMEZONE": zone.key,
         }
         trio = opened.enter_context(Trio(directory, mongo.url, valkey.url, events=2, **environment))
         targets = {
@@ -150,7 +156,9 @@ def stack(
         run(programs.prometheus(directory / "prometheus", ports.prometheus, targets))
         files = {service.log: service.name for service in trio.services}
         opened.callback(Shipper(loki_url, files).close)
-        yield Stack(trio, ports, loki_url, console, jaeger, collector, directory, targets, begin)
+        yield Stack(
+            trio, ports, loki_url, console, jaeger, collector, directory, targets, begin, zone
+        )
 
 
 # What follows happens once and in this order, whichever test asks first: a start, a scripted run,

@@ -33,7 +33,10 @@ class Script:
 
     def __init__(self, trio: Trio) -> None:
         self.trio = trio
-        self.http = httpx.Client(base_url=trio.url + API, timeout=10)
+        hooks = {"response": [self._answered]}
+        self.http = httpx.Client(base_url=trio.url + API, timeout=10, event_hooks=hooks)
+        self.began_at = time.time()
+        self.answers: Counter[str] = Counter()  # by class of status; "away": none came
         self.tally: Counter[tuple[str, str]] = Counter()
         self.users: list[tuple[str, str]] = []  # ID and e-mail address
         self.rewards: dict[str, str] = {}
@@ -44,6 +47,14 @@ class Script:
     def count(self, what: str, outcome: str) -> None:
         with self._lock:
             self.tally[what, outcome] += 1
+
+    def _answered(self, reply: httpx.Response) -> None:
+        with self._lock:
+            self.answers[f"{reply.status_code // 100}xx"] += 1
+        if "Authorization" in reply.request.headers:
+            self.count("token", "accepted")
+        elif not reply.request.url.path.startswith(f"{API}/auth/"):
+            self.count("token", "rejected")
 
     # single actions: each tallies what the gateway answered
 

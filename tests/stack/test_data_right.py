@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +14,9 @@ from pymongo import MongoClient
 from auth.signals import CATALOGUE as AUTH
 from event.signals import CATALOGUE as EVENT
 from tests.stack import panels
-from tests.stack.books import EXPECTED, Books
-from tests.stack.conftest import Stack
+from tests.stack.books import RANGE_S, Books
+from tests.stack.conftest import Stack, until
+from tests.stack.expected import BY_HOUR, EXPECTED
 from tests.stack.traffic import Traffic
 from tests.support.servers import EmbeddedMongo
 from tools import names
@@ -42,16 +45,19 @@ def test_every_business_panel_is_compared() -> None:
 def books(stack: Stack, traffic: Traffic, mongo: EmbeddedMongo) -> Iterator[Books]:
     with MongoClient[dict[str, Any]](mongo.url) as client:
         run = stack.trio.run_id
-        yield Books(client[f"auth_{run}"], client[f"event_{run}"], traffic.script)
+        yield Books(client[f"auth_{run}"], client[f"event_{run}"], traffic.script, stack.zone)
 
 
 def shown(stack: Stack, target: panels.Target) -> dict[tuple[str, ...], float]:
     """What the panel shows now: values by the values of its labels, in the labels' order."""
+    expr, at = target.filled(__rate_interval=f"{RANGE_S}s"), None
+    if label := BY_HOUR.get(target.name):
+        expr, at = f"sum by ({label}) ({expr})", math.ceil(time.time() / 300) * 300
     return {
         tuple(value for name, value in sorted(row["metric"].items()) if name != "__name__"): float(
             row["value"][1]
         )
-        for row in stack.query(target.filled())
+        for row in stack.query(expr, at)
     }
 
 
@@ -75,10 +81,35 @@ def compare(stack: Stack, books: Books, traffic: Traffic) -> None:
 def test_with_two_replicas(stack: Stack, books: Books, traffic: Traffic) -> None:
     assert len(stack.query('up{service="event"} == 1')) == 2
     compare(stack, books, traffic)
+    (doubled,) = stack.query("sum(events_active)")  # what a panel that sums replicas would show
+    assert float(doubled["value"][1]) == 2 * len(books.running())
+
+
+def test_the_last_reward_requests_are_those_of_the_database(
+    stack: Stack, books: Books, traffic: Traffic
+) -> None:
+    (target,) = [each for each in panels.targets() if each.panel == "Last reward requests"]
+
+    def lines() -> Counter[tuple[str, str]]:
+        return Counter(
+            (line["labels"]["event"].removeprefix("reward."), line["labels"]["status"])
+            for line in stack.logs(target.filled())
+        )
+
+    with traffic.paused():
+        decided = books.by("status", decided_by={"$exists": True})
+        stored = {
+            ("claimed", "approved"): books.count("requests", approval="automatic"),
+            ("claimed", "pending"): books.count("requests", approval="manual"),
+            **{("decided", status): number for status, number in decided.items()},
+            ("refused", "refused"): sum(books.refused().values()),
+        }
+        until(lambda: lines() == stored, 30, f"{stored} in {lines()}")
 
 
 def test_after_a_restart_of_each_process(stack: Stack, books: Books, restarted: Traffic) -> None:
     """Counters begin at zero again."""
+    books.lost = 6  # of each kind: what came in the last 5 s of a process
     changed = 'changes(process_start_time_seconds{service!=""}[10m]) > 0'
     assert len(stack.query(changed)) == len(stack.trio.services)
     compare(stack, books, restarted)

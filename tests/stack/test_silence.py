@@ -42,6 +42,6 @@ def test_there_was_something_to_be_silent_about(
         for at in (traffic.doubled_at, end - 1)
     )
     assert after > 1.5 * before
-    assert traffic.answers["2xx"] > 0.7 * traffic.answers.total()
+    assert traffic.script.answers["2xx"] > 0.7 * traffic.script.answers.total()
     # auth has one replica: its restart is felt, and the gateway's breaker stays open 10 s
-    assert 0 < traffic.answers["5xx"] < 0.02 * traffic.answers.total()
+    assert 0 < traffic.script.answers["5xx"] < 0.02 * traffic.script.answers.total()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -26,7 +25,6 @@ class Traffic:
     def __init__(self, script: Script, per_second: float) -> None:
         self.script, self.per_second = script, per_second
         self.doubled_at = 0.0  # s since 1970
-        self.answers: Counter[str] = Counter()  # by class of status; "away": none came
         self._actions = self._turns()
         self._stop = threading.Event()
         self._turn = threading.Lock()
@@ -34,7 +32,6 @@ class Traffic:
         self._threads = [
             threading.Thread(target=self._work, args=(lock,), daemon=True) for lock in self._busy
         ]
-        script.http.event_hooks = {"response": [self._answered]}
         for thread in self._threads:
             thread.start()
 
@@ -55,9 +52,6 @@ class Traffic:
                 held.enter_context(lock)
             yield
 
-    def _answered(self, reply: httpx.Response) -> None:
-        self.answers[f"{reply.status_code // 100}xx"] += 1
-
     def _work(self, busy: threading.Lock) -> None:
         due = time.monotonic()
         while True:
@@ -70,7 +64,7 @@ class Traffic:
                 try:
                     action()
                 except httpx.HTTPError:
-                    self.answers["away"] += 1
+                    self.script.answers["away"] += 1
 
     def _turns(self) -> Iterator[Callable[[], object]]:
         """Round after round, each with the next member; what is rare comes in some of them."""

@@ -1,0 +1,161 @@
+"""Each business panel, by name, with what it has to show: values by their labels' values.
+
+Ratios and gauges are exact. What counts since a start is `increase` or `rate`: books.py says how
+exact these are. A new panel without an entry fails test_data_right.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+import pytest
+
+from auth.signals import Refresh, SignIn, SignUp
+from event.signals import Reason
+from tests.stack.books import ACTIVE_ERROR, BOUNDS, Books, Shown
+
+# Sums by this label; asked at the end of the running five minutes, which its steps are.
+BY_HOUR = {"events: Activity by hour of day A": "kind"}
+
+
+def one(value: Any) -> Shown:
+    """A single number without labels."""
+    return {(): value}
+
+
+def days(found: Mapping[int, Any]) -> Shown:
+    return {(f"{day:02}",): number for day, number in found.items()}
+
+
+def text(found: Mapping[Any, Any]) -> dict[tuple[str, ...], Any]:
+    return {(str(key),): number for key, number in found.items()}
+
+
+def sign_ins(books: Books) -> dict[tuple[str, ...], int]:
+    return books.tally("sign_in", *get_args(SignIn))
+
+
+def failed_share(books: Books) -> Shown:
+    found = sign_ins(books)
+    share = found[("bad_credentials",)] / sum(found.values())
+    return one(pytest.approx(share, rel=0.05))
+
+
+def by_status(books: Books) -> dict[tuple[str, ...], int]:
+    made = books.made()
+    return {(each,): made[each] for each in ("approved", "pending", "rejected", "refused")}
+
+
+def by_reason(books: Books) -> Shown:
+    refused = books.refused()
+    refused["operator"] = books.made()["rejected"]
+    return books.increase({(str(reason),): refused[reason] for reason in Reason})
+
+
+def decisions_by_bound(books: Books) -> Shown:
+    times = books.decision_seconds()
+    return books.increase(
+        {
+            (str(float(bound)).replace("inf", "+Inf"),): sum(each <= bound for each in times)
+            for bound in BOUNDS[1:]
+        }
+    )
+
+
+def idempotency(books: Books) -> Shown:
+    counts = dict.fromkeys(("in_flight", "mismatch", "replayed"), 0)
+    return books.increase(text({**counts, "first": books.count("requests")}))
+
+
+def all_ended(books: Books) -> int:
+    assert not books.count("requests", op={"$exists": True})
+    return 0
+
+
+def active_by_day(books: Books) -> Shown:
+    return days({day: 0 if day else books.active() for day in range(30)})
+
+
+USERS: dict[str, Callable[[Books], Shown]] = {
+    "Active users, today A": lambda books: one(books.active()),
+    "Active users, last 7 days A": lambda books: one(books.active()),
+    "Active users, last 30 days A": lambda books: one(books.active()),
+    "Stickiness A": lambda _: one(pytest.approx(1, abs=2 * ACTIVE_ERROR)),
+    "Registered users A": lambda books: one(books.users()),
+    "Active users by day A": active_by_day,
+    "New sign-ups, today A": lambda books: one(books.new_by_day()[0]),
+    "New sign-ups, last 7 days A": lambda books: one(sum([*books.new_by_day().values()][:7])),
+    "New sign-ups, last 30 days A": lambda books: one(sum(books.new_by_day().values())),
+    "Sign-ups by outcome A": lambda books: books.increase(
+        books.tally("sign_up", *get_args(SignUp))
+    ),
+    "New sign-ups by day A": lambda books: days(books.new_by_day()),
+    "Sign-ins by outcome A": lambda books: books.increase(sign_ins(books)),
+    "Sign-ins per second A": lambda books: books.rate(sign_ins(books)),
+    "Failed share of sign-ins A": failed_share,
+    "Session refreshes by outcome A": lambda books: books.increase(
+        books.tally("refresh", *get_args(Refresh))
+    ),
+    "Access tokens by outcome A": lambda books: books.increase(
+        books.tally("token", "accepted", "rejected", "forbidden", "keys_unavailable")
+    ),
+    "Participation rate by event A": Books.participation_rate,
+    "Participation rate over time A": Books.participation_rate,
+}
+EVENTS: dict[str, Callable[[Books], Shown]] = {
+    "Running events A": lambda books: one(len(books.running())),
+    "Approval rate A": lambda books: one(
+        pytest.approx(
+            books.count("requests", status="approved")
+            / books.count("requests", status={"$in": ["approved", "rejected"]})
+        )
+    ),
+    "Awaiting a decision A": lambda books: one(books.count("requests", status="pending")),
+    "Stock work undone A": lambda books: one(all_ended(books)),
+    "Oldest stock work A": lambda books: one(all_ended(books)),
+    "Rewards that do not add up A": lambda books: one(books.wrong_rewards()),
+    "Events A": Books.participants,
+    "Events B": Books.participation_rate,
+    "Events C": lambda books: books.requests("approved", "pending", "rejected"),
+    "Events D": lambda books: books.requests("approved"),
+    "Events E": Books.approval,
+    "Claim funnel A": lambda books: one(sum(books.participants().values())),
+    "Claim funnel B": lambda books: one(
+        sum(books.requests("approved", "pending", "rejected").values())
+    ),
+    "Claim funnel C": lambda books: one(sum(books.requests("approved").values())),
+    "Participants A": Books.participants,
+    "Approval rate by event A": Books.approval,
+    "Requests by status A": lambda books: books.increase(by_status(books)),
+    "Rejections by reason A": by_reason,
+    "Requests per second A": lambda books: books.rate(by_status(books)),
+    "Time to decision, median A": lambda books: one(books.decision_quantile(0.5)),
+    "Time to decision, 95 of 100 A": lambda books: one(books.decision_quantile(0.95)),
+    "Time to decision A": decisions_by_bound,
+    "Stock A": Books.stock,
+    "Stock B": Books.run_out,
+    "Stock left A": Books.stock,
+    # five minutes each, extrapolated each; the first are a short part
+    "Activity by hour of day A": lambda books: books.increase(text(books.done()), slack_s=20),
+    "Activity per minute A": lambda books: books.rate(text(books.done()), 60),
+    "Attempts to take part A": lambda books: books.increase(
+        {
+            **books.tally("join", "repeated", "refused"),
+            ("joined",): books.count("participations"),
+        }
+    ),
+    "Idempotency keys A": idempotency,
+    "Left-over work put right A": lambda books: books.increase({("finished",): 0, ("undone",): 0}),
+}
+OVERVIEW: dict[str, Callable[[Books], Shown]] = {
+    "Active users today A": lambda books: one(books.active()),
+    "Activity by kind, last five minutes A": lambda books: text(books.done_recently()),
+    "Running events A": Books.participants,
+    "Running events B": Books.participation_rate,
+}
+EXPECTED = {
+    f"{dashboard}: {name}": expected
+    for dashboard, found in (("users", USERS), ("events", EVENTS), ("overview", OVERVIEW))
+    for name, expected in found.items()
+}
