@@ -26,6 +26,7 @@ SIGN_IN_FAILURES, SIGN_IN_FAILURE_RATIO = 1, 0.5
 TECHNICAL_RATIO, CLAIM_FLOOR_RPS = 0.1, 0.05
 PENDING_S, PENDING = 60, 100
 QUEUE_RATIO, SPAN_QUEUE = 0.8, 2048  # the size of the SDK's queue
+SAMPLE_LIMIT = 20_000  # of a scrape, as sample_limit in prometheus.yml
 SERIES_GROWTH, SERIES_BASE = 3, 3000  # a small service may grow to SERIES_BASE * SERIES_GROWTH
 # Window pairs of the SRE workbook, chapter 5: (long, short, burn rate, for).
 PAGE = (("1h", "5m", 14.4, "2m"), ("6h", "30m", 6, "15m"))
@@ -61,8 +62,8 @@ def _burning(
         f"times too fast, over {long} and {short}",
         for_,
         severity,
-        ("overview",),
-        "Error ratio",
+        ("slos",),
+        f"Burn rate over {long} and {short}",
         {"window": long},
     )
 
@@ -107,33 +108,33 @@ GENERIC = [
         f"service:http_request_errors:ratio_rate5m > {ERROR_RATIO}"
         f" and service:http_requests:rate5m > {FLOOR_RPS}",
         "{{ $labels.service }}: {value:humanizePercentage} of requests end in a server error",
-        for_="1m", severity="critical", dashboards=("overview",), panel="Error ratio",
+        for_="1m", severity="critical", dashboards=("system",), panel="Error ratio by service",
     ),
     Alert(
         "ApiLatencyP95",
         f"service:http_request_duration_seconds:p95_5m > {LATENCY_S}"
         f" and service:http_requests:rate5m > {FLOOR_RPS}",
         "{{ $labels.service }}: 5 % of requests take longer than {value:humanizeDuration}",
-        dashboards=("overview",), panel="Latency, 95th percentile",
+        dashboards=("system",), panel="Latency by service, 95 of 100",
     ),
     *(_burning("SloBurnPage", "critical", windows) for windows in PAGE),
     *(_burning("SloBurnTicket", "ticket", windows) for windows in TICKET),
     Alert(
         "ServiceDown", 'up{service!=""} == 0',
         "{{ $labels.service }} at {{ $labels.instance }} does not answer Prometheus",
-        for_="1m", severity="critical", dashboards=("overview",), panel="Verdict",
+        for_="1m", severity="critical", dashboards=("telemetry",), panel="Targets",
     ),
     Alert(
         # a stopped container's name leaves the DNS: its target is then gone, not down
         "TargetAbsent", _ABSENT, "nothing of {{ $labels.job }} is to be found",
-        for_="1m", severity="critical", dashboards=("overview",), panel="Verdict",
+        for_="1m", severity="critical", dashboards=("telemetry",), panel="Targets",
     ),
     Alert(
         # what never ran in six hours is not installed (make up-core)
         "TelemetryTargetDown",
         'up{service=""} == 0 and max_over_time(up{service=""}[6h]) == 1',
         "{{ $labels.job }} at {{ $labels.instance }} does not answer Prometheus any more",
-        dashboards=("overview",),
+        dashboards=("telemetry",), panel="Targets",
     ),
     Alert(
         "NotReady", "service_ready == 0",  # 2 minutes: draining takes seconds
@@ -148,7 +149,7 @@ GENERIC = [
         f" - count by (service) ({_STARTED}))"
         f" / max_over_time(count by (service) ({_STARTED})[15m:15s]) > {RESTARTS}",
         "{{ $labels.service }}: {value:humanize} restarts per replica in 15 minutes",
-        for_="0s", dashboards=("overview",), panel="Verdict",
+        for_="0s", dashboards=("overview",), panel="Restarts, last hour",
     ),
     Alert(
         "HighMemory",
@@ -156,7 +157,7 @@ GENERIC = [
         f" > {MEMORY_RATIO}",
         "{{ $labels.service }} at {{ $labels.instance }} uses {value:humanizePercentage} "
         "of its memory",
-        dashboards=("overview",), panel="Memory, of its limit",
+        dashboards=("system",), panel="Memory of each replica, of its limit",
     ),
     Alert(
         "HighCpu",
@@ -164,21 +165,21 @@ GENERIC = [
         f" > {CPU_RATIO}",
         "{{ $labels.service }} at {{ $labels.instance }} uses {value:humanizePercentage} "
         "of its CPU",
-        for_="10m", dashboards=("overview",), panel="CPU, of its limit",
+        for_="10m", dashboards=("system",), panel="CPU of each replica, of its limit",
     ),
     Alert(
         # by what services see: an exporter that is down is not a database that is down
         "MongoFailures", _failing("mongodb"),
         "{{ $labels.service }} cannot use MongoDB ({value:%.3g} of all commands fail, "
         "or connections a second)",
-        for_="1m", severity="critical", dashboards=("overview",), panel="Dependencies",
+        for_="1m", severity="critical", dashboards=("system",), panel="Failed connections",
     ),
     Alert(
         "MongoSlow",
         f"{_P95_MONGO} > {DB_SLOW_S} or {_POOL} > {POOL_RATIO}",
         "{{ $labels.service }}: MongoDB is slow ({value:%.3g}: P95 in seconds, "
         "or the used share of the pool)",
-        dashboards=("overview",), panel="Dependencies",
+        dashboards=("system",), panel="MongoDB, 95 of 100",
     ),
     Alert(
         "TelemetryDrops",
@@ -200,7 +201,7 @@ GENERIC = [
         ),
         "{{ $labels.service }}{{ $labels.job }} loses telemetry, or its queue is nearly full "
         "({value:%.3g} a second, or the full share)",
-        dashboards=("overview",),
+        dashboards=("telemetry",), panel="Lost in the services",
     ),
     Alert(
         "LogIngestion",
@@ -208,7 +209,7 @@ GENERIC = [
         " or sum by (job) (rate(loki_ingester_wal_disk_full_failures_total[5m])) > 0"
         " or sum by (service) (rate(telemetry_log_lines_dropped_total[5m])) > 0",
         "{{ $labels.service }}{{ $labels.job }} drops {value:humanize} log lines a second",
-        dashboards=("overview",), panel="Errors and refusals",
+        dashboards=("telemetry",), panel="Lines refused by Loki",
     ),
     Alert(
         # an idle platform may be silent; only lines written and not received are an error
@@ -217,7 +218,7 @@ GENERIC = [
         ' and on () max_over_time(up{job="loki"}[6h]) == 1'
         " unless on () sum(rate(loki_distributor_lines_received_total[10m])) > 0",
         "services write {value:humanize} log lines a second, Loki got none for 10 minutes",
-        dashboards=("overview",), panel="Errors and refusals",
+        dashboards=("telemetry",), panel="Lines received by Loki",
     ),
     Alert(
         "SeriesExplosion",
@@ -227,14 +228,14 @@ GENERIC = [
         " > 0",
         "{{ $labels.service }}{{ $labels.job }} has too many series ({value:humanize} of a scrape, "
         "or scrapes refused at the limit)",
-        for_="10m", dashboards=("overview",),
+        for_="10m", dashboards=("telemetry",), panel="Series of a service, of its budget",
     ),
     Alert(
         "RuleFailures",
         "sum by (job) (rate(prometheus_rule_evaluation_failures_total[5m])) > 0"
         " or sum by (job) (rate(grafana_alerting_rule_evaluation_failures_total[5m])) > 0",
         "{{ $labels.job }} cannot evaluate rules: alerts may be missing",
-        severity="critical", dashboards=("overview",),
+        severity="critical", dashboards=("telemetry",), panel="Rules that fail",
     ),
     Alert(
         "Watchdog", "vector(1)",
@@ -254,19 +255,19 @@ REWARDS = [
     Alert(
         "RedisDown", f"{_failing('redis')} or {_DEGRADED}",
         "{{ $labels.service }} cannot use Redis: limits are local, messages and caches wait",
-        for_="1m", severity="critical", dashboards=("overview",), panel="Dependencies",
+        for_="1m", severity="critical", dashboards=("system",), panel="Limits",
     ),
     Alert(
         "LoginBruteForce",
         f"{_REFUSED} > {SIGN_IN_FAILURES} and {_REFUSED} / {_TRIED} > {SIGN_IN_FAILURE_RATIO}",
         "{value:humanize} sign-ins a second fail, more than half of all",
-        for_="2m", dashboards=("overview",),
+        for_="2m", dashboards=("users",), panel="Failed share of sign-ins",
     ),
     Alert(
         "RefreshTokenReuse",
         'sum(increase(auth_token_refreshes_total{outcome="reused"}[10m])) > 0',
         "a refresh token that was used up came again ({value:humanize} in 10 minutes)",
-        for_="0s", dashboards=("overview",),
+        for_="0s", dashboards=("users",), panel="Session refreshes by outcome",
     ),
     Alert(
         # sold out, or a condition that is unmet, is no fault
@@ -274,7 +275,7 @@ REWARDS = [
         f'sum(rate(reward_requests_total{{reason="technical"}}[5m])) / ({_CLAIMS}'
         f" > {CLAIM_FLOOR_RPS}) > {TECHNICAL_RATIO}",
         "{value:humanizePercentage} of claims fail for technical reasons",
-        for_="10m", dashboards=("overview",),
+        for_="10m", dashboards=("events",), panel="Rejections by reason",
     ),
     Alert(
         # max: every replica tells the same number
@@ -282,17 +283,17 @@ REWARDS = [
         f"max(reward_requests_oldest_pending_seconds) > {PENDING_S}"
         f" or max(reward_requests_pending) > {PENDING}",
         "stock work is left undone: {value:humanize} (seconds of the oldest, or claims)",
-        severity="critical", dashboards=("overview",),
+        severity="critical", dashboards=("events",), panel="Oldest stock work",
     ),
     Alert(
         "StockExhausted", "max by (event_id, reward_id) (reward_stock_left) == 0",
         "reward {{ $labels.reward_id }} of running event {{ $labels.event_id }} is sold out",
-        for_="0s", dashboards=("overview",), panel="Running events",
+        for_="0s", dashboards=("events",), panel="Stock",
     ),
     Alert(
         "ClaimInvariant", "max(claim_invariant_violations) > 0",
         "{value:humanize} rewards do not add up: granted, pending and left are not the stock",
-        for_="0s", severity="critical", dashboards=("overview",),
+        for_="0s", severity="critical", dashboards=("events",), panel="Rewards that do not add up",
     ),
 ]  # fmt: skip
 

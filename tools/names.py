@@ -10,23 +10,29 @@ from gateway.signals import CATALOGUE as GATEWAY
 from plainview import PLATFORM
 from tools import recording
 
-# What others expose and rules read, as seen on the programs that compose pins.
+# What others expose and rules or panels read, as seen on the programs that compose pins.
 EXTERNAL = {
     "up",
     "ALERTS",
+    "scrape_duration_seconds",
     "scrape_samples_post_metric_relabeling",
+    "prometheus_rule_group_last_duration_seconds",
+    "prometheus_tsdb_head_series",
     "prometheus_rule_evaluation_failures_total",
     "prometheus_target_scrapes_exceeded_sample_limit_total",
     "grafana_alerting_rule_evaluation_failures_total",
     "loki_discarded_samples_total",
+    "loki_distributor_bytes_received_total",
     "loki_distributor_lines_received_total",
     "loki_ingester_wal_disk_full_failures_total",
     "otelcol_exporter_queue_capacity",
     "otelcol_exporter_queue_size",
+    "traces_service_graph_request_total",
     *(
         f"otelcol_{name}_spans{end}"
         for name in (
-            "receiver_refused", "receiver_failed", "exporter_send_failed", "exporter_enqueue_failed"
+            "receiver_accepted", "receiver_refused", "receiver_failed",
+            "exporter_sent", "exporter_send_failed", "exporter_enqueue_failed",
         )
         for end in ("", "_total")
     ),

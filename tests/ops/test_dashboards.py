@@ -258,3 +258,9 @@ SPOILT: dict[str, tuple[Any, Callable[[Json], Any]]] = {
 def test_each_check_can_fail(name: str) -> None:
     check, change = SPOILT[name]
     assert list(check(_spoil(change))) != []
+
+
+def test_the_budget_of_series_is_that_of_prometheus() -> None:
+    config = yaml.safe_load((ROOT / "prometheus" / "prometheus.yml").read_text())
+    limits = {job["sample_limit"] for job in config["scrape_configs"] if "sample_limit" in job}
+    assert limits == {alerts.SAMPLE_LIMIT}

@@ -37,7 +37,7 @@ def packages() -> Path:
 
 def types_of(kind: str, packages: Path) -> str:
     """The module with the types of a kind of panel."""
-    folder = packages / "@grafana/schema/dist/types/raw/composable" / kind / "panelcfg"
+    folder = packages / "@grafana/schema/dist/types/raw/composable" / kind.lower() / "panelcfg"
     (module,) = folder.rglob("*.d.ts")
     return str(module.relative_to(packages.parent)).removesuffix(".d.ts")
 

@@ -13,8 +13,12 @@ from pathlib import Path
 from tools import names
 from tools.dashboards.board import Dashboard
 from tools.dashboards.events import events
+from tools.dashboards.logs import logs_and_traces
 from tools.dashboards.overview import overview
 from tools.dashboards.panels import Json
+from tools.dashboards.slos import slos
+from tools.dashboards.system import system
+from tools.dashboards.telemetry import telemetry
 from tools.dashboards.users import users
 
 FOLDER = Path("grafana/dashboards")
@@ -23,6 +27,11 @@ DASHBOARDS: dict[str, Callable[[], Dashboard]] = {
     "overview": overview,
     "users": users,
     "events": events,
+    # any service that plainview observes; with one row of event rewards in `system`
+    "system": system,
+    "slos": slos,
+    "logs": logs_and_traces,
+    "telemetry": telemetry,
 }
 
 

@@ -71,7 +71,7 @@ def query_variable(name: str, query: str, label: str) -> Json:
         "refresh": 2,
         "includeAll": True,
         "multi": True,
-        "allValue": ".*",
+        "allValue": ".+",
         "current": {"text": ["All"], "value": ["$__all"]},
         "sort": 1,
         "options": [],
@@ -91,9 +91,17 @@ def service_variables() -> list[Json]:
     ]
 
 
-def text_variable(name: str, label: str) -> Json:
-    """A free text, empty at first."""
-    return {"name": name, "type": "textbox", "label": label, "query": "", "hide": 0, "options": []}
+def text_variable(name: str, label: str, default: str) -> Json:
+    """A free text."""
+    return {
+        "name": name,
+        "type": "textbox",
+        "label": label,
+        "query": default,
+        "current": {"text": default, "value": default},
+        "hide": 0,
+        "options": [],
+    }
 
 
 def links() -> list[Json]:

@@ -242,7 +242,7 @@ def logs(title: str, why: str, expr: str, **changes: Any) -> Panel:
         "sortOrder": "Descending",
         "dedupStrategy": "none",
     }
-    query = Query(expr, source="loki")
+    query = Query(expr, source="loki", limit=changes.pop("limit", 200))
     return Panel(title, why, [query], "logs", options=options, **{"size": (24, 10), **changes})
 
 
