@@ -1,7 +1,7 @@
 """Write everything that is generated and committed: `make generate`; `--check` only compares.
 
-The merged OpenAPI document is the gateway's table of routes; dashboards and rules come from
-the catalogues.
+The merged OpenAPI document is the gateway's table of routes; dashboards, rules and the
+tables of the docs come from the catalogues.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import auth.main
 import auth.settings
 import event.main
 import event.settings
-from tools import dashboards, rules
+from tools import dashboards, rules, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 OPENAPI = Path("gateway/openapi.json")
@@ -80,7 +80,7 @@ def merged_openapi() -> dict[str, Any]:
 def generated() -> dict[Path, str]:
     """Path below the root to text, of every generated file."""
     document = json.dumps(merged_openapi(), indent=1, ensure_ascii=False) + "\n"
-    return {OPENAPI: document, **dashboards.generated(), **rules.generated()}
+    return {OPENAPI: document, **dashboards.generated(), **rules.generated(), **tables.generated()}
 
 
 def main(check: bool) -> int:

@@ -18,14 +18,9 @@ Json = dict[str, Any]
 
 RULES = Path("prometheus/rules")
 GRAFANA = Path("grafana/provisioning/alerting")
-TABLE = Path("docs/alerts.md")
 RUNBOOKS = Path("docs/runbooks")
 HEADER = "# Written by `make generate` from tools/{source}: change that, not this.\n"
 FOLDER = "Event Rewards alerts"
-SEVERITIES = {
-    "critical": "PagerDuty and Slack", "warning": "Slack", "ticket": "e-mail",
-    "none": "the dead man's switch",
-}  # fmt: skip
 
 
 def labels(alert: Alert) -> dict[str, str]:
@@ -128,32 +123,6 @@ def grafana_groups() -> Json:
     return {"apiVersion": 1, "groups": groups}
 
 
-def table() -> str:
-    """docs/alerts.md."""
-    rows = [
-        f"| [{alert.name}](runbooks/{alert.runbook}.md)"
-        f"{''.join(f' ({value})' for value in alert.labels.values())} | {alert.severity}"
-        f" | {alert.for_} | {_plain(alert.summary)} | `{alert.expr.replace('|', chr(92) + '|')}` |"
-        for alert in alerts.ALERTS
-    ]
-    to = "; ".join(f"{severity}: {channel}" for severity, channel in SEVERITIES.items())
-    return (
-        "# Alerts\n\n"
-        "Written by `make generate` from `tools/alerts.py`, where every threshold stands. Severity "
-        f"decides who hears of it: {to}.\nAn expression gives nothing while all is well. Each "
-        "alert is proven by `tests/ops/rules/` with promtool: it fires, not\none step earlier, not "
-        "when healthy, not without traffic.\n\n"
-        "| Alert | Severity | For | Says | Expression |\n|---|---|---|---|---|\n"
-        + "\n".join(rows)
-        + "\n"
-    )
-
-
-def _plain(summary: str) -> str:
-    text = re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"(\1)", summary)
-    return re.sub(r"\{value[^}]*\}", "(value)", text)
-
-
 def _yaml(document: Json, source: str = "alerts.py") -> str:
     text: str = yaml.safe_dump(document, sort_keys=False, width=1000, allow_unicode=True)
     return HEADER.format(source=source) + text
@@ -175,5 +144,4 @@ def generated() -> dict[Path, str]:
         RULES / "recording.yml": _yaml({"groups": recording.groups()}, "recording.py"),
         RULES / "alerts.yml": _yaml({"groups": prometheus_groups()}),
         GRAFANA / "rules.yaml": _yaml(grafana_groups()),
-        TABLE: table(),
     }

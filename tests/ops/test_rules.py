@@ -11,7 +11,7 @@ import yaml
 
 from tests.ops.test_configuration import program, run
 from tests.stack.programs import ROOT
-from tools import alerts, names, recording, rules
+from tools import alerts, names, recording, rules, tables
 
 CASES = Path(__file__).parent / "rules"
 NAMES = {alert.name for alert in alerts.ALERTS}
@@ -19,7 +19,7 @@ RUNBOOKS = {alert.runbook for alert in alerts.ALERTS}
 
 
 def test_generated_files_are_fresh() -> None:
-    for path, text in rules.generated().items():
+    for path, text in {**rules.generated(), **tables.generated()}.items():
         assert (ROOT / path).read_text() == text, f"{path}: make generate"
 
 
