@@ -1,0 +1,115 @@
+"""Silence over half an hour, its time fed by promtool: only the watchdog fires.
+
+tests/stack/test_silence.py looks at the real services for the minutes that a test may take.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from auth.signals import CATALOGUE as AUTH
+from event.signals import CATALOGUE as EVENT
+from gateway.signals import CATALOGUE as GATEWAY
+from plainview import PLATFORM
+from plainview.catalogue import Bounded
+from tests.ops.test_configuration import program
+from tests.stack.programs import ROOT
+from tests.support.half_hour import HalfHour
+from tools import alerts, names, recording, rules
+
+OURS = {"service", "instance", "job", "environment", "le"}  # of Prometheus, and of a histogram
+
+
+def fired(half_hour: HalfHour, directory: Path) -> set[str]:
+    """The alerts that fire at any minute from 1 to 30, as promtool evaluates the shipped files."""
+    files = [path for path in rules.generated() if path.parent == rules.RULES]
+    groups = [
+        group["name"]
+        for path in files
+        for group in yaml.safe_load((ROOT / path).read_text())["groups"]
+    ]
+    expected: list[dict[str, Any]] = [
+        {"eval_time": f"{minute}m", "alertname": name, "exp_alerts": []}
+        for minute in range(1, 31)
+        for name in sorted({alert.name for alert in alerts.ALERTS})
+    ]
+    series = [{"series": name, "values": values} for name, values in half_hour.series().items()]
+    test = {
+        "rule_files": [str(ROOT / path) for path in files],
+        "evaluation_interval": recording.INTERVAL,
+        "group_eval_order": groups,
+        "tests": [{"interval": "5s", "input_series": series, "alert_rule_test": expected}],
+    }
+    path = directory / "half-hour.yaml"
+    path.write_text(yaml.safe_dump(test))
+    command = [program("promtool"), "test", "rules", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    found = set(re.findall(r"alertname: (\w+), time", said))
+    assert "Watchdog" in found, said[:2000]  # else it was not the rules that failed
+    return found
+
+
+def test_only_the_watchdog_fires(tmp_path: Path) -> None:
+    assert fired(HalfHour(), tmp_path) == {"Watchdog"}
+
+
+@pytest.mark.parametrize(
+    ("broken", "expected"),
+    [
+        (HalfHour(errors=0.1), {"ApiErrorRate", "SloBurnPage"}),
+        (HalfHour(slow=0.2), {"ApiLatencyP95", "SloBurnPage"}),
+        (HalfHour(restarts=4), {"RestartLoop"}),
+        (HalfHour(comes_back=False), {"ServiceDown"}),
+        (HalfHour(wrong_passwords=2), {"LoginBruteForce"}),
+        (HalfHour(technical=0.5), {"ClaimRejections"}),
+        (HalfHour(lost_exports=0.1), {"TelemetryDrops"}),
+    ],
+    ids=lambda value: "" if isinstance(value, HalfHour) else "-".join(sorted(value)),
+)
+def test_a_bad_half_hour_is_not_silent(
+    broken: HalfHour, expected: set[str], tmp_path: Path
+) -> None:
+    assert expected <= fired(broken, tmp_path)
+
+
+def test_every_metric_of_a_rule_is_fed() -> None:
+    groups = [*recording.groups(), *rules.prometheus_groups()]
+    read = {
+        name
+        for group in groups
+        for rule in group["rules"]
+        for name in names.metrics_in(rule["expr"])
+    }
+    fed = {series.split("{")[0] for series in HalfHour().series()}
+    others = {name for name in names.EXTERNAL if name.removesuffix("_total") in fed}
+    assert read - recording.recorded() - fed - others == set()
+
+
+def test_series_are_those_that_services_have() -> None:
+    declared = {
+        metric.name: metric
+        for catalogue in (PLATFORM, AUTH, EVENT, GATEWAY)
+        for metric in catalogue.specs
+    }
+    checked = set()
+    for series in HalfHour().series():
+        name, _, rest = series.partition("{")
+        spec = declared.get(re.sub("_(bucket|count)$", "", name))
+        if spec is None:
+            assert name in names.EXTERNAL, name
+            continue
+        labels = dict(re.findall(r'(\w+)="([^"]*)"', rest))
+        own = {key: value for key, value in labels.items() if key not in OURS}
+        assert set(own) == set(spec.labels), series
+        for key, value in own.items():
+            allowed = spec.labels[key]
+            assert isinstance(allowed, Bounded) or value in {str(each) for each in allowed}, series
+        checked.add(name)
+    assert len(checked) > 25

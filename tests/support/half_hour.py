@@ -1,0 +1,256 @@
+"""Half an hour of scrapes as promtool reads them: a cold start at minute 0, a rolling restart
+from minute 10 on, twice the load from minute 20 on.
+
+The platform of compose with two replicas of event, every 5 s. Rates are those of a small
+installation; what is broken on purpose is a field of `HalfHour`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from event.signals import Reason
+from plainview.settings import LATENCY_BUCKETS
+
+STEP_S, LENGTH_S, DOUBLED_S = 5, 1800, 1200
+DOWN_S = 15  # of a process that is replaced
+EPOCH = 1_700_000_000
+SPANS, LINES = 8.0, 1.5  # by request
+# of the answers those within a bound; the rest of a second's are slow
+WITHIN = {0.005: 0.2, 0.01: 0.5, 0.025: 0.75, 0.05: 0.87, 0.1: 0.94, 0.25: 0.98}
+COMMANDS = {0.001: 0.4, 0.0025: 0.8, 0.005: 0.93, 0.01: 0.98, 0.025: 0.995, 0.1: 0.9995}
+PARTS = ("execution", "http_client", "logs", "metrics", "mongo", "redis", "traces")
+LOSSES = (
+    "receiver_refused", "receiver_failed", "exporter_send_failed", "exporter_enqueue_failed",
+)  # fmt: skip
+REFUSALS = (Reason.SOLD_OUT, Reason.CONDITION_UNMET, Reason.ALREADY_REQUESTED)
+
+Labels = dict[str, str]
+Value = Callable[[float, float], float]  # of the time of the start of a life, and of now
+
+
+def load(seconds: float) -> float:
+    """Seconds of simple load until then: from DOUBLED_S on each counts twice."""
+    return seconds + max(0.0, seconds - DOUBLED_S)
+
+
+@dataclass(frozen=True)
+class Process:
+    """A replica: when it is there, by (begin, end); its requests a second."""
+
+    service: str
+    instance: str
+    lives: tuple[tuple[float, float], ...]
+    per_second: float
+
+    def life(self, at: float) -> float | None:
+        """The begin of its life at that time; None while it is away."""
+        return next((begin for begin, end in self.lives if begin <= at < end), None)
+
+
+@dataclass(frozen=True)
+class HalfHour:
+    """What happens; the defaults are a good half hour."""
+
+    errors: float = 0.0002  # share of 5xx
+    slow: float = 0.003  # share of answers that take longer than half a second
+    wrong_passwords: float = 0.1  # a second
+    technical: float = 0.0  # claims a second that fail for technical reasons
+    restarts: int = 1  # of each process, 90 s apart
+    comes_back: bool = True
+    lost_exports: float = 0.0  # a second
+
+    def processes(self) -> list[Process]:
+        def lives(first: float, begin: float) -> tuple[tuple[float, float], ...]:
+            found = []
+            for number in range(self.restarts):
+                down = begin + 90 * number
+                found.append((first, down))
+                first = down + DOWN_S
+            return (*found, (first, LENGTH_S + STEP_S)) if self.comes_back else tuple(found)
+
+        return [
+            Process("auth", "auth:8001", lives(10, 600), 2),
+            Process("event", "event-1:8002", lives(15, 630), 7),
+            Process("event", "event-2:8002", lives(15, 660), 7),
+            Process("gateway", "gateway:8000", lives(20, 690), 20),
+        ]
+
+    def series(self) -> dict[str, str]:
+        """Series to their values, as promtool's `input_series` have them."""
+        found: dict[str, str] = {}
+        for process in self.processes():
+            own = {"service": process.service, "job": process.service, "environment": "local"}
+            own["instance"] = process.instance
+            found[_name("up", own)] = _always(lambda at, p=process: p.life(at) is not None)
+            for name, labels, value in self._of(process):
+                found[_name(name, {**own, **labels})] = _living(process, value)
+        for job, name, labels, always in _others():
+            own = {"job": job, "instance": f"{job}:1", **labels}
+            found[_name(name, own)] = _always(always)
+        return found
+
+    def _of(self, process: Process) -> Iterator[tuple[str, Labels, Value]]:
+        yield from self._requests(process)
+        yield from _databases(process)
+        yield from self._telemetry(process)
+        rate = process.per_second
+        yield "service_ready", {}, lambda begin, now: now - begin >= 2 * STEP_S
+        yield "process_start_time_seconds", {}, lambda begin, _: EPOCH + begin
+        yield "process_cpu_seconds_total", {}, _counter(0.02 * rate)
+        yield "container_cpu_limit_cores", {}, lambda *_: 1
+        yield (
+            "process_resident_memory_bytes",
+            {},
+            lambda _, now: (90 + 30 * load(now) / 2400) * 2**20,
+        )
+        yield "container_memory_limit_bytes", {}, lambda *_: 192 * 2**20
+        samples = "scrape_samples_post_metric_relabeling"
+        yield samples, {}, lambda begin, now: min(now - begin + 900, 1000 + 40 * rate)
+        if process.service == "gateway":
+            yield "rate_limit_degraded", {}, lambda *_: 0
+        if process.service == "auth":
+            yield from self._auth()
+        if process.service == "event":
+            yield from self._event()
+
+    def _requests(self, process: Process) -> Iterator[tuple[str, Labels, Value]]:
+        rate, auth_away = process.per_second, (600, 600 + DOWN_S + 10)  # and the breaker's 10 s
+
+        def failed(begin: float, now: float) -> float:
+            felt = 0.0
+            if process.service == "gateway" and begin < auth_away[0]:
+                felt = 2 * min(max(0.0, now - auth_away[0]), auth_away[1] - auth_away[0])
+            return rate * self.errors * (load(now) - load(begin)) + felt
+
+        path = {"method": "GET", "app_name": process.service, "path": "/api/v1/events"}
+        good = {**path, "status_code": "200"}
+        yield "http_requests_total", good, _counter(rate * (0.97 - self.errors))
+        yield "http_requests_total", {**path, "status_code": "404"}, _counter(rate * 0.03)
+        yield "http_requests_total", {**path, "status_code": "503"}, failed
+        duration = "http_request_duration_seconds"
+        within = {**WITHIN, 0.5: 1 - self.slow}
+        for bound in LATENCY_BUCKETS:
+            share = min(1 - self.slow, within.get(bound, 1.0)) if bound <= 0.5 else 1.0
+            yield f"{duration}_bucket", {**good, "le": str(float(bound))}, _counter(rate * share)
+        yield f"{duration}_bucket", {**good, "le": "+Inf"}, _counter(rate)
+        yield f"{duration}_count", good, _counter(rate)
+
+    def _telemetry(self, process: Process) -> Iterator[tuple[str, Labels, Value]]:
+        rate = process.per_second
+        lines = {"level": "info", "log_type": "general"}
+        yield "telemetry_log_lines_total", lines, _counter(rate * LINES)
+        yield "telemetry_log_lines_dropped_total", {"log_type": "general"}, lambda *_: 0
+        yield "telemetry_spans_dropped_total", {}, lambda *_: 0
+        yield "telemetry_spans_exported_total", {"outcome": "success"}, _counter(rate * SPANS)
+
+        def failed(begin: float, now: float) -> float:
+            # the Collector is up after the services: one export is lost
+            cold = begin < 60 and now - begin >= 2 * STEP_S
+            return 100 * cold + self.lost_exports * (now - begin)
+
+        yield "telemetry_spans_exported_total", {"outcome": "failure"}, failed
+        yield (
+            "telemetry_span_queue_depth",
+            {},
+            lambda _, now: rate * SPANS * (1 + (now >= DOUBLED_S)),
+        )
+        for part in PARTS:
+            yield "telemetry_errors_total", {"part": part}, lambda *_: 0
+
+    def _auth(self) -> Iterator[tuple[str, Labels, Value]]:
+        yield "auth_limiter_degraded", {}, lambda *_: 0
+        tried = {"success": 0.8, "bad_credentials": self.wrong_passwords, "limited": 0.0}
+        for outcome, rate in tried.items():
+            yield "auth_sign_ins_total", {"outcome": outcome}, _counter(rate)
+        for outcome, rate in {"rotated": 0.3, "repeated": 0.01, "reused": 0.0}.items():
+            yield "auth_token_refreshes_total", {"outcome": outcome}, _counter(rate)
+
+    def _event(self) -> Iterator[tuple[str, Labels, Value]]:
+        made = {("approved", "none"): 0.6, ("pending", "none"): 0.1, ("rejected", "operator"): 0.02}
+        refused = {("refused", str(reason)): 0.1 for reason in REFUSALS}
+        technical = {("refused", "technical"): self.technical}
+        for (status, reason), rate in {**made, **refused, **technical}.items():
+            yield "reward_requests_total", {"status": status, "reason": reason}, _counter(rate)
+        yield "reward_requests_pending", {}, lambda _, now: now % 30 < STEP_S
+        yield "reward_requests_oldest_pending_seconds", {}, lambda _, now: 2 * (now % 30 < STEP_S)
+        yield "claim_invariant_violations", {}, lambda *_: 0
+        which = {"event_id": "e1", "reward_id": "r1"}
+        yield "reward_stock_left", which, lambda _, now: 5000 - int(1.2 * load(now))
+
+
+def _databases(process: Process) -> Iterator[tuple[str, Labels, Value]]:
+    systems = ("redis",) if process.service == "gateway" else ("mongodb", "redis")
+    for system in systems:
+        own, name = {"db_system_name": system}, "db_client_operation_duration_seconds"
+        rate = process.per_second * 3
+        command = {**own, "db_operation_name": "find" if system == "mongodb" else "EVALSHA"}
+        for bound, share in (*COMMANDS.items(), ("+Inf", 1.0)):
+            yield f"{name}_bucket", {**command, "le": str(bound)}, _counter(rate * share)
+        yield f"{name}_count", command, _counter(rate)
+        for kind, share in {"duplicate_key": 0.02, "timeout": 0.0, "unavailable": 0.0}.items():
+            yield (
+                "db_client_operation_failures_total",
+                {**own, "error_type": kind},
+                _counter(rate * share),
+            )
+        # at a cold start the first connection may come too early
+        yield "db_client_connection_failures_total", own, lambda begin, now: begin < 60 <= now
+        for state, used in {"used": 4, "idle": 16}.items():
+            yield "db_client_connections", {**own, "state": state}, lambda *_, used=used: used
+        yield "db_client_connections_max", own, lambda *_: 100
+
+
+def _others() -> Iterator[tuple[str, str, Labels, Callable[[float], float]]]:
+    """The telemetry programs: job, name, labels, value by time."""
+
+    def nothing(_: float) -> float:
+        return 0
+
+    for job, first in {
+        "loki": 20,
+        "collector": 20,
+        "jaeger": 25,
+        "prometheus": 0,
+        "grafana": 30,
+    }.items():
+        yield job, "up", {}, lambda at, first=first: at >= first
+    yield "loki", "loki_distributor_lines_received_total", {}, lambda at: 30 * load(max(0, at - 20))
+    yield "loki", "loki_discarded_samples_total", {"reason": "line_too_long"}, nothing
+    yield "loki", "loki_ingester_wal_disk_full_failures_total", {}, nothing
+    for job in ("prometheus", "grafana"):
+        prefix = "grafana_alerting" if job == "grafana" else "prometheus"
+        yield job, f"{prefix}_rule_evaluation_failures_total", {}, nothing
+    yield "prometheus", "prometheus_target_scrapes_exceeded_sample_limit_total", {}, nothing
+    for job, end in (("collector", ""), ("jaeger", "_total")):
+        for what in LOSSES:
+            yield job, f"otelcol_{what}_spans{end}", {"exporter": "otlp_grpc/jaeger"}, nothing
+    sink = {"exporter": "otlp_grpc/jaeger"}
+    yield "collector", "otelcol_exporter_queue_capacity", sink, lambda _: 5000
+    yield "collector", "otelcol_exporter_queue_size", sink, lambda at: 3 if at < DOUBLED_S else 7
+
+
+def _counter(per_second: float) -> Value:
+    return lambda begin, now: int(per_second * (load(now) - load(begin)))
+
+
+def _name(name: str, labels: Mapping[str, str]) -> str:
+    pairs = (f'{key}="{value}"' for key, value in labels.items())
+    return f"{name}{{{','.join(pairs)}}}"
+
+
+def _always(value: Callable[[float], float]) -> str:
+    return " ".join(f"{float(value(at)):g}" for at in range(0, LENGTH_S + 1, STEP_S))
+
+
+def _living(process: Process, value: Value) -> str:
+    words, was = [], False
+    for at in range(0, LENGTH_S + 1, STEP_S):
+        begin = process.life(at)
+        if begin is None:
+            words.append("stale" if was else "_")
+        else:
+            words.append(f"{float(value(begin, at)):.10g}")
+        was = begin is not None
+    return " ".join(words)
