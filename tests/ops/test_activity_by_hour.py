@@ -1,0 +1,60 @@
+"""Activity by hour of day: every count once, in its hour, over restarts and between scrapes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import accumulate
+from pathlib import Path
+
+import yaml
+
+from tests.ops.test_configuration import program, run
+from tests.stack.panels import fill
+from tools.dashboards.events import events
+
+SCRAPE_S, SAMPLES = 5, 960  # 80 minutes
+HOUR = 3600 // SCRAPE_S  # in samples
+
+
+def query() -> str:
+    (panel,) = [each for each in events().json()["panels"] if "by hour" in each["title"]]
+    return fill(panel["targets"][0]["expr"])
+
+
+def counter(counts: Counter[int], restart: int = SAMPLES) -> str:
+    """A counter that goes up so much at each scrape; one process ends, the next begins at zero."""
+    parts = (range(restart), range(restart, SAMPLES))
+    return " ".join(str(n) for part in parts for n in accumulate(counts[i] for i in part))
+
+
+def test_every_count_stands_in_its_hour(tmp_path: Path) -> None:
+    steady = Counter(range(7, SAMPLES - 20, 7))
+    kinds = {
+        "sign_in": (steady, SAMPLES),
+        "decision": (
+            Counter({48: 40, 49: 2, HOUR + 12: 7}),
+            SAMPLES,
+        ),  # at a minute's end and after
+        "sign_up": (Counter({100: 5, HOUR + 30: 9}), 300),  # a restart long after them
+    }
+    series = [
+        {
+            "series": f'activity_total{{environment="e",service="event",kind="{kind}"}}',
+            "values": counter(counts, restart),
+        }
+        for kind, (counts, restart) in kinds.items()
+    ]
+    expected = [
+        {
+            "labels": f'{{hour="{hour:02}", kind="{kind}"}}',
+            # what comes at the stroke of an hour belongs to the one that ends
+            "value": sum(n for i, n in counts.items() if -(-i // HOUR) - 1 == hour % 24),
+        }
+        for kind, (counts, _) in kinds.items()
+        for hour in (0, 1, 23)  # at 0:00 the minute before counts, with nothing
+    ]
+    case = {"expr": query().replace("[30m:", "[2h:"), "eval_time": "80m", "exp_samples": expected}
+    file = tmp_path / "test.yaml"
+    tests = [{"interval": f"{SCRAPE_S}s", "input_series": series, "promql_expr_test": [case]}]
+    file.write_text(yaml.safe_dump({"tests": tests}))
+    run(program("promtool"), "test", "rules", str(file))
