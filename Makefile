@@ -7,7 +7,7 @@ COMPOSE ?= docker compose
 CORE := secrets gateway auth event mongo redis prometheus grafana collector-queue collector jaeger
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-stack test-rules test-compose follow generate lock clean up up-core down logs ps reset load screenshots
+.PHONY: help demo test check test-stack test-compose follow generate lock clean up up-core down logs ps reset load screenshots
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -56,10 +56,7 @@ check: $(VENV)/.dev  ## style, types, imports, configuration
 	$(BIN)/python -m pytest -q tests/ops
 
 test-stack: $(VENV)/.dev  ## faults, and the real Prometheus, Collector, Loki, Jaeger, Chromium (tests/stack/build)
-	$(BIN)/python -m pytest tests/faults tests/stack --ignore tests/stack/test_rules_live.py
-
-test-rules: $(VENV)/.dev  ## the shipped rules on the live services: minutes of waiting, not part of CI
-	$(BIN)/python -m pytest tests/stack/test_rules_live.py --timeout 400
+	$(BIN)/python -m pytest tests/faults tests/stack
 
 test-compose: $(VENV)/.dev  ## docker compose on stand-in images (root, Docker's engine, debootstrap)
 	tests/compose/run

@@ -15,13 +15,16 @@ from tests.support import promql
 # Selectors, and panels by name, that only a fault fills: the test of test_faults_show_data.py
 # that shows them.
 EMPTY_WHEN_HEALTHY = {
+    'ALERTS{alertstate="firing",severity="critical"}': "test_a_critical_alert_that_fires",
     "loki_discarded_samples_total": "test_lines_that_loki_refuses",
+    "telemetry: Lines refused by Loki A": "test_lines_that_loki_refuses",
     'otelcol_exporter_send_failed_spans{exporter!="otlp_http/console"}': (
         "test_spans_that_jaeger_refuses"
     ),
     'otelcol_exporter_enqueue_failed_spans{exporter!="otlp_http/console"}': (
         "test_spans_that_find_the_queue_full"
     ),
+    "telemetry: Spans refused or lost D": "test_spans_that_find_the_queue_full",
 }
 # What has no series here because its program does not run here: nothing shows these.
 NOT_HERE = {

@@ -28,6 +28,7 @@ class Target:
     source: str
     expr: str
     instant: bool
+    texts: Mapping[str, str]  # its text variables, as they are at first
 
     @property
     def name(self) -> str:
@@ -35,7 +36,7 @@ class Target:
 
     def filled(self, **values: str) -> str:
         """The expression without variables; a variable that is not known is an error."""
-        return fill(self.expr, values)
+        return fill(self.expr, {**self.texts, **values})
 
 
 def fill(expr: str, values: Mapping[str, str] | None = None) -> str:
@@ -65,11 +66,20 @@ def targets() -> list[Target]:
             target["datasource"]["type"],
             target.get("expr", ""),
             bool(target.get("instant")) or target.get("queryType") == "instant",
+            texts(dashboard),
         )
         for name, dashboard in dashboards().items()
         for panel in _flat(dashboard["panels"])
         for target in panel.get("targets", [])
     ]
+
+
+def texts(dashboard: dict[str, Any]) -> dict[str, str]:
+    return {
+        variable["name"]: variable["query"]
+        for variable in dashboard["templating"]["list"]
+        if variable["type"] == "textbox"
+    }
 
 
 def label_queries() -> dict[str, tuple[str, str]]:

@@ -64,19 +64,27 @@ def test_rules_are_evaluated_with_one_replica(stack: Stack, doubled: Traffic) ->
         evaluate_all(stack)
 
 
-@pytest.mark.timeout(400)  # the long windows look every five minutes
-def test_every_recording_rule_gives_data(stack: Stack, doubled: Traffic) -> None:
+@pytest.fixture(scope="module")
+def recorded(stack: Stack, doubled: Traffic) -> Traffic:
+    """Every recording rule has given data; the long windows look every five minutes."""
+
     def empty() -> list[str]:
         return sorted(name for name in recording.recorded() if not gives_data(stack, name))
 
     until(lambda: not empty(), 330, f"data of {empty()}")
+    return doubled
+
+
+@pytest.mark.timeout(400)
+def test_every_recording_rule_gives_data(stack: Stack, recorded: Traffic) -> None:
     exprs = [rule["expr"] for group in recording.groups() for rule in group["rules"]]
     constant = [expr for expr in exprs if expr.startswith("vector(")]  # the objectives
     assert len(constant) == len(alerts.SLOS)
     assert without_series(stack, set(exprs) - set(constant)) - RARE == set()
 
 
-def test_every_alert_reads_data(stack: Stack, doubled: Traffic) -> None:
+@pytest.mark.timeout(400)
+def test_every_alert_reads_data(stack: Stack, recorded: Traffic) -> None:
     """Its expression without the threshold, each branch of it, gives data."""
     exprs = {alert.expr for alert in alerts.ALERTS if alert.name != "Watchdog"}
     assert without_series(stack, exprs) - RARE == set()
@@ -90,11 +98,12 @@ def test_every_alert_reads_data(stack: Stack, doubled: Traffic) -> None:
     assert [branch for branch in branches if not gives_data(stack, branch)] == []
 
 
-def test_every_panel_shows_data(stack: Stack, doubled: Traffic) -> None:
+@pytest.mark.timeout(400)
+def test_every_panel_shows_data(stack: Stack, recorded: Traffic) -> None:
     targets = panels.targets()
     assert {target.source for target in targets} <= {"prometheus", "loki", "jaeger"}
     asked = [target for target in targets if target.source != "jaeger"]
-    request_id = doubled.script.request_id
+    request_id = recorded.script.request_id
     exprs = {
         target.filled(request_id=request_id) for target in asked if target.source == "prometheus"
     }

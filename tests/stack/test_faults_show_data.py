@@ -8,15 +8,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
+from pymongo import MongoClient
 
 from tests.stack import panels, programs
 from tests.stack.asking import EMPTY_WHEN_HEALTHY, has_series, shows_data
 from tests.stack.conftest import Stack, until
 from tests.stack.test_pipeline import send_traces
 from tests.stack.traffic import Traffic
+from tests.support.servers import EmbeddedMongo
 
 pytestmark = pytest.mark.usefixtures("quiet")
 Appears = Callable[[], None]
@@ -47,6 +50,21 @@ def test_lines_that_loki_refuses(stack: Stack, appears: Appears) -> None:
     lines = {"streams": [{"stream": {"service": "event"}, "values": old}]}
     assert httpx.post(f"{stack.loki_url}/loki/api/v1/push", json=lines).status_code == 400
     appears()
+
+
+def test_a_critical_alert_that_fires(
+    stack: Stack, mongo: EmbeddedMongo, traffic: Traffic, appears: Appears
+) -> None:
+    """One piece more is left of a reward than there can be."""
+    with MongoClient[dict[str, Any]](mongo.url) as client:
+        rewards = client[f"event_{stack.trio.run_id}"].rewards
+        which = {"_id": traffic.script.rewards["badge"]}
+        rewards.update_one(which, {"$inc": {"stock_left": 1}})
+        appears()
+        (verdict,) = (each for each in panels.targets() if each.name == "overview: Verdict A")
+        assert [row["value"][1] for row in stack.query(verdict.filled())] == ["0"]
+        rewards.update_one(which, {"$inc": {"stock_left": -1}})
+        until(lambda: not stack.query('ALERTS{alertname="ClaimInvariant"}'), 60, "its end")
 
 
 @contextmanager
