@@ -54,6 +54,19 @@ def evaluate_all(stack: Stack) -> None:
     assert [row["value"][1] for row in failures] == ["0"]
 
 
+def test_no_data_is_told_from_data(stack: Stack, traffic: Traffic) -> None:
+    typo = 'sum(rate(http_requests_total{status=~"5.."}[5m])) or vector(0)'  # status_code
+    missing = {'http_requests_total{status=~"5.."}', "vector(1)"}
+    assert without_series(stack, [typo, "vector(1)", 'up{job="event"}']) == missing
+    assert gives_data(stack, "up")
+    assert not gives_data(stack, "up * NaN")
+    alert = 'rate(up{job="event"}[5m] offset 1h) > 0.5 and up == 1 or absent(up{job="auth"}) == 1'
+    assert promql.conditions(promql.parse(stack.prometheus_url, alert)) == [
+        '(rate(up{job="event"}[300000ms]) and up)',
+        'up{job="auth"}',
+    ]
+
+
 def test_rules_are_evaluated_with_two_replicas(stack: Stack, doubled: Traffic) -> None:
     assert len(stack.query('up{service="event"} == 1')) == 2  # errors of doubled targets show here
     evaluate_all(stack)
