@@ -23,6 +23,11 @@ RANGE_S = 1800  # of panels.VALUES; the session is younger, so counters are whol
 BOUNDS = (0.0, *DECISION_DURATION.metric.buckets, float("inf"))
 
 
+def near(users: int) -> Any:
+    """An estimate of so many users."""
+    return pytest.approx(users, abs=max(1, users * ACTIVE_ERROR)) if users else 0
+
+
 @dataclass
 class Books:
     """The databases of auth and event, and who ran the script."""
@@ -48,13 +53,11 @@ class Books:
 
     # how exact a panel is
 
-    def increase(
-        self, counts: Mapping[tuple[str, ...], float], per: float = 1, slack_s: float = 6
-    ) -> Shown:
+    def increase(self, counts: Mapping[tuple[str, ...], float], per: float = 1) -> Shown:
         """As `increase` shows them: it extrapolates by up to a scrape interval at the end."""
         age = time.time() - self.script.began_at
         return {
-            key: pytest.approx(number * per, rel=slack_s / age, abs=self.lost * per)
+            key: pytest.approx(number * per, rel=6 / age, abs=self.lost * per)
             for key, number in counts.items()
         }
 
@@ -66,10 +69,14 @@ class Books:
     def users(self) -> int:
         return self.auth.users.count_documents({})
 
-    def active(self) -> Any:
-        """Everybody who registered asked something with a token, and so did the operator."""
-        users = self.users() + 1
-        return pytest.approx(users, abs=max(1, users * ACTIVE_ERROR))
+    def active_by_day(self) -> dict[int, Any]:
+        """Whoever came on a day asked something on it; today the operator did so too."""
+        users = self.new_by_day()
+        users[0] += 1
+        return {day: near(number) for day, number in users.items()}
+
+    def active(self, days: int) -> Any:
+        return near(sum([*self.new_by_day().values()][:days]) + 1)
 
     def new_by_day(self) -> dict[int, int]:
         today = datetime.now(self.zone).date()

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.stack import programs
-from tests.stack.script import Script
+from tests.stack.script import Script, backdate
 from tests.stack.shipping import Shipper
 from tests.stack.traffic import Traffic
 from tests.support.otlp import OtlpReceiver
@@ -167,7 +167,7 @@ PER_SECOND = 6.0
 
 
 @pytest.fixture(scope="session")
-def traffic(stack: Stack) -> Iterator[Traffic]:
+def traffic(stack: Stack, mongo: EmbeddedMongo) -> Iterator[Traffic]:
     """The script has run, its traffic goes on."""
     jobs = len(stack.targets) + 1  # two replicas of event
 
@@ -175,6 +175,7 @@ def traffic(stack: Stack) -> Iterator[Traffic]:
         return len(stack.query("up == 1")) == jobs
 
     until(scraped, 40, "every target up: a counter's first sample has to be before its first count")
+    backdate(stack.trio, mongo.url, stack.zone)
     script = Script(stack.trio)
     script.run()
     running = Traffic(script, PER_SECOND)

@@ -9,9 +9,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import httpx
+from pymongo import MongoClient
+from redis import Redis
 
 from shared.tokens import Role
 from tests.support.trio import Trio
@@ -26,6 +31,24 @@ REASONS = {"participation_required": "condition_unmet"}  # codes that are anothe
 SIGN_INS, WRONG_PASSWORDS, DUPLICATES = 29, 11, 3
 JOINS, OTHER_JOINS, REPEATED_JOINS, REFUSED_JOINS = 31, 17, 2, 5
 STOCK, SOLD_OUT, PENDING, APPROVALS, REJECTIONS, COUPONS, AGAIN, UNMET = 13, 8, 23, 9, 6, 28, 4, 7
+
+
+PAST = {3: 5, 20: 4}  # so many days ago so many members came, and not again
+
+
+def backdate(trio: Trio, mongo_url: str, zone: ZoneInfo) -> None:
+    """Members of former days, where auth and the gateway keep them: windows differ then."""
+    with (
+        MongoClient[dict[str, Any]](mongo_url) as mongo,
+        Redis.from_url(trio.gateway.environment["REDIS_URL"]) as redis,
+    ):
+        for days, members in PAST.items():
+            at = datetime.now(zone) - timedelta(days=days)
+            ids = [f"{days:02}{number:030}" for number in range(members)]
+            mongo[f"auth_{trio.run_id}"].users.insert_many(
+                {"_id": id_, "email": f"{id_}@example.com", "created_at": at} for id_ in ids
+            )
+            redis.pfadd(f"active:{at.date().isoformat()}", *ids)
 
 
 class Script:

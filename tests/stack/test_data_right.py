@@ -52,7 +52,7 @@ def shown(stack: Stack, target: panels.Target) -> dict[tuple[str, ...], float]:
     """What the panel shows now: values by the values of its labels, in the labels' order."""
     expr, at = target.filled(__rate_interval=f"{RANGE_S}s"), None
     if label := BY_HOUR.get(target.name):
-        expr, at = f"sum by ({label}) ({expr})", math.ceil(time.time() / 300) * 300
+        expr, at = f"sum by ({label}) ({expr})", math.ceil(time.time() / 60) * 60
     return {
         tuple(value for name, value in sorted(row["metric"].items()) if name != "__name__"): float(
             row["value"][1]
