@@ -17,6 +17,8 @@ from tools.incidents.work import Work, browse, crash, flood, free_port, guess, s
 
 REPEAT_S = 11.0  # a repeated refresh within 10 s is forgiven
 ERRORS = ("ApiErrorRate", "SloBurnPage")  # what users see of most faults, if there are enough
+# a release is a restart: no target for a moment, and after some releases a loop of them
+RELEASE = ("ServiceDown", "RestartLoop", "SloBurnPage")
 BY_NAME = {alert.name: alert for alert in ALERTS}
 
 
@@ -56,7 +58,7 @@ class Incident:
     prepare: Callable[[Place], Details] = no_details
     work: tuple[Work, ...] = (browse,)
     compose: bool = False  # whether it makes sense there, too
-    own_series: bool = False  # of things that it made itself: others may be true before
+    own_series: bool = False  # the same alert may be true of something else before
 
 
 def _stop(program: str) -> Fault:
@@ -114,7 +116,7 @@ INCIDENTS = (
     ),
     Incident(
         "slow-wire", "The way from the gateway to event takes 0.7 s longer",
-        BY_NAME["ApiLatencyP95"], "5 min", ("SloBurnPage",),
+        BY_NAME["ApiLatencyP95"], "5 min", RELEASE,
         Fault(
             lambda place, details: _deploy(
                 place, EVENT_URL=f"http://127.0.0.1:{details['port']}"
@@ -126,7 +128,7 @@ INCIDENTS = (
     ),
     Incident(
         "bad-deploy", "A release of the gateway has a wrong address of event",
-        BY_NAME["ApiErrorRate"], "5 min", ("SloBurnPage",),
+        BY_NAME["ApiErrorRate"], "5 min", RELEASE,
         Fault(
             lambda place, _: _deploy(place, EVENT_URL="http://127.0.0.1:1"),
             lambda place, _: _deploy(place),
@@ -184,6 +186,7 @@ INCIDENTS = (
     Incident(
         "crash-loop", "Event is killed four times in a minute", BY_NAME["RestartLoop"], "15 min",
         (*ERRORS, "ServiceDown", "NotReady"), work=(browse, crash("event", 4, 12.0)),
+        own_series=True,
     ),
 )  # fmt: skip
 BY_SLUG = {incident.slug: incident for incident in INCIDENTS}

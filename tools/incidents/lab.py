@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
+import httpx
+
 from tools.incidents import messages, processes
 from tools.incidents.catalogue import BY_SLUG, Incident
 from tools.incidents.places import Compose, Demo, Details, LabError, Place
@@ -99,21 +101,25 @@ class Lab:
         if trial.url and not self.watch:
             self.say(f"Prometheus: {trial.url}")
             self.watch = Watch(trial.url)
-            self.watch.settle()
         return trial
 
     def inject(self, trial: Trial) -> None:
         """Break it, once the alert's expression is false."""
         incident, own = trial.incident, trial.incident.alert.name
         if self.watch:
+            self.watch.settle()
             if incident.own_series:
                 self._look()
             elif not self._wait(
                 lambda found: not found[own], TRUE_S + SLACK_S, f"{own} is true already, not by us"
             ):
                 raise LabError(f"{own} stays true: something is wrong without the lab")
-            self.say(f"{own} is false")
-        trial.details = incident.prepare(self.place)
+            already = ", ".join(sorted(self._look()[own]))
+            self.say(f"{own} is false" + (f", but of these: {already}" if already else ""))
+        try:
+            trial.details = incident.prepare(self.place)
+        except httpx.HTTPError as exc:
+            raise LabError(f"{incident.slug} cannot be prepared: {exc}") from exc
         if self.watch:
             found = self._look()
             trial.before = {alert: sorted(series) for alert, series in found.items() if series}
@@ -122,6 +128,7 @@ class Lab:
                 {
                     name
                     for before in self.trials[:-1]
+                    if not before.incident.own_series
                     for name in (before.incident.alert.name, *before.incident.consequences)
                     if name in trial.before or before is self.trials[-2]
                 }

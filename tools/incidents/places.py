@@ -25,6 +25,7 @@ from tools.alerts import SERVICES
 from tools.demo import CONTROL, ROOT
 from tools.machine import write_private
 
+PATIENCE_S = 60.0
 DATABASE = "event_rewards_event"
 Details = dict[str, Any]
 
@@ -69,9 +70,14 @@ class Place:
         return {"Authorization": f"Bearer {login['access_token']}"}
 
     def call(self, method: str, path: str, **more: Any) -> Any:
-        """One request that has to succeed; its JSON."""
-        url = f"{self.gateway}/api/v1{path}"
-        return httpx.request(method, url, timeout=10, **more).raise_for_status().json()
+        """One request that has to succeed; its JSON. A limit, a busy service are waited for."""
+        url, end = f"{self.gateway}/api/v1{path}", time.monotonic() + PATIENCE_S
+        while True:
+            reply = httpx.request(method, url, timeout=10, **more)
+            wait = int(reply.headers.get("Retry-After", 0))
+            if not wait or time.monotonic() + wait > end:
+                return reply.raise_for_status().json()
+            time.sleep(wait)
 
     def new_reward(self, stock: int, conditions: list[Details]) -> Details:
         """A running event of our own with one reward: `event_id`, `reward_id`."""
