@@ -21,6 +21,7 @@ from tests.stack.traffic import Traffic
 from tests.support.servers import EmbeddedMongo
 from tools import names
 
+pytestmark = pytest.mark.timeout(300)  # the first test of a session starts everything
 BUSINESS = {metric.name for catalogue in (AUTH, EVENT) for metric in catalogue.specs} | {
     "active_users",
     "active_users_by_day",

@@ -27,6 +27,7 @@ from tests.stack.traffic import Traffic
 from tests.support import promql
 from tools import alerts, recording, rules
 
+pytestmark = pytest.mark.timeout(400)  # the first test of a session starts everything
 RARE = {*EMPTY_WHEN_HEALTHY, *NOT_HERE}
 
 
@@ -88,7 +89,6 @@ def recorded(stack: Stack, doubled: Traffic) -> Traffic:
     return doubled
 
 
-@pytest.mark.timeout(400)
 def test_every_recording_rule_gives_data(stack: Stack, recorded: Traffic) -> None:
     exprs = [rule["expr"] for group in recording.groups() for rule in group["rules"]]
     constant = [expr for expr in exprs if expr.startswith("vector(")]  # the objectives
@@ -96,7 +96,6 @@ def test_every_recording_rule_gives_data(stack: Stack, recorded: Traffic) -> Non
     assert without_series(stack, set(exprs) - set(constant)) - RARE == set()
 
 
-@pytest.mark.timeout(400)
 def test_every_alert_reads_data(stack: Stack, recorded: Traffic) -> None:
     """Its expression without the threshold, each branch of it, gives data."""
     exprs = {alert.expr for alert in alerts.ALERTS if alert.name != "Watchdog"}
@@ -111,7 +110,6 @@ def test_every_alert_reads_data(stack: Stack, recorded: Traffic) -> None:
     assert [branch for branch in branches if not gives_data(stack, branch)] == []
 
 
-@pytest.mark.timeout(400)
 def test_every_panel_shows_data(stack: Stack, recorded: Traffic) -> None:
     targets = panels.targets()
     assert {target.source for target in targets} <= {"prometheus", "loki", "jaeger"}
@@ -121,6 +119,7 @@ def test_every_panel_shows_data(stack: Stack, recorded: Traffic) -> None:
         target.filled(request_id=request_id) for target in asked if target.source == "prometheus"
     }
     assert without_series(stack, exprs) - RARE == set()
+    assert [each.name for each in asked if each.source == "loki" and "vector(" in each.expr] == []
     empty = {target.name for target in asked if not shows_data(stack, target, request_id)}
     assert empty - RARE == set()
 

@@ -21,7 +21,7 @@ from tests.stack.test_pipeline import send_traces
 from tests.stack.traffic import Traffic
 from tests.support.servers import EmbeddedMongo
 
-pytestmark = pytest.mark.usefixtures("quiet")
+pytestmark = [pytest.mark.usefixtures("quiet"), pytest.mark.timeout(600)]
 Appears = Callable[[], None]
 WEEKS = 14 * 24 * 3600
 
