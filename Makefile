@@ -7,7 +7,7 @@ COMPOSE ?= docker compose
 CORE := secrets gateway auth event mongo redis prometheus grafana collector-queue collector jaeger
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-stack test-compose follow generate lock clean up up-core down logs ps reset load screenshots
+.PHONY: help demo test check test-stack test-compose follow break fix incidents generate lock clean up up-core down logs ps reset load screenshots
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -39,6 +39,15 @@ demo: $(VENV)/.run  ## run the whole platform on embedded servers; Ctrl-C ends i
 follow: $(VENV)/.run  ## make follow ID=<request or trace ID>: that request's log lines and spans
 	@test -n "$(ID)" || { echo "usage: make follow ID=<request or trace ID>"; exit 2; }
 	@$(BIN)/python -m tools.follow "$(ID)"
+
+break: $(VENV)/.dev  ## make break SCENARIO=mongo-down: break something of the running demo or compose, watch its alert
+	@$(BIN)/python -m tools.incidents $(if $(SCENARIO),break "$(SCENARIO)",list)
+
+fix: $(VENV)/.dev  ## repair what `make break` broke, watch its alert become false
+	@$(BIN)/python -m tools.incidents fix
+
+incidents: $(VENV)/.dev  ## break and repair everything, one after another (SCENARIOS="a b" for some): 20 minutes
+	@$(BIN)/python -m tools.incidents run $(SCENARIOS)
 
 clean:  ## delete the demo's data and logs
 	@test ! -e .local/demo.json || { echo "the demo is running: end it first"; exit 1; }

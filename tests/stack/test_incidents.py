@@ -1,0 +1,77 @@
+"""The break-it lab on a demo of its own, with the shipped thresholds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_demo import environment, running
+from tools.incidents.catalogue import INCIDENTS
+
+# Its expression looks back a quarter of an hour: in `make incidents`, not here.
+TOO_LONG = {"crash-loop"}
+HERE = [incident for incident in INCIDENTS if incident.slug not in TOO_LONG]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a running demo: what tells the lab where it is."""
+    folder = tmp_path_factory.mktemp("lab")
+    env = environment(folder)
+    with running(env, folder / "demo.out"):
+        yield env
+
+
+def lab(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`python -m tools.incidents ...`, as make calls it."""
+    command = [sys.executable, "-m", "tools.incidents", *arguments]
+    return subprocess.run(
+        command, env=env, capture_output=True, text=True, check=False, timeout=1500
+    )
+
+
+def test_without_anything_that_runs_it_says_so(tmp_path: Path) -> None:
+    nothing = {**os.environ, "LOCAL_DIR": str(tmp_path), "DOCKER_HOST": "unix:///no/docker"}
+    done = lab(nothing, "break", "mongo-down")
+    assert done.returncode == 2
+    assert "make demo" in done.stderr
+
+
+def test_what_is_broken_is_repaired_from_another_shell(demo: dict[str, str]) -> None:
+    unknown = lab(demo, "break", "meteor")
+    assert unknown.returncode == 2
+    assert all(incident.slug in unknown.stderr for incident in INCIDENTS)
+    assert "nothing is broken" in lab(demo, "fix").stderr
+
+    broken = lab(demo, "break", "sold-out")
+    assert broken.returncode == 0, broken.stdout + broken.stderr
+    assert "StockExhausted is true after" in broken.stdout
+    again = lab(demo, "break", "mongo-down")
+    assert again.returncode == 2
+    assert "sold-out is broken already" in again.stderr
+
+    fixed = lab(demo, "fix")
+    assert fixed.returncode == 0, fixed.stdout + fixed.stderr
+    assert "StockExhausted is false" in fixed.stdout
+    left = subprocess.run(["ps", "-eo", "command"], capture_output=True, text=True, check=True)
+    assert f"{demo['LOCAL_DIR']}/incidents" not in left.stdout
+    assert "tools.incidents work" not in left.stdout
+
+
+@pytest.mark.timeout(1600)
+def test_each_incident_is_seen_by_its_alert_and_by_no_other(demo: dict[str, str]) -> None:
+    """False before, true while it is broken, no other fault's alert, false after the repair."""
+    assert len(HERE) >= 10
+    done = lab(demo, "run", *(incident.slug for incident in HERE))
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = done.stdout[done.stdout.index("| scenario |") :].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    assert [row[0] for row in rows] == [incident.slug for incident in HERE]
+    for slug, alert, to_true, to_false, others, _ in rows:
+        assert (float(to_true) >= 0, float(to_false) >= 0, others) == (True, True, "none"), slug
+        assert alert in {incident.alert.name for incident in HERE}
