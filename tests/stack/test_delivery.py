@@ -20,6 +20,7 @@ from tests.stack.conftest import until
 from tests.stack.programs import Program
 from tests.support.trio import Trio
 from tools import alerts, rules
+from tools.incidents import messages
 
 Json = dict[str, Any]
 CHANNELS = {
@@ -90,6 +91,16 @@ def test_every_alert_reaches_the_channels_of_its_severity(
     httpx.post(f"{url}/api/v2/alerts", json=over).raise_for_status()
     told = {name: to for name, to in expected.items() if to != {"deadman"}}
     until(lambda: received(sinks, "resolved") == told, 40, "the messages that alerts are over")
+
+    # the break-it lab reads the same sinks
+    for alert in alerts.ALERTS:
+        if alert.severity != "none":
+            read = messages.received(alert.name, began.timestamp() - 1, sinks.hook, sinks.mail)
+            assert {(one.channel, one.state) for one in read} == {
+                (channel, state)
+                for channel in messages.CHANNELS[alert.severity]
+                for state in ("firing", "resolved")
+            }, alert.name
 
     groups = Counter(alert.severity for alert in {a.name: a for a in alerts.ALERTS}.values())
     for channel, count in {
