@@ -80,7 +80,7 @@ def logs_or_numbers(stack: Stack, expr: str, instant: bool) -> list[str]:
 
 def without_series(stack: Stack, exprs: Iterable[str]) -> set[str]:
     """Selectors that never had a series, and expressions that have no selector at all."""
-    found: set[str] = set()
-    for expr in exprs:
-        found |= promql.selectors(promql.parse(stack.prometheus_url, expr)) or {expr}
-    return {each for each in found if not has_series(stack, each)}
+    read = {expr: promql.selectors(promql.parse(stack.prometheus_url, expr)) for expr in exprs}
+    constant = {expr for expr, found in read.items() if not found}
+    series = set().union(*read.values())
+    return constant | {each for each in series if not has_series(stack, each)}
