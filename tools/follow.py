@@ -102,12 +102,14 @@ def from_jaeger(http: httpx.Client, url: str, trace_id: str) -> list[Row]:
 
 def complete(lines: Iterable[Row], spans: list[Row]) -> bool:
     """Whether nothing seems to be on its way still: every service that logged has sent spans,
-    and no span waits for its parent except the outermost."""
+    every one that served has logged, and no span waits for its parent except the outermost."""
     known = {span["span_id"] for span in spans}
     first = min(spans, key=lambda s: s["start"], default=None)
     orphans = [s for s in spans if s is not first and s["parent_id"] not in known]
     logged = {str(line["service"]) for line in lines if line.get("trace_id")}
-    return bool(spans) and not orphans and logged <= {s["service"] for s in spans}
+    served = {str(span["service"]) for span in spans if span["kind"] == "server"}
+    sent = {str(span["service"]) for span in spans}
+    return bool(spans) and not orphans and served <= logged <= sent
 
 
 def wait_for(look: Callable[[], Found], seconds: float) -> Found:

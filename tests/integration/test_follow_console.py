@@ -17,6 +17,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.trace import SpanKind
 
 from tests.support.servers import free_port, wait_until
 
@@ -74,8 +75,8 @@ def send_spans(otlp: int) -> str:
         tracers[service] = provider.get_tracer("test")
         providers.append(provider)
     with (
-        tracers["gateway"].start_as_current_span("GET /api/v1/events") as outer,
-        tracers["event"].start_as_current_span("find events"),
+        tracers["gateway"].start_as_current_span("GET /events", kind=SpanKind.SERVER) as outer,
+        tracers["event"].start_as_current_span("find events", kind=SpanKind.SERVER),
     ):
         trace = f"{outer.get_span_context().trace_id:032x}"
     for provider in providers:

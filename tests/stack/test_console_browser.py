@@ -21,6 +21,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.servers import listens, wait_until
 from tools import alerts, rules
+from tools.incidents.places import Demo
 from tools.machine import PORTS
 
 EVIL = "<script>document.title='owned'</script><img src=x onerror=document.title='owned'>"
@@ -74,22 +75,6 @@ def call(demo: SimpleNamespace, role: str, method: str, path: str, **more: Any) 
     return httpx.request(method, api + path, headers=headers | more.pop("headers", {}), **more)
 
 
-def pid_of(module: str, demo: SimpleNamespace) -> int:
-    """The process of the demo that runs `python -m module`."""
-    mark = f"SEED_FILE={demo.folder}".encode()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (process / "cmdline").read_bytes().split(b"\0")
-            if (
-                command[1:3] == [b"-m", module.encode()]
-                and mark in (process / "environ").read_bytes()
-            ):
-                return int(process.name)
-        except OSError:
-            continue
-    raise LookupError(module)
-
-
 def test_the_first_paint_takes_less_than_a_second(page: Page) -> None:
     times = []
     for _ in range(4):
@@ -104,9 +89,15 @@ def test_status_turns_within_5_s_of_a_kill_and_back(page: Page, demo: SimpleName
     page.goto("/")
     card = page.get_by_role("article", name="auth")
     expect(card.get_by_text("ready", exact=True)).to_be_visible(timeout=20_000)
-    os.kill(pid_of("auth", demo), signal.SIGKILL)
-    expect(card.locator(".chip.gone")).to_be_visible(timeout=5_000)
-    expect(page.locator(".verdict.fail")).to_contain_text("auth does not answer")
+    place = Demo(demo.folder)
+    pid = place.pid("auth")
+    place.pause_supervisor()  # else auth may be back before anybody looks
+    try:
+        os.kill(pid, signal.SIGKILL)
+        expect(card.locator(".chip.gone")).to_be_visible(timeout=5_000)
+        expect(page.locator(".verdict.fail")).to_contain_text("auth does not answer")
+    finally:
+        place.resume_supervisor()
     expect(card.get_by_text("ready", exact=True)).to_be_visible(timeout=30_000)
     expect(page.locator("section[aria-label='What changed lately']")).to_contain_text(
         "auth is ready"
@@ -245,7 +236,7 @@ def test_times_are_of_the_browsers_zone(browser: Browser, demo: SimpleNamespace)
 
 
 def test_ten_browsers_cost_little(browser: Browser, demo: SimpleNamespace) -> None:
-    pid, pages = pid_of("console", demo), []
+    pid, pages = Demo(demo.folder).pid("console"), []
     for _ in range(10):
         page = browser.new_page()
         page.goto(demo.services["console"])

@@ -17,8 +17,8 @@ from tools.incidents.work import Work, browse, crash, flood, free_port, guess, s
 
 REPEAT_S = 11.0  # a repeated refresh within 10 s is forgiven
 ERRORS = ("ApiErrorRate", "SloBurnPage")  # what users see of most faults, if there are enough
-# a release is a restart: no target for a moment, and after some releases a loop of them
-RELEASE = ("ServiceDown", "RestartLoop", "SloBurnPage")
+# a release is a restart: no target, not ready for a moment; after some releases a loop of them
+RELEASE = ("ServiceDown", "NotReady", "RestartLoop", "SloBurnPage")
 BY_NAME = {alert.name: alert for alert in ALERTS}
 
 

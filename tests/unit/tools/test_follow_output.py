@@ -76,16 +76,19 @@ def test_values_do_not_command_the_terminal() -> None:
     assert text.count("\\u001b[2J") == 6
 
 
-def test_it_waits_for_services_that_logged_and_for_parents_but_not_for_the_client() -> None:
-    assert complete([row("gateway"), row("event")], SPANS)
-    assert not complete([row("gateway"), row("auth")], SPANS)
-    assert not complete([row("gateway")], [SPANS[0], SPANS[1]])
-    assert not complete([row("gateway")], [])
-    assert complete([{"service": "gateway"}], SPANS)
+def test_it_waits_for_lines_spans_and_parents_but_not_for_the_client() -> None:
+    both = [row("gateway"), row("event")]
+    assert complete(both, SPANS)
+    assert not complete([*both, row("auth")], SPANS)
+    assert not complete(both, [SPANS[0], SPANS[1]])
+    assert not complete(both, [])
+    assert complete([*both, {"service": "auth"}], SPANS)
+    for late in ([], [row("gateway")], [row("gateway"), {"service": "event"}]):
+        assert not complete(late, SPANS)
 
 
 def test_waiting_ends_as_soon_as_it_is_complete() -> None:
-    answers = [([], []), ([row("gateway")], SPANS)]
+    answers = [([], []), ([row("gateway"), row("event")], SPANS)]
     assert wait_for(lambda: answers.pop(0), 5)[1] == SPANS
     assert wait_for(lambda: ([], []), 0) == ([], [])
 
