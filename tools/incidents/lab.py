@@ -11,7 +11,7 @@ from typing import Self
 import httpx
 
 from tools.incidents import messages, processes
-from tools.incidents.catalogue import BY_SLUG, Incident
+from tools.incidents.catalogue import BY_NAME, BY_SLUG, Incident
 from tools.incidents.places import Compose, Demo, Details, LabError, Place
 from tools.incidents.watch import Found, Watch
 from tools.machine import write_private
@@ -19,6 +19,9 @@ from tools.machine import write_private
 PAGES = "docs/incidents"
 TRUE_S = 180.0  # an alert that takes longer than this, its `for` aside, is not doing its work
 HOLD_S = 10.0  # to see whether others follow
+# What has to hold for minutes before it notifies may be true for a scrape or two: one late
+# answer on a busy machine is enough. Others count from here on.
+LASTING_S = 10.0
 STEP_S = 1.0
 TELL_S = 15.0
 SLACK_S = 150.0  # on top of an expression's window, on a busy machine
@@ -37,6 +40,7 @@ class Trial:
     repaired_at: float = 0
     false_s: float | None = None
     others: dict[str, list[str]] = field(default_factory=dict)
+    since: dict[str, float] = field(default_factory=dict)  # what no one expects and is true now
     decaying: list[str] = field(default_factory=list)
     worker: int = 0
     prometheus: int = 0
@@ -50,12 +54,15 @@ class Trial:
         """Series of the alert that were not there before the fault."""
         return found[alert] - set(self.before.get(alert, ()))
 
-    def note(self, found: Found) -> None:
-        """Remember what no one expects of this fault."""
+    def note(self, found: Found, now: float) -> bool:
+        """Remember what no one expects of this fault; whether it is unknown yet if that lasts."""
         expected = {self.incident.alert.name, *self.incident.consequences, *self.decaying}
-        for alert in found.keys() - expected:
-            if series := self.new(found, alert):
-                self.others[alert] = sorted(series | set(self.others.get(alert, ())))
+        others = {name: new for name in found.keys() - expected if (new := self.new(found, name))}
+        self.since = {name: self.since.get(name, now) for name in others}
+        for name, series in others.items():
+            if BY_NAME[name].for_ == "0s" or now - self.since[name] >= LASTING_S:
+                self.others[name] = sorted(series | set(self.others.get(name, ())))
+        return bool(self.since.keys() - self.others.keys())
 
 
 class Lab:
@@ -150,7 +157,7 @@ class Lab:
             return True
 
         def look(found: Found) -> bool:
-            trial.note(found)
+            trial.note(found, time.monotonic())
             return bool(trial.new(found, alert))
 
         if not self._wait(look, TRUE_S, f"{alert} is not true yet"):
@@ -160,8 +167,9 @@ class Lab:
         series = ", ".join(sorted(trial.new(self._look(), alert)))
         self.say(f"{alert} is true after {trial.true_s:.0f} s: {series}")
         held = time.monotonic() + HOLD_S
-        while time.monotonic() < held:
-            trial.note(self._look())
+        while trial.note(self._look(), now := time.monotonic()) or now < held:
+            if now > held + 3 * LASTING_S:  # it comes and goes
+                break
             time.sleep(STEP_S)
         self._save(trial)
         for other, found in trial.others.items():
