@@ -37,7 +37,7 @@ def lab(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str
 
 
 def left_of(env: dict[str, str]) -> list[bytes]:
-    """Commands of the lab that still run for this demo: its Prometheus, its traffic."""
+    """Commands of the lab that still run for this demo: its Prometheus, its work."""
     ours, found = f"LOCAL_DIR={env['LOCAL_DIR']}".encode(), []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -63,7 +63,7 @@ def test_what_is_broken_is_repaired_from_another_shell(demo: dict[str, str]) -> 
     broken = lab(demo, "break", "sold-out")
     assert broken.returncode == 0, broken.stdout + broken.stderr
     assert "StockExhausted is true after" in broken.stdout
-    assert len(left_of(demo)) >= 2
+    assert left_of(demo)
     again = lab(demo, "break", "mongo-down")
     assert again.returncode == 2
     assert "sold-out is broken already" in again.stderr
