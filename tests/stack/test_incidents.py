@@ -26,6 +26,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     env = environment(folder)
     with running(env, folder / "demo.out"):
         yield env
+        lab(env, "fix")  # what a failed test left broken: the lab's processes outlive its commands
 
 
 def lab(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
