@@ -68,10 +68,12 @@ class Stack:
         self.retarget(event=self.targets["event"][:1])
         assert second.terminate() == 0
         until(lambda: len(self.query('up{job="event"}')) == 1, 30, "one replica")
-        yield
-        second.start().wait_ready()
-        self.retarget(event=self.targets["event"])
-        until(lambda: len(self.query('up{job="event"} == 1')) == 2, 30, "two replicas")
+        try:
+            yield
+        finally:  # the tests that follow need both
+            second.start().wait_ready()
+            self.retarget(event=self.targets["event"])
+            until(lambda: len(self.query('up{job="event"} == 1')) == 2, 30, "two replicas")
 
     def query(self, expr: str, at: float | None = None) -> list[dict[str, Any]]:
         """An instant PromQL query."""

@@ -147,12 +147,13 @@ def _events() -> list[Panel]:
 def _activity() -> list[Panel]:
     # `count_values` makes a label of the hour that each minute of the subquery lies in
     hours = 'count_values("hour", hour(vector(time() - 30)))'
-    # Exact, unlike `increase`, which is left for a minute with a restart. 5 s more than a step:
-    # what comes between the last scrape of one and the first of the next counts too.
+    # 5 s more than a step: what comes between the last scrape of one and the first of the next
+    # counts too. Exact, unlike `increase`, which is left for a minute with a restart, as far as
+    # it lies in the step: it extrapolates to all that it looks at.
     done = f"activity_total{SERVICE}[65s]"
     each = (
         f"sum by (kind) (max_over_time({done}) - min_over_time({done})"
-        f" unless resets({done}) > 0 or increase({done}))"
+        f" unless resets({done}) > 0 or increase({done}) * 60 / 65)"
     )
     summed = (
         f"sum by (kind, hour) (sum_over_time(({each} * on () group_left (hour) {hours})"
