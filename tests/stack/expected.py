@@ -137,7 +137,7 @@ EVENTS: dict[str, Callable[[Books], Shown]] = {
     "Stock A": Books.stock,
     "Stock B": Books.run_out,
     "Stock left A": Books.stock,
-    "Activity by hour of day A": lambda books: books.by_hour(text(books.done())),
+    "Activity by hour of day A": Books.by_hour,
     "Activity per minute A": lambda books: books.rate(text(books.done()), 60),
     "Attempts to take part A": lambda books: books.increase(
         {
