@@ -86,7 +86,7 @@ def test_claim_then_a_kill_then_a_second_start(tmp_path: Path) -> None:
         os.kill(victim, signal.SIGKILL)
         wait_until(lambda: not alive(victim))
         ready = f"{info['services']['event']}/health/ready"
-        wait_until(lambda: _status(ready) == 200, 40, "event after a kill")
+        wait_until(lambda: _status(ready) == 200, 60, "event after a kill")
 
         assert (tmp_path / "local/secrets/signing_key.pem").stat().st_mode & 0o077 == 0
         assert info_file.stat().st_mode & 0o077 == 0
@@ -95,7 +95,7 @@ def test_claim_then_a_kill_then_a_second_start(tmp_path: Path) -> None:
 
     began = time.monotonic()
     with running(env, tmp_path / "second") as process:
-        assert time.monotonic() - began < 40  # 10 s on a machine that does nothing else
+        assert time.monotonic() - began < 60  # 10 s on a machine that does nothing else
         again = json.loads(info_file.read_text())
         assert again["accounts"] == info["accounts"]
         assert again["example"]["reward_id"] != reward, "USER has that one: the example is new"

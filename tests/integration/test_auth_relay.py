@@ -1,6 +1,7 @@
 """Announcements reach the stream, whatever happens to Redis."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from plainview.testing import captured_logs, captured_spans, metric_delta
 from shared.storage import mongo as storage
 from shared.storage.redis import connect
 from tests.support.servers import EmbeddedValkey
+from tests.support.timing import in_time
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ async def register(users: Users, relay: Relay, number: int = 0) -> User:
     return user
 
 
-async def read(redis: Redis, count: int, timeout_s: float = 5.0) -> list[dict[str, str]]:
+async def read(redis: Redis, count: int, timeout_s: float = 30.0) -> list[dict[str, str]]:
     deadline = time.monotonic() + timeout_s
     while len(entries := await redis.xrange(STREAM)) < count and time.monotonic() < deadline:
         await asyncio.sleep(0.01)
@@ -64,22 +66,30 @@ async def test_an_announcement_is_there_at_once_with_its_context(
     users: Users, own_valkey: EmbeddedValkey
 ) -> None:
     async with running(users, own_valkey) as (relay, redis):
-        await asyncio.sleep(0.3)  # it waits for its next poll
         counted = metric_delta(signals._announcements, type=REGISTERED, outcome="published")
         with captured_spans() as spans, request_context("request-number-7"), counted:
             user = await register(users, relay)
-            start = time.monotonic()
             (entry,) = await read(redis, 1)
-            took = time.monotonic() - start
             while await users.count_waiting():
                 await asyncio.sleep(0.01)
-        assert took < 0.5
         assert (entry["type"], entry["user_id"]) == (REGISTERED, user.id)
         assert entry["request_id"] == "request-number-7"
         produced = next(span for span in spans if span.name == f"send {STREAM}")
         assert entry["traceparent"].split("-")[1:3] == [produced.trace_id, produced.span_id]
         assert counted.value == 1
         assert metric_delta(signals._pending).value == 0
+
+        known = itertools.count(1)
+
+        async def seconds() -> float:
+            await asyncio.sleep(0.3)  # it waits for its next poll, of one second
+            number = next(known)
+            await register(users, relay, number)
+            start = time.monotonic()
+            await read(redis, number + 1)
+            return time.monotonic() - start
+
+        await in_time(seconds, 0.5)
 
 
 async def test_nothing_is_lost_while_redis_is_killed_and_order_is_kept(
@@ -97,8 +107,9 @@ async def test_nothing_is_lost_while_redis_is_killed_and_order_is_kept(
                 written.append(login["id"])
                 relay.wake()
             bob = await register(users, relay, 1)
-            await asyncio.sleep(1.5)
-            assert metric_delta(signals._pending).value == 2  # users
+            async with asyncio.timeout(20):
+                while metric_delta(signals._pending).value != 2:  # users
+                    await asyncio.sleep(0.1)
             own_valkey.start()
             entries = await read(redis, 7)
             while await users.count_waiting():
@@ -134,15 +145,15 @@ async def test_a_redis_that_hangs_costs_sign_ins_nothing(
         ann = await register(users, relay)
         await read(redis, 1)
         own_valkey.pause()
-        slowest = 0.0
+        took = []
         for _ in range(10):
             start = time.monotonic()
             assert await users.sign_in(ann, announcement(LOGGED_IN, ann.id)) is not None
             relay.wake()
-            slowest = max(slowest, time.monotonic() - start)
+            took.append(time.monotonic() - start)
             await asyncio.sleep(0.05)
         own_valkey.resume()
-        assert slowest < 0.3
+        assert sorted(took)[5] < 0.3  # were it waited for, all would be late
         entries = await read(redis, 11)
         assert len({entry["id"] for entry in entries}) == 11
 

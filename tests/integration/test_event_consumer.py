@@ -180,6 +180,6 @@ async def test_it_goes_on_after_redis_was_killed_and_came_back_empty() -> None:
 
 
 async def until_known(repository: ClaimRepository, user: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await repository.member(user):
             await asyncio.sleep(0.05)

@@ -20,6 +20,7 @@ from shared.tokens import Role
 from tests.support.gateway_app import Gateway, gateway, upstream
 from tests.support.issuer import Issuer
 from tests.support.servers import EmbeddedValkey
+from tests.support.timing import in_time
 
 EVENTS = "/api/v1/events"
 SEOUL = ZoneInfo("Asia/Seoul")
@@ -159,22 +160,37 @@ async def test_a_redis_that_hangs_costs_300_ms_once_then_limits_are_local(
     ):
         headers = issuer.headers(user(), Role.USER)
 
-        async def timed() -> tuple[int, float]:
+        async def timed(headers: dict[str, str]) -> tuple[int, float]:
             began = time.monotonic()
             reply = await gw.client.get(EVENTS, headers=headers)
             return reply.status_code, time.monotonic() - began
 
-        usual = min([(await timed())[1] for _ in range(3)])
+        async def recovered() -> None:
+            """It asks Redis again every two seconds."""
+            async with asyncio.timeout(20):
+                while "rate_limit_degraded 0.0" not in (await gw.client.get("/metrics")).text:
+                    await asyncio.sleep(0.2)
+                    await timed(issuer.headers(user(), Role.USER))
+
+        async def first_of_an_outage() -> float:
+            own_valkey.pause()
+            try:
+                status, took = await timed(issuer.headers(user(), Role.USER))
+                assert status == 200
+            finally:
+                own_valkey.resume()
+            await recovered()
+            return took
+
+        usual = min([(await timed(headers))[1] for _ in range(3)])
+        await in_time(first_of_an_outage, 0.3 + usual + 0.1)  # 0.1: this machine is shared
         own_valkey.pause()
         try:
-            status, took = await timed()
-            assert status == 200
-            assert took < 0.3 + usual + 0.1  # 0.1: this machine is shared
-            results = [await timed() for _ in range(9)]
-            assert [status for status, _ in results] == [200] * 9
-            assert sorted(took for _, took in results)[4] < 0.1
+            results = [await timed(headers) for _ in range(10)]
+            assert [status for status, _ in results] == [200] * 10
+            assert sorted(took for _, took in results)[5] < 0.1
             # ten so far counted here; the limit still holds
-            assert [(await timed())[0] for _ in range(4)] == [200, 200, 429, 429]
+            assert [(await timed(headers))[0] for _ in range(4)] == [200, 200, 429, 429]
             page = (await gw.client.get("/metrics")).text
             assert "rate_limit_degraded 1.0" in page
 
@@ -186,13 +202,10 @@ async def test_a_redis_that_hangs_costs_300_ms_once_then_limits_are_local(
                     ready = await gw.client.get("/health/ready")
                 assert ready.status_code == 200
 
-            await asyncio.wait_for(warned(), 6)
+            await asyncio.wait_for(warned(), 20)
         finally:
             own_valkey.resume()
-        await asyncio.sleep(2.1)
-        await gw.client.get(EVENTS, headers=issuer.headers(user(), Role.USER))
-        page = (await gw.client.get("/metrics")).text
-        assert "rate_limit_degraded 0.0" in page
+        await recovered()
 
 
 async def test_while_redis_hangs_many_at_once_wait_no_longer(
@@ -211,11 +224,16 @@ async def test_while_redis_hangs_many_at_once_wait_no_longer(
             return time.monotonic() - began
 
         usual = max(await together(), await together())
-        own_valkey.pause()
-        try:
-            assert await together() < usual * 2 + 0.5
-        finally:
-            own_valkey.resume()
+
+        async def in_an_outage() -> float:
+            own_valkey.pause()
+            try:
+                return await together()
+            finally:
+                own_valkey.resume()
+                await asyncio.sleep(2.1)  # by then it would ask Redis again
+
+        await in_time(in_an_outage, usual * 2 + 0.5)
 
 
 async def test_users_are_active_by_authenticated_requests(

@@ -32,7 +32,7 @@ async def upstream() -> AsyncIterator[str]:
 
     @app.get("/slow")
     async def slow() -> None:
-        await asyncio.sleep(1)
+        await asyncio.sleep(2)
 
     tracing.instrument_app(app, ObservabilitySettings(service_name="up"))
     port = free_port()
@@ -47,7 +47,7 @@ async def upstream() -> AsyncIterator[str]:
 
 @pytest.fixture(params=[httpx.AsyncClient, HttpxAiohttpClient])
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
-    async with request.param(timeout=0.5) as made:
+    async with request.param(timeout=10) as made:
         yield observe_client(made, "up")
 
 
@@ -77,7 +77,7 @@ async def test_time_outs_and_refusals_are_counted(client: httpx.AsyncClient, ups
     timeouts = metric_delta(HTTP_CLIENT_FAILURES, upstream="up", error_type="timeout")
     refusals = metric_delta(HTTP_CLIENT_FAILURES, upstream="up", error_type="connect")
     with timeouts, pytest.raises(httpx.TimeoutException):
-        await client.get(f"{upstream}/slow")
+        await client.get(f"{upstream}/slow", timeout=0.3)
     with refusals, pytest.raises((httpx.ConnectError, httpx.ConnectTimeout)):
         await client.get(f"http://127.0.0.1:{free_port()}/")
     assert (timeouts.value, refusals.value) == (1, 1)
@@ -115,5 +115,5 @@ async def test_a_dead_collector_is_not_felt(
         loop = asyncio.get_running_loop()
         start = loop.time()
         assert not await asyncio.to_thread(tracing.shutdown, 0.5)
-        assert loop.time() - start < 1.5
-        await asyncio.to_thread(wait_until, lambda: dropped.value + failed.value >= 2, 5)
+        assert loop.time() - start < 3  # by default an exporter tries for 10 s
+        await asyncio.to_thread(wait_until, lambda: dropped.value + failed.value >= 2)

@@ -18,6 +18,7 @@ from shared.storage.mongo import (
     connect,
 )
 from tests.support.servers import EmbeddedMongo, free_port
+from tests.support.timing import in_time
 
 
 @pytest.fixture(params=["motor", "pymongo"])
@@ -59,10 +60,14 @@ async def test_calls_mean_the_same_on_both_drivers(things: Collection) -> None:
 
 async def test_absent_server_is_unavailable_within_two_seconds(driver: Any) -> None:
     client = connect(f"mongodb://127.0.0.1:{free_port()}", driver, "tests")
-    begin = time.monotonic()
-    with pytest.raises(DatabaseUnavailable):
-        await client.ping()
-    assert time.monotonic() - begin < 2.1
+
+    async def ping() -> float:
+        begin = time.monotonic()
+        with pytest.raises(DatabaseUnavailable):
+            await client.ping()
+        return time.monotonic() - begin
+
+    await in_time(ping, 2.1)
     await client.close()
 
 
@@ -75,10 +80,10 @@ async def test_hung_server_sheds_hundreds_of_calls_in_time_and_recovers(driver: 
         began = time.monotonic()
         calls = [things.find_one({"_id": 1}) for _ in range(300)]
         results = await asyncio.gather(*calls, return_exceptions=True)
-        assert time.monotonic() - began < 5  # in waves of 50 it would take 12
+        assert time.monotonic() - began < 8  # in waves of 50 it would take 12
         assert {type(result) for result in results} <= {DatabaseTimeout, DatabaseUnavailable}
         server.resume()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             await _until_it_answers(client)
         assert await things.find_one({"_id": 1}) == {"_id": 1}
         await client.close()
@@ -95,7 +100,7 @@ async def test_acknowledged_writes_survive_a_kill(driver: Any) -> None:
         with pytest.raises((DatabaseUnavailable, DatabaseTimeout)):
             await things.find_one({"_id": 1})
         server.start()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             await _until_it_answers(client)
         assert await things.count_documents({}) == 20
         await client.close()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -9,6 +10,7 @@ import pytest
 
 from shared.storage.redis import RedisError, connect
 from tests.support.servers import EmbeddedValkey, free_port
+from tests.support.timing import in_time
 
 
 async def test_answers_are_text(redis_url: str) -> None:
@@ -25,11 +27,15 @@ async def test_answers_are_text(redis_url: str) -> None:
 
 async def test_absent_server_costs_at_most_300_ms() -> None:
     client = connect(f"redis://127.0.0.1:{free_port()}/0")
+    await in_time(partial(_failing, _get, client), 0.35)
+    await client.aclose()
+
+
+async def _failing(call: Callable[[Any], Awaitable[None]], client: Any) -> float:
     begin = time.monotonic()
     with pytest.raises(RedisError):
-        await client.get("x")
-    assert time.monotonic() - begin < 0.35
-    await client.aclose()
+        await call(client)
+    return time.monotonic() - begin
 
 
 async def _get(client: Any) -> None:
@@ -49,14 +55,16 @@ async def _script(client: Any) -> None:
 async def test_hung_server_costs_at_most_300_ms(call: Callable[[Any], Awaitable[None]]) -> None:
     with EmbeddedValkey() as server:
         client = connect(server.url)
-        await call(client)
-        server.pause()
-        for _ in range(3):  # the first on a known connection, then on new ones
-            begin = time.monotonic()
-            with pytest.raises(RedisError):
-                await call(client)
-            assert time.monotonic() - begin < 0.35
-        server.resume()
+
+        async def slowest() -> float:
+            await call(client)
+            server.pause()
+            try:  # the first on a known connection, then on new ones
+                return max([await _failing(call, client) for _ in range(3)])
+            finally:
+                server.resume()
+
+        await in_time(slowest, 0.35)
         await call(client)
         await client.aclose()
 
@@ -76,5 +84,5 @@ async def test_reader_with_a_longer_timeout_may_block(redis_url: str) -> None:
     client = connect(redis_url, timeout_s=3)
     begin = time.monotonic()
     assert not await client.xread({uuid4().hex: "$"}, block=500)
-    assert 0.4 < time.monotonic() - begin < 1.5
+    assert 0.4 < time.monotonic() - begin < 2.9
     await client.aclose()

@@ -13,6 +13,7 @@ from console.view import View
 from tests.support import console_data
 from tests.support.console_data import EVIL, add_request, request_of, trace_of
 
+IN_TIME = 300  # looks, 0.1 s apart: pages are brought up to date every second
 LINKS = {"in_jaeger": "http://jaeger.example/trace/{trace}"}
 
 
@@ -62,7 +63,7 @@ async def test_a_claim_appears_in_the_feed_and_links_to_its_request(user: User, 
     await user.open("/")
     await user.should_not_see(f"/follow?id={request_of(77)}")
     add_request(view.store, 77)
-    await user.should_see(f"/follow?id={request_of(77)}", retries=20)
+    await user.should_see(f"/follow?id={request_of(77)}", retries=IN_TIME)
 
 
 async def test_a_dead_service_turns_the_verdict_and_is_told(user: User, view: View) -> None:
@@ -70,7 +71,7 @@ async def test_a_dead_service_turns_the_verdict_and_is_told(user: User, view: Vi
     view.watcher.services["auth"].status = "gone"
     view.watcher.changes.append(Change(1.0, "became_gone", "auth", bad=True))
     view.watcher.rounds += 1
-    await user.should_see("Something is wrong", retries=20)
+    await user.should_see("Something is wrong", retries=IN_TIME)
     await user.should_see("auth does not answer")
     await user.should_see("auth stopped answering")
     await user.should_see("no answer")
@@ -100,7 +101,7 @@ async def test_follow_waits_for_what_is_not_known_yet(user: User, view: View) ->
     await user.open(f"/follow?id={request_of(88)}")
     await user.should_see(f"Nothing is known of {request_of(88)}")
     add_request(view.store, 88)
-    await user.should_see("reward.claimed", retries=20)
+    await user.should_see("reward.claimed", retries=IN_TIME)
     await user.should_not_see("Nothing is known of")
 
 
@@ -140,6 +141,6 @@ async def test_focus_survives_because_rows_stay_the_same_elements(user: User, vi
 
     before = row_ids()
     add_request(view.store, 99)
-    await user.should_see(f"/follow?id={request_of(99)}", retries=20)
+    await user.should_see(f"/follow?id={request_of(99)}", retries=IN_TIME)
     assert before
     assert row_ids() == before

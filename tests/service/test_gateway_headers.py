@@ -1,5 +1,6 @@
 """What passes the gateway, either way: headers, addresses, paths, redirects."""
 
+import asyncio
 import gzip
 import re
 from collections.abc import Iterator
@@ -41,7 +42,8 @@ async def test_identity_headers_of_a_client_never_arrive(issuer: Issuer) -> None
         assert up.seen[0].all("x-forwarded-host") == []
         assert up.seen[0].all("x-forwarded-for") == ["127.0.0.1"]
         assert up.seen[0].all("authorization")
-        assert "root" not in str(up.seen[0].headers)
+        sent = [pair for pair in up.seen[0].headers if pair[0] != "authorization"]  # random letters
+        assert "root" not in str(sent)
 
 
 async def test_headers_of_one_hop_end_there_both_ways(issuer: Issuer) -> None:
@@ -170,10 +172,10 @@ async def test_no_spelling_of_a_path_reaches_what_is_not_public(issuer: Issuer) 
     async with upstream() as up, gateway(event_url=up.url, auth_url=up.url, **outside) as gw:
         gw.app.state.verifier = _Anybody()
         for target in targets:
-            status, body = await gw.get(target, f"Authorization: {token}")
+            status, body = await gw.get(target, f"Authorization: {token}", wait_s=30)
             assert status in (400, 404), (target, status, body)
         assert up.seen == []
-        status, _ = await gw.get("/api/v1/events/a-b_c.d~1", f"Authorization: {token}")
+        status, _ = await gw.get("/api/v1/events/a-b_c.d~1", f"Authorization: {token}", wait_s=30)
         assert (status, up.seen[0].target) == (200, "/api/v1/events/a-b_c.d~1")
 
 
@@ -189,7 +191,8 @@ async def test_odd_queries_are_passed_on_and_break_nothing(issuer: Issuer) -> No
     async with upstream() as up, gateway(event_url=up.url, auth_url=issuer.url) as gw:
         plain = "status=active&limit=5&x=%2f..%2F&y=a+b&z=%26%3D%2B%25&empty=&:@!$'()*,;=?/"
         for query in [plain, "a=%zz", "a=\xff\xe9", '[]{}|^`"<>', "%", "a=" + "b" * 9000, "?#"]:
-            status, body = await gw.get(f"{EVENTS}?{query}", f"Authorization: {token}")
+            target = f"{EVENTS}?{query}"
+            status, body = await gw.get(target, f"Authorization: {token}", wait_s=30)
             assert status in (200, 400), (query, status, body)
         path, _, query = up.seen[0].target.partition("?")
         assert path == EVENTS
@@ -199,7 +202,9 @@ async def test_odd_queries_are_passed_on_and_break_nothing(issuer: Issuer) -> No
 @pytest.mark.parametrize("path", ["/metrics", "/health/live", "/health/ready", "/health/startup"])
 async def test_own_pages_are_for_listed_peers(path: str) -> None:
     async with gateway() as gw:
-        assert (await gw.client.get(path)).status_code == 200
+        async with asyncio.timeout(30):  # ready is who has asked its dependencies once
+            while (await gw.client.get(path)).status_code != 200:
+                await asyncio.sleep(0.01)
     async with gateway(metrics_allow="192.0.2.0/24", trusted_proxies="127.0.0.1") as gw:
         reply = await gw.client.get(path, headers={"X-Forwarded-For": "192.0.2.1"})
         assert reply.status_code == 404
@@ -222,7 +227,7 @@ async def test_two_lengths_are_refused() -> None:
         head = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\n"
         both = b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /metrics"
         for rest in (both, b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"):
-            got = await gw.talk(head + rest)
+            got = await gw.talk(head + rest, 30)
             assert got.startswith(b"HTTP/1.1 400")
             assert got.count(b"HTTP/1.1") == 1
         assert up.seen == []
@@ -232,9 +237,8 @@ async def test_unknown_methods_are_refused() -> None:
     async with gateway() as gw:
         assert (await gw.client.request("TRACE", EVENTS)).status_code == 405
         assert (await gw.client.request("HEAD", EVENTS)).status_code == 405
-        assert (await gw.talk(b"BREW /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n", 1))[
-            9:12
-        ] == b"400"
+        got = await gw.talk(b"BREW /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n", 30)
+        assert got[9:12] == b"400"
 
 
 async def test_cors_is_an_allow_list(issuer: Issuer) -> None:

@@ -74,7 +74,9 @@ class Service:
 
     def lines(self) -> list[dict[str, Any]]:
         """Its log lines so far; a line that is no JSON is an error of its own."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        written = self.log.read_text()
+        whole = written[: written.rfind("\n") + 1]  # the last one may be being written
+        return [json.loads(line) for line in whole.splitlines()]
 
 
 class Balancer:

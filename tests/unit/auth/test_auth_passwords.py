@@ -74,14 +74,17 @@ async def test_few_at_once_few_wait_and_the_rest_is_refused(
         with lock:
             running += 1
             most = max(most, running)
-        gate.wait(5)
+        gate.wait(30)
         with lock:
             running -= 1
         return "done"
 
     monkeypatch.setattr(passwords, "_verify", slow)
     tasks = [asyncio.create_task(passwords.verify(None, "x")) for _ in range(10)]
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(30):
+        while running < 2:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)  # a third one would begin now
     gate.set()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert results.count("done") == 5
@@ -93,11 +96,15 @@ async def test_few_at_once_few_wait_and_the_rest_is_refused(
 
 async def test_the_event_loop_goes_on_while_hashing() -> None:
     passwords = Passwords(threads=1, time_cost=20)
-    longest, last = 0.0, time.perf_counter()
-    task = asyncio.create_task(passwords.hash("tall blue giraffes"))
-    start = time.perf_counter()
-    while not task.done():
-        await asyncio.sleep(0)
-        now = time.perf_counter()
-        longest, last = max(longest, now - last), now
-    assert longest < (time.perf_counter() - start) / 3
+    shares: list[float] = []  # of the longest stop in the whole, in CPU time: no pause of the machine
+    while len(shares) < 5 and min(shares, default=1.0) >= 1 / 3:
+        # again, since the loop may be the one that a busy machine lets wait; one that hashes always
+        longest, last = 0.0, time.process_time()
+        task = asyncio.create_task(passwords.hash("tall blue giraffes"))
+        start = time.process_time()
+        while not task.done():
+            await asyncio.sleep(0)
+            now = time.process_time()
+            longest, last = max(longest, now - last), now
+        shares.append(longest / (time.process_time() - start))
+    assert min(shares) < 1 / 3

@@ -89,13 +89,13 @@ def test_replace_resets_closed_sets_to_zero():
 
 def test_histogram_times_a_block_that_raises():
     catalogue = Catalogue("test")
-    work = catalogue.histogram("work_seconds", "Work", buckets=(0.1, 1), labels={"o": Outcome})
+    work = catalogue.histogram("work_seconds", "Work", buckets=(60, 120), labels={"o": Outcome})
     with pytest.raises(RuntimeError), work.time(o=Outcome.REFUSED):
         raise RuntimeError
-    work.observe(0.5, o=Outcome.REFUSED)
+    work.observe(90, o=Outcome.REFUSED)
     series = exposed(catalogue)
     assert series["work_seconds_count", "refused"] == 2
-    assert series["work_seconds_bucket", "0.1", "refused"] == 1
+    assert series["work_seconds_bucket", "60.0", "refused"] == 1
     assert series["work_seconds_count", "granted"] == 0
 
 

@@ -82,7 +82,7 @@ def test_functions(lines: list[dict[str, Any]]) -> None:
     ok, failed = lines
     assert (ok["event"], ok["function"], ok["outcome"]) == ("execution.ended", "add", "ok")
     assert (ok["level"], ok["component"]) == ("info", "business")
-    assert 0 <= ok["duration_s"] < 1
+    assert 0 <= ok["duration_s"] < 30
     assert "exception_type" not in ok
     assert (failed["level"], failed["outcome"]) == ("error", "error")
     assert failed["exception_type"] == "Boom"

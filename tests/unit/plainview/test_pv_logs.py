@@ -46,7 +46,7 @@ def raw(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
     monkeypatch.setattr(context, "_key", b"")
     configure(io.StringIO())
     yield seen
-    logs.flush_logs()
+    logs.flush_logs(30)
     configure(user_hash_key=None)
     root.setLevel(level)
     root.removeHandler(logs._handler)
@@ -149,7 +149,7 @@ def test_everything_is_masked(raw: list[bytes]) -> None:
 
 
 @given(st.text(), st.text())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @example("a\r\nb", '{"level":"critical"}\x1b[31m\x00\ud800')
 def test_any_text_is_one_valid_line(raw: list[bytes], event: str, value: str) -> None:
     raw.clear()
@@ -261,7 +261,7 @@ def test_a_terminal_gets_it_pretty_and_harmless() -> None:
     out = Terminal()
     configure(out, log_format="auto")
     logs.get_logger().error("e\x1b[2J", value="a\nb\x1b]0;x", exc_info=ValueError("v\x1b[2J"))
-    assert logs.flush_logs(2)
+    assert logs.flush_logs(30)
     configure()
     text = out.getvalue()
     assert "value=a\\nb\\x1b]0;x" in text
@@ -274,7 +274,7 @@ def test_lines_are_counted(raw: list[bytes]) -> None:
     with metric_delta(LOG_LINES, level="error", log_type="error") as errors:
         for _ in range(3):
             logs.get_logger().error("e")
-        assert logs.flush_logs(2)
+        assert logs.flush_logs(30)
     assert errors.value == 3
 
 
@@ -318,7 +318,7 @@ def test_a_stuck_pipe_drops_and_recovers() -> None:
     sink = LogSink(writer, size=500, security_wait_s=0.05)
     start = time.perf_counter()
     assert sum(sink.put(LINE, "info", "general") for _ in range(5000)) == 500
-    assert time.perf_counter() - start < 1
+    assert time.perf_counter() - start < 10  # 4500 that waited 5 ms each would take 22 s
     # what is left of the queue is for security lines
     assert all(sink.put(LINE, "warning", "security") for _ in range(50))
     assert not sink.put(LINE, "error", "error")
@@ -330,7 +330,7 @@ def test_a_stuck_pipe_drops_and_recovers() -> None:
     assert got + drain(reader) == LINE * 550
     assert (sink.written, sink.depth) == (550, 0)
     assert sink.put(LINE, "info", "general")
-    assert sink.flush(2)
+    assert sink.flush(30)
     assert drain(reader) == LINE
     os.close(reader)
     writer.close()
@@ -342,8 +342,8 @@ def test_security_lines_wait_but_not_for_ever() -> None:
     start = time.perf_counter()
     assert sum(sink.put(LINE, "warning", "security") for _ in range(300)) == 110
     assert sink.dropped["security"] == 190
-    assert 0.15 < time.perf_counter() - start < 1  # in all, not each
-    sink._patience = 10  # room in time: nothing is dropped
+    assert 0.15 < time.perf_counter() - start < 10  # in all, not each: that were 38 s
+    sink._patience = 30  # room in time: nothing is dropped
     thread = threading.Timer(0.05, lambda: drain(reader))
     thread.start()
     assert sink.put(LINE, "warning", "security")
@@ -363,9 +363,9 @@ async def test_security_lines_do_not_stop_the_event_loop() -> None:
     start = time.perf_counter()
     results = [sink.put(LINE, "warning", "security") for _ in range(105)]
     assert (sum(results), sink.dropped["security"]) == (100, 5)
-    assert 5 * 0.02 <= time.perf_counter() - start < 0.5
+    assert 0.09 <= time.perf_counter() - start < 5  # 20 ms for each of the 5, and not 10 s
     os.close(reader)
-    assert sink.flush(2)
+    assert sink.flush(30)
     writer.close()
 
 
@@ -374,7 +374,7 @@ def test_memory_is_bounded_by_bytes_too() -> None:
     sink = LogSink(writer, size=1000)
     assert sum(sink.put(b"x" * 15_000, "info", "general") for _ in range(1000)) == 68  # 1 MB
     os.close(reader)
-    assert sink.flush(2)
+    assert sink.flush(30)
     assert sink.put(LINE, "info", "general")
     writer.close()
 
@@ -384,12 +384,12 @@ def test_a_closed_pipe_drops_and_a_new_stream_works(tmp_path: Path) -> None:
     os.close(reader)
     sink = LogSink(writer, size=100)
     assert sink.put(LINE, "error", "error")
-    assert sink.flush(2)
+    assert sink.flush(30)
     assert sink.dropped["error"] == 1
     with (tmp_path / "log").open("wb", buffering=0) as file:
         sink.configure(file, 100, 0.5)
         sink.put(LINE, "info", "general")
-        assert sink.flush(2)
+        assert sink.flush(30)
     assert (tmp_path / "log").read_bytes() == LINE
 
 
@@ -399,6 +399,8 @@ def test_after_a_torn_line_the_next_one_is_whole(monkeypatch: pytest.MonkeyPatch
     real, calls = os.write, []
 
     def full_disk(fd: int, data: bytes) -> int:
+        if fd != writer.fileno():  # other threads write too
+            return real(fd, data)
         calls.append(1)
         if len(calls) == 1:
             return real(fd, data[:10])
@@ -409,7 +411,7 @@ def test_after_a_torn_line_the_next_one_is_whole(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "write", full_disk)
     for text in (LINE, b"whole\n", b"again\n"):
         sink.put(text, "info", "general")
-        sink.flush(2)
+        sink.flush(30)
     assert os.read(reader, 1000) == b"x" * 10 + b"\nwhole\nagain\n"
     assert (sink.written, sink.dropped["general"]) == (2, 1)
 
@@ -425,7 +427,7 @@ log.info("parent.before")
 child = os.fork()
 if child == 0:
     log.info("child")
-    logs.flush_logs(5)
+    logs.flush_logs(30)
     os._exit(0)
 os.waitpid(child, 0)
 log.info("parent.after")  # and no flush: the end of the process does it
@@ -464,18 +466,22 @@ for i in range(5000):
     slowest = max(slowest, time.perf_counter() - start)
 print(slowest, logs.SINK.dropped["general"], logs.SINK.depth, file=sys.stderr)
 """
-    reader, writer = os.pipe()  # of 64 KB, never read
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "shared/observability")}
-    start = time.perf_counter()
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, env=environment
-    ) as process:
-        os.close(writer)
-        assert process.stderr is not None
-        slowest, dropped, depth = process.stderr.read().split()
-        assert process.wait(20) == 0
-    os.close(reader)
-    assert float(slowest) < 0.5
-    assert int(dropped) > 9000
-    assert int(depth) <= 200
-    assert time.perf_counter() - start < 20
+    slowest: list[float] = []
+    while len(slowest) < 3 and min(slowest, default=1.0) >= 0.5:
+        # again, since the machine may pause for as long; a line that waits does so each time
+        reader, writer = os.pipe()  # of 64 KB, never read
+        start = time.perf_counter()
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, env=environment
+        ) as process:
+            os.close(writer)
+            assert process.stderr is not None
+            longest, dropped, depth = process.stderr.read().split()
+            assert process.wait(30) == 0
+        os.close(reader)
+        slowest.append(float(longest))
+        assert int(dropped) > 9000
+        assert int(depth) <= 200
+        assert time.perf_counter() - start < 30  # with the start of Python
+    assert min(slowest) < 0.5

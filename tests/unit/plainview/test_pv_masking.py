@@ -308,7 +308,7 @@ def test_traces_keep_their_end() -> None:
 def test_no_text_takes_long(evil: str) -> None:
     best = 1.0
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.thread_time()  # of this thread alone, however busy the machine is
         mask_text(evil)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.thread_time() - start)
     assert best < 0.1  # 8 KB take 1 to 5 ms; a quadratic regex takes seconds

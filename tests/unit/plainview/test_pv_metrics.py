@@ -88,16 +88,18 @@ def test_limits_of_the_container_else_of_the_machine(tmp_path, own, files, limit
 
 
 async def test_event_loop_lag_sees_a_blocked_loop():
-    task = asyncio.create_task(metrics.sample_event_loop_lag())
-
     def late():
         fast = EVENT_LOOP_LAG.collector._buckets[:6]  # to 0.1 s
         with_all = EVENT_LOOP_LAG.collector._buckets
         return sum(b.get() for b in with_all) - sum(b.get() for b in fast)
 
-    before = late()
-    await asyncio.sleep(0.05)
-    time.sleep(0.5)
-    await asyncio.sleep(0.05)
-    task.cancel()
-    assert late() - before == 1
+    seen = []
+    while len(seen) < 5 and 1 not in seen:  # again: a pause of the machine is a blocked loop too
+        before = late()
+        task = asyncio.create_task(metrics.sample_event_loop_lag())
+        await asyncio.sleep(0.05)
+        time.sleep(0.5)
+        await asyncio.sleep(0.05)
+        task.cancel()
+        seen.append(late() - before)
+    assert 1 in seen

@@ -113,7 +113,7 @@ async def test_access_line_at_the_end_of_the_reply_not_of_background_work():
     task = asyncio.create_task(call(app, method="POST", headers=headers))
     await asyncio.sleep(0.01)
     assert lines[0][:4] == ("one-request", "POST", "__unknown__", 201)
-    assert 0 <= lines[0][4] < 1
+    assert 0 <= lines[0][4] < 30
     release.set()
     await task
     assert len(lines) == 1

@@ -35,7 +35,7 @@ class Sink(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self.entered.set()
-        self.gate.wait(20)
+        self.gate.wait(60)
         self.spans += spans
         return self.result
 
@@ -122,7 +122,7 @@ def test_spans_are_exported_and_counted(pipeline: Pipeline) -> None:
     ):
         tracer.start_span("mail to ann@example.com").end()
         assert waiting.value == 1
-        assert made.stop(5)
+        assert made.stop(30)
     assert (exported.value, failed.value, dropped.value, waiting.value) == (1, 0, 0, 0)
     assert "ann@example.com" not in sink.spans[0].name
 
@@ -132,7 +132,7 @@ def test_masking_can_be_switched_off(pipeline: Pipeline) -> None:
     made.masking = False
     made.start(sink := Sink())
     tracer.start_span("mail to ann@example.com").end()
-    made.stop(5)
+    made.stop(30)
     assert sink.spans[0].name == "mail to ann@example.com"
 
 
@@ -148,18 +148,21 @@ def test_a_hanging_collector_is_not_felt_and_drops_are_counted(
     with metric_delta(SPANS_DROPPED) as dropped, metric_delta(SPAN_QUEUE_DEPTH) as waiting:
         tracer.start_span("first").end()
         tracer.start_span("second").end()
-        assert sink.entered.wait(5)
+        assert sink.entered.wait(30)
         started = time.perf_counter()
         for _ in range(30):
             tracer.start_span("more").end()
-        assert time.perf_counter() - started < 0.5
+        assert time.perf_counter() - started < 10  # who waits for it does so for a minute
         assert waiting.value == 10
         assert dropped.value == 20
         started = time.perf_counter()
         assert made.stop(0.3) is False
-        assert time.perf_counter() - started < 1
+        assert time.perf_counter() - started < 10
     assert (dropped.value, waiting.value) == (30, 0)
     sink.gate.set()
+    for thread in threading.enumerate():  # else it goes on counting during other tests
+        if thread.name == "plainview-span-flush":
+            thread.join(30)
 
 
 def test_failures_are_counted_and_told_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +194,7 @@ def test_database_calls_outside_of_a_span_are_no_traces(pipeline: Pipeline) -> N
     tracer.start_span("PING", kind=SpanKind.CLIENT, attributes=database).end()
     with tracer.start_as_current_span("job"):
         tracer.start_span("GET", kind=SpanKind.CLIENT, attributes=database).end()
-    made.stop(5)
+    made.stop(30)
     assert [span.name for span in sink.spans] == ["GET", "job"]
 
 
@@ -238,7 +241,9 @@ def test_messages_of_databases_are_not_kept() -> None:
 
 
 @pytest.fixture
-def client() -> httpx.AsyncClient:
+def client(monkeypatch: pytest.MonkeyPatch) -> httpx.AsyncClient:
+    # the process has one provider: the gateway's, of another test, trusts no decision of others
+    monkeypatch.setattr(tracing.install(settings()), "sampler", tracing._sampler(settings()))
     app = FastAPI()
     events = APIRouter(prefix="/events")
 
@@ -255,7 +260,6 @@ def client() -> httpx.AsyncClient:
     app.include_router(outer)
     app.get("/health/live")(lambda: {})
     app.get("/metrics")(lambda: {})
-    tracing.install(settings())
     tracing.instrument_app(app, settings())
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://svc")

@@ -7,6 +7,7 @@ import hmac
 import json
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -288,12 +289,20 @@ class Publisher:
         return RemoteJwks(client, "http://auth/.well-known/jwks.json", **more)
 
 
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No time passes for the keys: the 2 s between two fetches are not over in any test."""
+    clock = SimpleNamespace(monotonic=lambda: 1000.0, time=time.time)
+    monkeypatch.setattr("shared.tokens.time", clock)
+
+
 def later(keys: RemoteJwks, seconds: float) -> None:
     """As if so much time had passed since the last fetch."""
     keys._fetched -= seconds
     keys._tried -= seconds
 
 
+@pytest.mark.usefixtures("still")
 async def test_keys_are_fetched_once_for_many() -> None:
     publisher = Publisher()
     remote = TokenVerifier(publisher.keys(), "me", "them")
@@ -302,6 +311,7 @@ async def test_keys_are_fetched_once_for_many() -> None:
     assert publisher.calls == 1
 
 
+@pytest.mark.usefixtures("still")
 async def test_unknown_key_ids_cannot_make_it_ask_all_the_time() -> None:
     publisher = Publisher()
     keys = publisher.keys()
@@ -334,11 +344,13 @@ async def test_known_keys_stay_valid_while_their_source_fails(answer: httpx.Resp
     publisher.answer = lambda: answer
     later(keys, 60)
     assert await keys.find(str(KEY.kid)) is not None
-    await asyncio.sleep(0.05)
+    assert keys._task
+    await keys._task  # in the background
     assert publisher.calls == 2
     assert await keys.find(str(KEY.kid)) is not None
 
 
+@pytest.mark.usefixtures("still")
 async def test_without_any_keys_it_says_so_and_does_not_ask_for_each_token() -> None:
     publisher = Publisher()
     publisher.answer = lambda: httpx.Response(500)
