@@ -1,10 +1,8 @@
 """What auth is made of, and what it connects to."""
 
-import asyncio
-from collections.abc import Coroutine, Mapping
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any
 
 from auth.announcements import Relay
 from auth.jobs import INTERVAL_S, count_users, every
@@ -14,6 +12,7 @@ from auth.repository import Families, Users
 from auth.service import Accounts
 from auth.settings import Settings
 from plainview import Check
+from shared.background import background
 from shared.settings import Networks
 from shared.storage import mongo, redis
 from shared.tokens import StaticKeys, TokenIssuer, TokenVerifier, split_pem
@@ -65,18 +64,7 @@ async def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
         await families.prepare()
         await count_users(users, settings.business_timezone)
 
-    _background(stack, relay.run())
-    _background(stack, every(INTERVAL_S, "population", count))
+    background(stack, relay.run())
+    background(stack, every(INTERVAL_S, "population", count))
     checks = {"mongo": Check(client.ping), "redis": Check(cache.ping, required=False)}
     return Deps(accounts, settings.trusted_proxies, checks)
-
-
-def _background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.create_task(work)
-
-    async def stop() -> None:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-    stack.push_async_callback(stop)

@@ -5,7 +5,6 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 
@@ -16,6 +15,7 @@ from event.gauges import Gauges
 from event.service import Service
 from event.settings import Settings
 from plainview import Check, get_logger, observe_client, request_context
+from shared.background import background
 from shared.errors import Timeout, Unavailable
 from shared.storage import mongo, redis
 from shared.tokens import RemoteJwks, TokenVerifier
@@ -37,7 +37,7 @@ class Deps:
     def start(self, stack: AsyncExitStack) -> None:
         """Start the jobs; they end with `stack`."""
         for job in self.jobs:
-            stack.push_async_callback(_stop, asyncio.ensure_future(job()))
+            background(stack, job())
 
 
 def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
@@ -108,8 +108,3 @@ def every(seconds: float, work: Callable[[], Awaitable[None]]) -> Callable[[], A
             await asyncio.sleep(max(seconds, time.monotonic() - start))
 
     return run
-
-
-async def _stop(task: asyncio.Future[Any]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

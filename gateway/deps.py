@@ -14,6 +14,7 @@ from gateway.limits import Limits
 from gateway.settings import Settings
 from gateway.signals import UPSTREAMS, UpstreamSignals
 from plainview import Check, get_logger, observe_client
+from shared.background import background
 from shared.errors import Unavailable
 from shared.storage import redis
 from shared.tokens import RemoteJwks, TokenVerifier
@@ -70,8 +71,8 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
         RemoteJwks(probes, settings.keys_url), settings.token_issuer, settings.token_audience
     )
     active = ActiveUsers(cache, settings.business_timezone)
-    job = asyncio.ensure_future(_every(REFRESH_S, active.refresh))
-    stack.push_async_callback(_stop, job, active)
+    stack.push_async_callback(_flush, active)
+    background(stack, _every(REFRESH_S, active.refresh))
     return Deps(limits, verifier, active, upstreams, settings.trusted_proxies, checks)
 
 
@@ -94,8 +95,6 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(seconds)
 
 
-async def _stop(task: asyncio.Future[None], active: ActiveUsers) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+async def _flush(active: ActiveUsers) -> None:
     with suppress(Unavailable):  # who was active since the last round
         await active.flush()

@@ -24,6 +24,7 @@ from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
 
 from plainview import ObservabilitySettings, configure_logging, get_logger
+from shared import background
 from shared.settings import ApiSettings, load
 from tools.machine import new_signing_key
 from tools.seed_history import History
@@ -233,7 +234,7 @@ async def main() -> None:
     if working.done():
         working.result()  # raises what went wrong
         await stopping  # without traffic: there is nothing left to do
-    working.cancel()
+    await background.stop(working)
 
 
 if __name__ == "__main__":

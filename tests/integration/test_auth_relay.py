@@ -16,6 +16,7 @@ from auth.announcements import LOGGED_IN, REGISTERED, STREAM, Relay, announcemen
 from auth.repository import User, Users
 from plainview import request_context
 from plainview.testing import captured_logs, captured_spans, metric_delta
+from shared.background import stop
 from shared.storage import mongo as storage
 from shared.storage.redis import connect
 from tests.support.servers import EmbeddedValkey
@@ -43,8 +44,7 @@ async def running(users: Users, server: EmbeddedValkey) -> AsyncIterator[tuple[R
     try:
         yield relay, redis
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await stop(task)
         await redis.aclose()
 
 

@@ -15,6 +15,7 @@ from event.claim_repository import ClaimRepository
 from event.consumer import DEAD_LETTERS, GROUP, STREAM, Consumer
 from plainview import inject_context, produce_span
 from plainview.testing import captured_spans, metric_delta
+from shared.background import stop
 from shared.storage import redis as redis_storage
 from shared.storage.mongo import DatabaseUnavailable, connect
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey
@@ -173,8 +174,7 @@ async def test_it_goes_on_after_redis_was_killed_and_came_back_empty() -> None:
             await until_known(repository, "after")
             assert not task.done()
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await stop(task)
             await redis.aclose()
             await client.close()
 

@@ -96,9 +96,9 @@ async def test_few_at_once_few_wait_and_the_rest_is_refused(
 
 async def test_the_event_loop_goes_on_while_hashing() -> None:
     passwords = Passwords(threads=1, time_cost=20)
-    shares: list[float] = []  # of the longest stop in the whole, in CPU time: no pause of the machine
+    shares: list[float] = []  # of the longest stop in the whole; in CPU time, which no pause uses
     while len(shares) < 5 and min(shares, default=1.0) >= 1 / 3:
-        # again, since the loop may be the one that a busy machine lets wait; one that hashes always
+        # again, since a busy machine may let the loop wait; a loop that hashes stops each time
         longest, last = 0.0, time.process_time()
         task = asyncio.create_task(passwords.hash("tall blue giraffes"))
         start = time.process_time()

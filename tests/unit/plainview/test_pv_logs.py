@@ -148,7 +148,11 @@ def test_everything_is_masked(raw: list[bytes]) -> None:
     assert secret.encode() in raw[-1]
 
 
-@given(st.text(), st.text())
+# as the name of a field Python refuses what the call names already; hypothesis tries such words
+NAMED = {"self", "event", "value"}
+
+
+@given(st.text(), st.text().filter(lambda text: text not in NAMED))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @example("a\r\nb", '{"level":"critical"}\x1b[31m\x00\ud800')
 def test_any_text_is_one_valid_line(raw: list[bytes], event: str, value: str) -> None:

@@ -1,0 +1,34 @@
+"""Jobs end when they are told to, in the middle of whatever they ask a database."""
+
+import asyncio
+import random
+from contextlib import AsyncExitStack
+from uuid import uuid4
+
+import pytest
+
+from shared.background import background
+from shared.storage.mongo import connect
+
+
+@pytest.mark.parametrize("driver", ["motor", "pymongo"])
+async def test_a_busy_job_ends_at_any_moment(mongo_url: str, driver: str) -> None:
+    client = connect(mongo_url, driver, "tests")
+    things = client.database(f"jobs_{uuid4().hex[:12]}")["things"]
+    running: set[int] = set()
+
+    async def job(number: int) -> None:
+        running.add(number)
+        try:
+            while True:
+                await things.find_one({"_id": number})
+        finally:
+            running.discard(number)
+
+    async with asyncio.timeout(60):
+        for number in range(20):
+            async with AsyncExitStack() as stack:
+                background(stack, job(number))
+                await asyncio.sleep(random.random() / 100)
+            assert not running
+    await client.close()
