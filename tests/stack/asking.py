@@ -65,7 +65,7 @@ def logs_or_numbers(stack: Stack, expr: str, instant: bool) -> list[str]:
     reply = httpx.get(
         f"{stack.loki_url}/loki/api/v1/{kind}",
         params={"query": expr, **({} if instant else times)},
-        timeout=20,
+        timeout=60,
     )
     if reply.is_error:
         raise ValueError(f"{expr}: {reply.text}")

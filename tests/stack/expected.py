@@ -6,6 +6,7 @@ exact these are. A new panel without an entry fails test_data_right.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
@@ -38,8 +39,10 @@ def sign_ins(books: Books) -> dict[tuple[str, ...], int]:
 
 def failed_share(books: Books) -> Shown:
     found = sign_ins(books)
-    share = found[("bad_credentials",)] / sum(found.values())
-    return one(pytest.approx(share, rel=0.05))
+    every = sum(found.values())
+    share = found[("bad_credentials",)] / every
+    lost = 2 / every if books.restarted else 0  # so many of the bad ones at most, of a few dozens
+    return one(pytest.approx(share, rel=0.05, abs=lost))
 
 
 def by_status(books: Books) -> dict[tuple[str, ...], int]:
@@ -68,9 +71,9 @@ def idempotency(books: Books) -> Shown:
     return books.increase(text({**counts, "first": books.count("requests")}))
 
 
-def all_ended(books: Books) -> int:
-    assert not books.count("requests", op={"$exists": True})
-    return 0
+def all_ended(books: Books) -> float:
+    """None is left; one may be for a moment, and nothing equals that."""
+    return math.nan if books.count("requests", op={"$exists": True}) else 0
 
 
 def stickiness(books: Books) -> Shown:

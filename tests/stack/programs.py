@@ -50,7 +50,7 @@ class Program:
     def log(self) -> Path:
         return self.directory / f"{self.name}.log"
 
-    def start(self, timeout: float = 60) -> Program:
+    def start(self, timeout: float = 120) -> Program:
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -82,7 +82,7 @@ class Program:
             self.process.wait(15)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(5)
+            self.process.wait(30)
 
 
 def loki(directory: Path, config: str = "loki.yaml") -> tuple[Program, str]:

@@ -57,7 +57,7 @@ class Script:
     def __init__(self, trio: Trio) -> None:
         self.trio = trio
         hooks = {"response": [self._answered]}
-        self.http = httpx.Client(base_url=trio.url + API, timeout=10, event_hooks=hooks)
+        self.http = httpx.Client(base_url=trio.url + API, timeout=30, event_hooks=hooks)
         self.began_at = time.time()
         self.answers: Counter[str] = Counter()  # by class of status; "away": none came
         self.tally: Counter[tuple[str, str]] = Counter()

@@ -10,6 +10,7 @@ import json
 import re
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class Shipper:
 
     def close(self) -> None:
         self._stop.set()
-        self._thread.join(10)
+        self._thread.join(30)
 
     def _run(self) -> None:
         with httpx.Client(base_url=self._url, timeout=10) as client:
@@ -76,5 +77,15 @@ class Shipper:
                 key = json.dumps(labels, sort_keys=True)
                 streams.setdefault(key, {"stream": labels, "values": []})["values"].append(value)
         if streams:
-            reply = client.post("/loki/api/v1/push", json={"streams": list(streams.values())})
-            reply.raise_for_status()
+            self._push(client, {"streams": list(streams.values())})
+
+    def _push(self, client: httpx.Client, lines: dict[str, Any]) -> None:
+        """Until Loki has them; it keeps once what comes twice with the same times."""
+        while True:
+            with suppress(httpx.TransportError):
+                reply = client.post("/loki/api/v1/push", json=lines)
+                if reply.status_code != 429 and reply.status_code < 500:
+                    reply.raise_for_status()
+                    return
+            if self._stop.wait(0.5):
+                return

@@ -14,9 +14,11 @@ import httpx
 import pytest
 import yaml
 
+from tests.stack.conftest import until
 from tests.stack.programs import ROOT, Program, loki
 from tools.archive import LOG_TYPES, PAGE, Line, day_start_ns, push, query_lines
 
+pytestmark = pytest.mark.timeout(900)  # Loki starts twice, the tool nine times
 YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).date()
 START = day_start_ns(YESTERDAY)
 END = START + 86_400 * 10**9
@@ -29,7 +31,7 @@ def lokis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     try:
         for config in ("loki.yaml", "loki-restore.yaml"):
             program, url = loki(tmp_path_factory.mktemp(config.removesuffix(".yaml")), config)
-            running.append(program.start(90))
+            running.append(program.start())
             urls[config] = url
         yield urls
     finally:
@@ -46,7 +48,7 @@ def archive(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str
     command = [sys.executable, "-m", "tools.archive", *arguments, "--directory", str(directory)]
     day = ["--day", YESTERDAY.isoformat()]
     return subprocess.run(
-        [*command, *day], check=False, capture_output=True, text=True, cwd=ROOT, timeout=120
+        [*command, *day], check=False, capture_output=True, text=True, cwd=ROOT, timeout=300
     )
 
 
@@ -77,7 +79,8 @@ def test_a_day_survives_export_verify_restore(lokis: dict[str, str], tmp_path: P
         # Lines of yesterday that came today still are in memory; those of a real day are not.
         assert client.post("/flush").status_code == 204
     original = Counter(line.json() for line in sent)
-    assert lines_of(lokis["loki.yaml"], "security") == original
+    # it answers when the flush has begun
+    until(lambda: lines_of(lokis["loki.yaml"], "security") == original, what="all lines")
 
     kind = ["--type", "security"]
     exported = archive("export", *kind, "--loki", lokis["loki.yaml"], directory=tmp_path)

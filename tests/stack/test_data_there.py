@@ -22,17 +22,18 @@ from tests.stack.asking import (
     shows_data,
     without_series,
 )
-from tests.stack.conftest import Stack, until
+from tests.stack.conftest import ANSWER_S, Stack, until
 from tests.stack.traffic import Traffic
 from tests.support import promql
 from tools import alerts, recording, rules
 
-pytestmark = pytest.mark.timeout(400)  # the first test of a session starts everything
+pytestmark = pytest.mark.timeout(900)  # the first test of a session starts everything
 RARE = {*EMPTY_WHEN_HEALTHY, *NOT_HERE}
 
 
 def rules_of(stack: Stack) -> list[dict[str, Any]]:
-    reply = httpx.get(f"{stack.prometheus_url}/api/v1/rules").raise_for_status()
+    url = f"{stack.prometheus_url}/api/v1/rules"
+    reply = httpx.get(url, timeout=ANSWER_S).raise_for_status()
     return [rule for group in reply.json()["data"]["groups"] for rule in group["rules"]]
 
 
@@ -47,7 +48,7 @@ def evaluate_all(stack: Stack) -> None:
             for rule in rules_of(stack)
         )
 
-    until(evaluated, 100, "an evaluation of every rule")
+    until(evaluated, 180, "an evaluation of every rule")
     found = rules_of(stack)
     assert len(found) == sum(len(group["rules"]) for group in declared)
     assert [rule for rule in found if rule["health"] != "ok"] == []
@@ -69,7 +70,8 @@ def test_no_data_is_told_from_data(stack: Stack, traffic: Traffic) -> None:
 
 
 def test_rules_are_evaluated_with_two_replicas(stack: Stack, doubled: Traffic) -> None:
-    assert len(stack.query('up{service="event"} == 1')) == 2  # errors of doubled targets show here
+    two = 'count(up{service="event"} == 1) == 2'  # errors of doubled targets show here
+    until(lambda: stack.query(two), what=two)
     evaluate_all(stack)
 
 
@@ -80,12 +82,16 @@ def test_rules_are_evaluated_with_one_replica(stack: Stack, doubled: Traffic) ->
 
 @pytest.fixture(scope="module")
 def recorded(stack: Stack, doubled: Traffic) -> Traffic:
-    """Every recording rule has given data; the long windows look every five minutes."""
+    """Every recording rule has given data; the long windows look every five minutes.
+
+    The first rates may just have missed such a moment: five minutes to the next, then the rules of
+    every minute, then those that read them.
+    """
 
     def empty() -> list[str]:
         return sorted(name for name in recording.recorded() if not gives_data(stack, name))
 
-    until(lambda: not empty(), 330, f"data of {empty()}")
+    until(lambda: not empty(), 480, f"data of {empty()}")
     return doubled
 
 
@@ -103,7 +109,12 @@ def test_every_alert_reads_data(stack: Stack, recorded: Traffic) -> None:
     url = stack.prometheus_url
     branches = [each for expr in exprs for each in promql.conditions(promql.parse(url, expr))]
     healthy = [each for each in branches if not promql.selectors(promql.parse(url, each)) & RARE]
-    assert [branch for branch in healthy if not gives_data(stack, branch)] == []
+
+    def empty() -> list[str]:
+        return [branch for branch in healthy if not gives_data(stack, branch)]
+
+    # a scrape that a busy machine misses makes its series vanish until the next one
+    until(lambda: not empty(), what=f"data of {empty()}")
 
 
 def test_every_panel_shows_data(stack: Stack, recorded: Traffic) -> None:
@@ -116,14 +127,20 @@ def test_every_panel_shows_data(stack: Stack, recorded: Traffic) -> None:
     }
     assert without_series(stack, exprs) - RARE == set()
     assert [each.name for each in asked if each.source == "loki" and "vector(" in each.expr] == []
-    empty = {target.name for target in asked if not shows_data(stack, target, request_id)}
-    assert empty - RARE == set()
+
+    def empty() -> set[str]:
+        found = {target.name for target in asked if not shows_data(stack, target, request_id)}
+        return found - RARE
+
+    until(lambda: not empty(), what=f"data of {empty()}")  # not in the moment of a missed scrape
 
 
 def test_variables_have_values(stack: Stack, doubled: Traffic) -> None:
     for name, (series, label) in panels.label_queries().items():
         reply = httpx.get(
-            f"{stack.prometheus_url}/api/v1/label/{label}/values", params={"match[]": series}
+            f"{stack.prometheus_url}/api/v1/label/{label}/values",
+            params={"match[]": series},
+            timeout=ANSWER_S,
         )
         assert reply.json()["data"], name
 

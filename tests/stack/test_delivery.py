@@ -22,6 +22,7 @@ from tests.support.trio import Trio
 from tools import alerts, rules
 from tools.incidents import messages
 
+pytestmark = pytest.mark.timeout(400)
 Json = dict[str, Any]
 CHANNELS = {
     "critical": {"pagerduty", "slack"}, "warning": {"slack"}, "ticket": {"email"},
@@ -82,15 +83,15 @@ def test_every_alert_reaches_the_channels_of_its_severity(
     began = datetime.now(UTC)
     later = (began + timedelta(hours=1)).isoformat()
     firing = [posted(alert, startsAt=began.isoformat(), endsAt=later) for alert in alerts.ALERTS]
-    httpx.post(f"{url}/api/v2/alerts", json=firing).raise_for_status()
+    httpx.post(f"{url}/api/v2/alerts", json=firing, timeout=30).raise_for_status()
     expected = {alert.name: CHANNELS[alert.severity] for alert in alerts.ALERTS}
-    until(lambda: received(sinks, "firing") == expected, 40, "the messages that alerts fire")
+    until(lambda: received(sinks, "firing") == expected, what="the messages that alerts fire")
 
     ended = datetime.now(UTC).isoformat()
     over = [posted(alert, startsAt=began.isoformat(), endsAt=ended) for alert in alerts.ALERTS]
-    httpx.post(f"{url}/api/v2/alerts", json=over).raise_for_status()
+    httpx.post(f"{url}/api/v2/alerts", json=over, timeout=30).raise_for_status()
     told = {name: to for name, to in expected.items() if to != {"deadman"}}
-    until(lambda: received(sinks, "resolved") == told, 40, "the messages that alerts are over")
+    until(lambda: received(sinks, "resolved") == told, what="the messages that alerts are over")
 
     # the break-it lab reads the same sinks
     for alert in alerts.ALERTS:
@@ -125,15 +126,15 @@ def test_maintenance_mutes_warnings_and_never_what_is_critical(
     now = datetime.now(UTC)
     times = {"startsAt": now.isoformat(), "endsAt": (now + timedelta(hours=1)).isoformat()}
     both = [posted(alert, **times) for alert in alerts.ALERTS]
-    httpx.post(f"{url}/api/v2/alerts", json=both).raise_for_status()
+    httpx.post(f"{url}/api/v2/alerts", json=both, timeout=30).raise_for_status()
     critical = {alert.name for alert in alerts.ALERTS if alert.severity == "critical"}
-    until(lambda: critical <= set(received(sinks, "firing")), 30, "the critical ones")
+    until(lambda: critical <= set(received(sinks, "firing")), what="the critical ones")
     time.sleep(3)  # three group intervals more
     warned = {alert.name for alert in alerts.ALERTS if alert.severity == "warning"}
     assert not warned & set(received(sinks, "firing"))
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(700)
 def test_a_service_that_dies_is_told_once_and_its_return_once(
     run: Callable[[Program], Program], sinks: delivery.Sinks, trio: Trio, tmp_path: Path
 ) -> None:
@@ -153,7 +154,8 @@ def test_a_service_that_dies_is_told_once_and_its_return_once(
 
     def up() -> float:
         query = {"query": 'sum(up{service!=""})'}
-        rows = httpx.get(f"http://127.0.0.1:{port}/api/v1/query", params=query).json()
+        url = f"http://127.0.0.1:{port}/api/v1/query"
+        rows = httpx.get(url, params=query, timeout=30).json()
         return float(rows["data"]["result"][0]["value"][1]) if rows["data"]["result"] else 0
 
     def told(state: str) -> dict[str, int]:
@@ -166,7 +168,7 @@ def test_a_service_that_dies_is_told_once_and_its_return_once(
         }
 
     once, never = {"slack": 1, "pagerduty": 1}, {"slack": 0, "pagerduty": 0}
-    until(lambda: up() == len(trio.services), 30, "scrapes of the services")
+    until(lambda: up() == len(trio.services), what="scrapes of the services")
     (event,) = trio.events
     event.kill()
     until(lambda: told("firing") == once, 180, "ServiceDown in Slack and PagerDuty")

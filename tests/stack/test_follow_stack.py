@@ -8,23 +8,26 @@ import sys
 from typing import Any
 
 import httpx
+import pytest
 
 from console.logs import LokiFollower
 from console.store import Line
-from tests.stack.conftest import Stack, until
+from tests.stack.conftest import ANSWER_S, Stack, until
+
+pytestmark = pytest.mark.timeout(500)  # the first test of a session starts everything
 
 
 def refused(stack: Stack) -> list[dict[str, Any]]:
     """Requests without a token: problem documents name request and trace."""
     url = f"http://127.0.0.1:{stack.trio.gateway.port}/api/v1/events"
-    return [httpx.get(url).json() for _ in range(30)]
+    return [httpx.get(url, timeout=ANSWER_S).json() for _ in range(30)]
 
 
 def follow(stack: Stack, wanted: str) -> str:
-    command = [sys.executable, "-m", "tools.follow", wanted, "--wait", "40"]
+    command = [sys.executable, "-m", "tools.follow", wanted, "--wait", "100"]
     where = ["--loki", stack.loki_url, "--jaeger", stack.jaeger_url]
     done = subprocess.run(
-        [*command, *where], capture_output=True, text=True, check=False, timeout=90
+        [*command, *where], capture_output=True, text=True, check=False, timeout=200
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -47,7 +50,7 @@ def test_the_console_reads_lines_from_loki_once(stack: Stack) -> None:
     lines: list[Line] = []
 
     async def read() -> set[str]:
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=ANSWER_S) as http:
             loki = LokiFollower(http, stack.loki_url, lines.append)
             for _ in range(40):
                 await loki.poll()

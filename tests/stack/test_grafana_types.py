@@ -15,6 +15,7 @@ import pytest
 
 from tests.stack.programs import CACHE, ROOT
 
+pytestmark = pytest.mark.timeout(330)  # the compiler takes seconds, on a busy machine many
 Json = dict[str, Any]
 DASHBOARDS = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
 # every part may be left out, an enum is given by its value, and `null` is no value
@@ -79,7 +80,7 @@ def errors(program: str, packages: Path, directory: Path) -> str:
         "--preserveSymlinks", "dashboard.ts",
     ]  # fmt: skip
     done = subprocess.run(
-        compiler, cwd=directory, capture_output=True, text=True, check=False, timeout=100
+        compiler, cwd=directory, capture_output=True, text=True, check=False, timeout=300
     )
     return done.stdout + done.stderr
 

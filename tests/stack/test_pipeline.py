@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from typing import Any
 from uuid import uuid4
 
@@ -15,19 +18,23 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import StatusCode
 
+from plainview.decode import SpanRecord
 from shared.tokens import Role
 from tests.e2e.test_observed import CANARY, plant
 from tests.stack import programs
-from tests.stack.conftest import Stack, until
+from tests.stack.conftest import ANSWER_S, Stack, until
 
 API = "/api/v1"
+# the first test of a session starts everything; programs are stopped, started and waited for
+pytestmark = pytest.mark.timeout(500)
 
 
 @pytest.fixture(scope="module")
 def claims(stack: Stack) -> list[httpx.Response]:
     """Some traffic: an event, a reward, thirty members that join and claim it, some refused."""
     trio = stack.trio
-    http = httpx.Client(base_url=trio.url + API, headers=trio.headers("boss", Role.OPERATOR))
+    headers = trio.headers("boss", Role.OPERATOR)
+    http = httpx.Client(base_url=trio.url + API, headers=headers, timeout=ANSWER_S)
     event = {"title": "Autumn", "description": "", "conditions": [], "status": "active"}
     times = {"starts_at": "2026-01-01T00:00:00Z", "ends_at": "2036-01-01T00:00:00Z"}
     event_id = http.post("/events", json={**event, **times}).json()["id"]
@@ -50,26 +57,26 @@ def claims(stack: Stack) -> list[httpx.Response]:
 
 
 def test_every_target_is_up(stack: Stack) -> None:
-    def down_or_missing() -> bool:
+    def all_up() -> bool:
         up = {row["metric"]["job"]: row["value"][1] for row in stack.query("min by (job) (up)")}
         return len(up) == 8 and set(up.values()) == {"1"}
 
-    until(down_or_missing, 40, "all jobs up")
-    until(lambda: len(stack.query('up{job="event"} == 1')) == 2, 20, "both replicas of event")
+    until(all_up, what="all jobs up")
+    until(lambda: len(stack.query('up{job="event"} == 1')) == 2, what="both replicas of event")
     assert {row["metric"]["service"] for row in stack.query('up{service!=""}')} == {
         "gateway", "auth", "event",
     }  # fmt: skip
 
 
-def exemplars(stack: Stack) -> list[dict[str, Any]]:
-    now = time.time()
+def exemplars(stack: Stack, since: float) -> list[dict[str, Any]]:
     reply = httpx.get(
         f"{stack.prometheus_url}/api/v1/query_exemplars",
         params={
             "query": 'http_request_duration_seconds_bucket{service="gateway"}',
-            "start": now - 3600,
-            "end": now,
+            "start": since,
+            "end": time.time(),
         },
+        timeout=ANSWER_S,
     )
     return [
         {**exemplar["labels"], "path": series["seriesLabels"]["path"]}
@@ -82,24 +89,31 @@ def exemplars(stack: Stack) -> list[dict[str, Any]]:
 def test_an_exemplar_opens_its_trace_and_its_lines(
     stack: Stack, claims: list[httpx.Response]
 ) -> None:
-    assert claims
-    found = until(lambda: exemplars(stack), 30, "an exemplar of a claim")
+    # of these claims: one of former traffic may have met a service that was being restarted
+    since = parsedate_to_datetime(claims[0].headers["Date"]).timestamp()
+    found = until(lambda: exemplars(stack, since), what="an exemplar of a claim")
     trace_id = found[0]["trace_id"]
 
-    def whole() -> list[dict[str, Any]]:
+    def whole() -> bool:
+        """Each service sends its spans in batches of its own: all that is expected is there."""
         spans = stack.trace(trace_id)
-        return spans if {"gateway", "event"} <= {span["service"] for span in spans} else []
+        tags = [{tag["key"]: tag["value"] for tag in span["tags"]} for span in spans]
+        return (
+            {"gateway", "event"} <= {span["service"] for span in spans}
+            and any(tag.get("db.system.name", tag.get("db.system")) == "mongodb" for tag in tags)
+            and f"POST {API}/rewards/{{id}}/requests" in {span["operationName"] for span in spans}
+        )
 
-    spans = until(whole, 40, "its trace in Jaeger")
-    tags = [{tag["key"]: tag["value"] for tag in span["tags"]} for span in spans]
-    assert any(tag.get("db.system.name", tag.get("db.system")) == "mongodb" for tag in tags)
-    names = {span["operationName"] for span in spans}
-    assert f"POST {API}/rewards/{{id}}/requests" in names
+    until(whole, what="its trace in Jaeger, with MongoDB in it, and the claim by its name")
 
-    lines = until(
-        lambda: stack.logs(f'{{service=~"gateway|event"}} | trace_id="{trace_id}"'), 30, "its lines"
-    )
-    assert {line["labels"]["service"] for line in lines} == {"gateway", "event"}
+    def answered() -> list[dict[str, Any]]:
+        """Its lines, once each service has told that it answered, which is its last one."""
+        lines = stack.logs(f'{{service=~"gateway|event"}} | trace_id="{trace_id}"')
+        last = [line for line in lines if json.loads(line["line"])["event"] == "http.request"]
+        services = {line["labels"]["service"] for line in last}
+        return lines if services == {"gateway", "event"} else []
+
+    lines = until(answered, what="its lines")
     (request_id,) = {line["labels"]["request_id"] for line in lines}
     by_request = stack.logs(f'{{service=~".+"}} | request_id="{request_id}"')
     assert len(by_request) == len(lines)
@@ -109,11 +123,19 @@ def test_labels_are_closed_and_classes_kept_apart(
     stack: Stack, claims: list[httpx.Response]
 ) -> None:
     assert claims
-    until(lambda: stack.logs('{log_type="security"}'), 30, "security lines")
-    labels = httpx.get(f"{stack.loki_url}/loki/api/v1/labels").json()["data"]
-    assert set(labels) == {"service", "environment", "component", "level", "log_type"}
+    until(lambda: stack.logs('{log_type="security"}'), what="security lines")
+    five = {"service", "environment", "component", "level", "log_type"}
+
+    def labels() -> set[str]:
+        reply = httpx.get(f"{stack.loki_url}/loki/api/v1/labels", timeout=ANSWER_S)
+        return set(reply.json()["data"])
+
+    until(lambda: labels() >= five, what=f"{five}")
+    assert labels() == five
     series = httpx.get(
-        f"{stack.loki_url}/loki/api/v1/series", params={"match[]": '{service=~".+"}'}
+        f"{stack.loki_url}/loki/api/v1/series",
+        params={"match[]": '{service=~".+"}'},
+        timeout=ANSWER_S,
     ).json()["data"]
     assert len(series) < 60  # not one per request
 
@@ -124,33 +146,40 @@ def test_span_metrics_and_service_graph(stack: Stack, claims: list[httpx.Respons
         "sum by (service_name) (traces_span_metrics_calls_total"
         '{service_name=~"gateway|auth|event"})'
     )
-    until(lambda: len(stack.query(calls)) == 3, 60, "span metrics of all three services")
+    until(lambda: len(stack.query(calls)) == 3, what="span metrics of all three services")
     until(
         lambda: stack.query(
             'traces_service_graph_request_total{client="gateway",server="event"} > 0'
         ),
-        60,
-        "the edge from gateway to event",
+        what="the edge from gateway to event",
     )
 
 
 def test_the_console_gets_the_same_spans(stack: Stack, claims: list[httpx.Response]) -> None:
     assert claims
-    spans = stack.console.wait_for(lambda found: len(found) > 50, 30)
-    assert {"gateway", "event"} <= {span.service for span in spans}
+
+    def whole(found: list[SpanRecord]) -> bool:
+        return len(found) > 50 and {"gateway", "event"} <= {span.service for span in found}
+
+    stack.console.wait_for(whole, 120)
 
 
 def test_the_canary_is_nowhere(stack: Stack) -> None:
     request_ids = plant(stack.trio)
     for request_id in request_ids:
         lines = until(
-            lambda i=request_id: stack.logs(f'{{service="gateway"}} | request_id="{i}"'), 30
+            lambda i=request_id: stack.logs(f'{{service="gateway"}} | request_id="{i}"'),
+            what="its lines",
         )
         trace_id = lines[0]["labels"]["trace_id"]
-        spans = until(lambda i=trace_id: stack.trace(i), 40, "its trace")
+        spans = until(lambda i=trace_id: stack.trace(i), what="its trace")
         assert CANARY.lower() not in str(spans).lower()
     assert stack.logs(f'{{service=~".+"}} |~ "(?i){CANARY}"') == []
-    names = httpx.get(f"{stack.prometheus_url}/api/v1/series", params={"match[]": '{job=~".+"}'})
+    names = httpx.get(
+        f"{stack.prometheus_url}/api/v1/series",
+        params={"match[]": '{job=~".+"}'},
+        timeout=ANSWER_S,
+    )
     assert CANARY.lower() not in names.text.lower()
     assert CANARY.lower() not in str(stack.console.spans).lower()
 
@@ -186,24 +215,46 @@ def second(stack: Stack) -> Iterator[str]:
 
 def test_tail_sampling_keeps_every_error(stack: Stack, second: str) -> None:
     ids = send_traces(second, "sampled", 200, failed=25)
-    until(lambda: all(stack.trace(trace_id) for trace_id in ids[:25]), 40, "all 25 errors")
+    until(lambda: all(stack.trace(trace_id) for trace_id in ids[:25]), what="all 25 errors")
     rest = sum(bool(stack.trace(trace_id)) for trace_id in ids[25:])
     assert rest < 60  # of 175; 10 % is 17
 
 
+def send_undelivered(stack: Stack, service: str, count: int) -> list[str]:
+    """Traces that the Collector has decided on: they wait for Jaeger in its queue on disk."""
+    before = sampler(stack, "new_trace_id_received")
+    ids = send_traces(f"http://127.0.0.1:{stack.ports.collector_http}", service, count)
+    came = until(lambda: (now := sampler(stack, "new_trace_id_received")) >= before + count and now)
+    decided = "global_count_traces_sampled"
+    until(lambda: sampler(stack, decided) >= came, what="the sampling decision")
+    return ids
+
+
+def sampler(stack: Stack, name: str) -> float:
+    """What the Collector counts of its tail sampling."""
+    url = f"http://127.0.0.1:{stack.ports.collector_metrics}/metrics"
+    metrics = httpx.get(url, timeout=ANSWER_S).text
+    rows = re.findall(
+        rf"(?m)^otelcol_processor_tail_sampling_{name}(?:_total)?(?:{{.*}})? (\S+)", metrics
+    )
+    return sum(map(float, rows))
+
+
 def test_jaeger_away_loses_no_span(stack: Stack) -> None:
     stack.jaeger.stop()
-    ids = send_traces(f"http://127.0.0.1:{stack.ports.collector_http}", "patient", 60)
-    time.sleep(8)  # past the sampling decision: the spans wait in the queue on disk
-    stack.jaeger.start()
-    until(lambda: all(stack.trace(trace_id) for trace_id in ids), 90, "all 60 traces")
+    try:
+        ids = send_undelivered(stack, "patient", 60)
+    finally:
+        stack.jaeger.start()
+    until(lambda: all(stack.trace(trace_id) for trace_id in ids), 180, "all 60 traces")
 
 
 def test_what_waits_survives_a_restart_of_the_collector(stack: Stack) -> None:
     stack.jaeger.stop()
-    ids = send_traces(f"http://127.0.0.1:{stack.ports.collector_http}", "restarted", 40)
-    time.sleep(8)
-    stack.collector.stop()
-    stack.collector.start()
-    stack.jaeger.start()
-    until(lambda: all(stack.trace(trace_id) for trace_id in ids), 90, "all 40 traces")
+    try:
+        ids = send_undelivered(stack, "restarted", 40)
+        stack.collector.stop()
+        stack.collector.start()
+    finally:
+        stack.jaeger.start()
+    until(lambda: all(stack.trace(trace_id) for trace_id in ids), 180, "all 40 traces")

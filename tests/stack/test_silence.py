@@ -9,11 +9,11 @@ from itertools import pairwise
 
 import pytest
 
-from tests.stack.conftest import Stack
+from tests.stack.conftest import PER_SECOND, Stack
 from tests.stack.traffic import Traffic
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_only_the_watchdog_fires(
     stack: Stack, traffic: Traffic, quiet: tuple[float, float]
 ) -> None:
@@ -24,7 +24,7 @@ def test_only_the_watchdog_fires(
     sold_out = found.pop("StockExhausted")["metric"]  # of the script, on purpose
     assert sold_out["reward_id"] == traffic.script.rewards["points"]
     watched = [at for at, _ in found.pop("Watchdog")["values"]]
-    assert watched[0] < begin + 90
+    assert watched[0] < stack.watched_from + 60
     assert watched[-1] > end - 15
     assert max(late - early for early, late in pairwise(watched)) <= 15
     assert found == {}
@@ -37,11 +37,12 @@ def test_there_was_something_to_be_silent_about(
     restarts = stack.history("sum(changes(process_start_time_seconds[10m]))", begin, end)
     assert max(float(value) for _, value in restarts[0]["values"]) >= len(stack.trio.services)
     rate = 'sum(rate(http_requests_total{service="gateway"}[1m]))'
-    before, after = (
-        float(stack.history(rate, at, at)[0]["values"][0][1])
-        for at in (traffic.doubled_at, end - 1)
-    )
-    assert after > 1.5 * before
+    (before,) = stack.query(rate, traffic.doubled_at)
+    (after,) = stack.history(rate, traffic.doubled_at + 60, end - 1)
+    best = max(float(value) for _, value in after["values"])  # a busy machine answers fewer
+    assert best > 1.5 * float(before["value"][1])
     assert traffic.script.answers["2xx"] > 0.7 * traffic.script.answers.total()
-    # auth has one replica: its restart is felt, and the gateway's breaker stays open 10 s
-    assert 0 < traffic.script.answers["5xx"] < 0.02 * traffic.script.answers.total()
+    # auth has one replica: its restart is felt, and the gateway's breaker stays open 10 s; one
+    # of eight requests is for auth, so one of five is too many
+    felt_s = traffic.away_s["auth"] + 15
+    assert 0 < traffic.script.answers["5xx"] < PER_SECOND / 5 * felt_s

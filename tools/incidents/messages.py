@@ -74,6 +74,6 @@ def _seconds(at: str) -> float:
 
 def _get(url: str, otherwise: Any) -> Any:
     try:
-        return httpx.get(url, timeout=5).raise_for_status().json()
+        return httpx.get(url, timeout=20).raise_for_status().json()
     except httpx.HTTPError:
         return otherwise

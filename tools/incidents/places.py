@@ -73,7 +73,13 @@ class Place:
         """One request that has to succeed; its JSON. A limit, a busy service are waited for."""
         url, end = f"{self.gateway}/api/v1{path}", time.monotonic() + PATIENCE_S
         while True:
-            reply = httpx.request(method, url, timeout=10, **more)
+            try:
+                reply = httpx.request(method, url, timeout=30, **more)
+            except httpx.ConnectError:  # nothing was sent: it is being started again
+                if time.monotonic() > end:
+                    raise
+                time.sleep(1)
+                continue
             wait = int(reply.headers.get("Retry-After", 0))
             if not wait or time.monotonic() + wait > end:
                 return reply.raise_for_status().json()

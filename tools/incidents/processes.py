@@ -17,7 +17,7 @@ from tools.incidents.places import Demo, LabError, wait_until
 from tools.incidents.work import free_port
 from tools.machine import answers
 
-STOP_S = 10.0
+STOP_S = 30.0
 NO_PROMETHEUS = (
     "Prometheus is not to be had here, so the alert is not watched: put it on your PATH, or build "
     "it with `tests/stack/build prometheus` (needs Go)"
@@ -51,6 +51,7 @@ def end(pid: int, mark: str) -> None:
         os.kill(pid, signal.SIGTERM)
         if not wait_until(lambda: mark not in _command(pid), STOP_S):
             os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: mark not in _command(pid), STOP_S)
 
 
 def _command(pid: int) -> str:
@@ -73,7 +74,7 @@ def prometheus(place: Demo) -> tuple[int, str]:
     command = local_prometheus.command(directory, port, program)
     log = directory / "prometheus.log"
     pid = spawn(command, log)
-    if not wait_until(lambda: answers(f"{url}/-/ready"), 60):
+    if not wait_until(lambda: answers(f"{url}/-/ready"), 120):
         end(pid, str(directory))
         raise LabError(f"Prometheus did not start: see {shlex.quote(str(log))}")
     return pid, url

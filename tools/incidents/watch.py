@@ -12,7 +12,7 @@ from tools.alerts import ALERTS, SERVICES
 from tools.incidents.places import LabError, wait_until
 
 Found = dict[str, set[str]]  # by name of alert, the series that its expression gives, as text
-SETTLE_S = 120.0  # two scrapes of everything, then an evaluation of the recording rules
+SETTLE_S = 240.0  # two scrapes of everything, then an evaluation of the recording rules
 TRIES = 3  # a busy machine is no reason to give up
 
 
@@ -20,7 +20,7 @@ class Watch:
     """Asks a Prometheus."""
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=10)
+        self._http = httpx.Client(base_url=url, timeout=30)
 
     def query(self, expr: str) -> list[dict[str, str]]:
         """Labels of every series that an instant query gives."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import socket
 import threading
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import cast
 
 import httpx
 
-from tools.incidents.places import Demo, Details, Place
+from tools.incidents.places import Demo, Details, LabError, Place
 
 BOUND_S = 1800.0  # whatever is forgotten ends after that
 RPS = 4.0
@@ -132,10 +133,16 @@ def slow_wire(to: str, delay_s: float) -> Work:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port of loopback that nobody listens on now.
+
+    Below the range from which systems take ports of outgoing connections: one of those could sit
+    on it before the server that it is meant for starts.
+    """
+    for port in random.sample(range(20_000, 32_000), 1000):
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise LabError("no port is free")
 
 
 def perform(works: tuple[Work, ...], place: Place, details: Details, stop: threading.Event) -> None:
