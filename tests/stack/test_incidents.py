@@ -23,7 +23,7 @@ HERE = [incident for incident in INCIDENTS if incident.slug not in TOO_LONG]
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment of a running demo: what tells the lab where it is."""
     folder = tmp_path_factory.mktemp("lab")
-    # little traffic: in the half hour that this may take it would sell out a reward
+    # little traffic: in the half hour that this may take it would sell out a reward of 15
     env = environment(folder, SEED_RPS="0.5")
     with running(env, folder / "demo.out"):
         yield env
@@ -77,7 +77,7 @@ def test_what_is_broken_is_repaired_from_another_shell(demo: dict[str, str]) -> 
     assert not left_of(demo)
 
 
-@pytest.mark.timeout(2800)  # a third of it, unless the machine is busy
+@pytest.mark.timeout(2800)  # a quarter of it, unless the machine is busy
 def test_each_incident_is_seen_by_its_alert_and_by_no_other(demo: dict[str, str]) -> None:
     """False before, true while it is broken, no other fault's alert, false after the repair."""
     assert len(HERE) >= 10
