@@ -13,13 +13,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from gateway import headers, signals
+from gateway import headers
+from gateway.admission import admit
 from gateway.operations import Operation
-from plainview import get_logger
-from shared.errors import Forbidden, NotFound, Unauthenticated, Unavailable
+from shared.errors import NotFound
 from shared.web.client import IDEMPOTENT
 from shared.web.client_address import client_address
-from shared.web.security import authenticate
 
 if TYPE_CHECKING:
     from gateway.deps import Deps
@@ -97,32 +96,8 @@ class ProxyRoute(Route):
         if not all(_ID.fullmatch(value) for value in scope["path_params"].values()):
             raise NotFound("There is nothing at this address")
         address = client_address(scope, deps.trusted_proxies)
-        await deps.limits.check("address", address)
-        if operation.is_sign_in:
-            await deps.limits.check("sign_in", address)
-        if operation.roles:
-            await _admit(Request(scope), operation, deps)
+        await admit(Request(scope), operation, deps, address)
         await _relay(scope, receive, send, operation, address)
-
-
-async def _admit(request: Request, operation: Operation, deps: Deps) -> None:
-    """Verify the token, count the user, look at the roles."""
-    try:
-        principal = await authenticate(request)
-    except Unauthenticated:
-        signals.verification("rejected")
-        raise
-    except Unavailable:
-        signals.verification("keys_unavailable")
-        raise
-    await deps.limits.check("user", principal.user_id)
-    deps.active_users.mark(principal.user_id)
-    if principal.roles.isdisjoint(operation.roles):
-        signals.verification("forbidden")
-        required = sorted(operation.roles)
-        get_logger("security").warning("access.denied", required=required, path=operation.path)
-        raise Forbidden("Your role may not do this")
-    signals.verification("accepted")
 
 
 async def _relay(
