@@ -25,8 +25,9 @@ COPY console console
 COPY docs docs
 COPY event event
 COPY gateway gateway
+COPY ops ops
+COPY seed seed
 COPY shared shared
-COPY tools tools
 USER 10001
 EXPOSE 8000 8001 8002 8080
 CMD ["python", "-m", "gateway"]

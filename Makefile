@@ -14,7 +14,7 @@ help:  ## list the commands
 
 # --- set-up: each stamp is as new as what it was made from, so a warm start installs nothing ---
 $(VENV)/.made:
-	@$(PYTHON) tools/env_check.py
+	@$(PYTHON) demo/env_check.py
 	@echo "making the virtual environment $(VENV) with $$($(PYTHON) --version)"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@touch $@
@@ -34,20 +34,20 @@ $(VENV)/.dev: requirements-dev.txt shared/observability/pyproject.toml $(VENV)/.
 
 # --- without Docker ---
 demo: $(VENV)/.run  ## run the whole platform on embedded servers; Ctrl-C ends it
-	@exec $(BIN)/python -m tools.demo
+	@exec $(BIN)/python -m demo
 
 follow: $(VENV)/.run  ## make follow ID=<request or trace ID>: that request's log lines and spans
 	@test -n "$(ID)" || { echo "usage: make follow ID=<request or trace ID>"; exit 2; }
-	@$(BIN)/python -m tools.follow "$(ID)"
+	@$(BIN)/python -m demo.follow "$(ID)"
 
 break: $(VENV)/.dev  ## make break SCENARIO=mongo-down: break something of the running demo or compose, watch its alert
-	@$(BIN)/python -m tools.incidents $(if $(SCENARIO),break "$(SCENARIO)",list)
+	@$(BIN)/python -m lab.incidents $(if $(SCENARIO),break "$(SCENARIO)",list)
 
 fix: $(VENV)/.dev  ## repair what `make break` broke, watch its alert become false
-	@$(BIN)/python -m tools.incidents fix
+	@$(BIN)/python -m lab.incidents fix
 
 incidents: $(VENV)/.dev  ## break and repair everything, one after another (SCENARIOS="a b" for some): 20 minutes
-	@$(BIN)/python -m tools.incidents run $(SCENARIOS)
+	@$(BIN)/python -m lab.incidents run $(SCENARIOS)
 
 clean:  ## delete the demo's data and logs
 	@test ! -e .local/demo.json || { echo "the demo is running: end it first"; exit 1; }
@@ -72,7 +72,7 @@ test-compose: $(VENV)/.dev  ## docker compose on stand-in images (root, Docker's
 
 # --- upkeep ---
 generate: $(VENV)/.dev  ## write everything that is generated: merged OpenAPI, dashboards, tables
-	$(BIN)/python -m tools.generate
+	$(BIN)/python -m generate
 
 lock: $(VENV)/.dev  ## pin the three requirements*.in anew, with hashes
 	for file in requirements requirements-demo requirements-dev; do \
@@ -80,7 +80,7 @@ lock: $(VENV)/.dev  ## pin the three requirements*.in anew, with hashes
 	done
 
 screenshots: $(VENV)/.dev  ## pictures of the running demo's console into docs/images (needs Chromium)
-	$(BIN)/python -m tools.screenshots
+	$(BIN)/python -m demo.screenshots
 
 # --- with Docker ---
 up:  ## start the whole stack, wait until it is healthy, print addresses and passwords
@@ -95,7 +95,7 @@ up-core:  ## services, databases, Prometheus, Grafana, Collector, Jaeger only
 addresses:
 	@echo "Gateway  http://127.0.0.1:8000/docs    Grafana  http://127.0.0.1:3000    Jaeger  http://127.0.0.1:16686"
 	@echo "Console  http://127.0.0.1:8080         Prometheus http://127.0.0.1:9090  Mail    http://127.0.0.1:8025   Messages http://127.0.0.1:8090"
-	@$(COMPOSE) run --rm --no-deps -T secrets python -m tools.secrets show /secrets
+	@$(COMPOSE) run --rm --no-deps -T secrets python -m ops.secrets show /secrets
 
 down:  ## stop the stack, keep its data
 	$(COMPOSE) --profile '*' down
@@ -112,6 +112,6 @@ reset:  ## stop the stack and delete all of its data, after asking
 
 # HOST only as an argument of make: some shells have a variable of that name
 load: $(VENV)/.dev  ## Locust against what runs; HEADLESS=1 for thresholds, SHAPE=steady|spike|soak
-	@$(BIN)/python -m tools.load $(if $(HEADLESS),--headless) $(if $(SHAPE),--shape $(SHAPE)) $(if $(USERS),--users $(USERS)) \
+	@$(BIN)/python -m lab.load $(if $(HEADLESS),--headless) $(if $(SHAPE),--shape $(SHAPE)) $(if $(USERS),--users $(USERS)) \
 	  $(if $(DURATION),--duration $(DURATION)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(findstring command,$(origin HOST)),--host $(HOST)) $(ARGS)

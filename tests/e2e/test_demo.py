@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
+from demo.machine import PORTS
 from tests.support.servers import free_port, wait_until
 from tests.support.trio import processes_below
-from tools.machine import PORTS
 
 
 def environment(directory: Path, **changes: str) -> dict[str, str]:
@@ -32,7 +32,7 @@ def running(env: dict[str, str], out: Path) -> Iterator["subprocess.Popen[bytes]
     info = Path(env["LOCAL_DIR"]) / "demo.json"
     with out.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tools.demo"], env=env, stdout=file, stderr=file
+            [sys.executable, "-m", "demo"], env=env, stdout=file, stderr=file
         )
     try:
         wait_until(lambda: info.exists() or process.poll() is not None, 110, "the demo")
@@ -104,7 +104,7 @@ def test_claim_then_a_kill_then_a_second_start(tmp_path: Path) -> None:
         )
         assert kept.json() == claim
         other = subprocess.run(
-            [sys.executable, "-m", "tools.demo"],
+            [sys.executable, "-m", "demo"],
             env=env,
             capture_output=True,
             text=True,
@@ -121,7 +121,7 @@ def test_claim_then_a_kill_then_a_second_start(tmp_path: Path) -> None:
         assert any(alive(pid) for pid in below)
         nonsense = {**env, "EVENT_PORT": "http"}
         other = subprocess.run(
-            [sys.executable, "-m", "tools.demo"], env=nonsense, capture_output=True, check=False
+            [sys.executable, "-m", "demo"], env=nonsense, capture_output=True, check=False
         )
         assert other.returncode == 1
         assert not {pid for pid in below if alive(pid)}
@@ -134,7 +134,7 @@ def test_taken_or_nonsensical_port_is_named_before_anything_starts(tmp_path: Pat
         for value, said in ((port, f"port {port} is taken"), ("http", "EVENT_PORT is no port")):
             env = environment(tmp_path, EVENT_PORT=value)
             done = subprocess.run(
-                [sys.executable, "-m", "tools.demo"],
+                [sys.executable, "-m", "demo"],
                 env=env,
                 capture_output=True,
                 text=True,

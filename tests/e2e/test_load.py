@@ -26,7 +26,7 @@ def operated(trio: Trio) -> Trio:
 
 
 def load(trio: Trio, directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tools.load", "--headless", "--host", trio.url]
+    command = [sys.executable, "-m", "lab.load", "--headless", "--host", trio.url]
     environment = {
         "PATH": os.environ["PATH"],
         "LOAD_DIRECTORY": str(directory),
@@ -71,7 +71,7 @@ def test_fails_by_an_impossible_threshold(operated: Trio, tmp_path: Path) -> Non
 def test_says_what_to_start(tmp_path: Path, unused_tcp_port: int) -> None:
     arguments = ["--headless", "--host", f"http://127.0.0.1:{unused_tcp_port}"]
     done = subprocess.run(
-        [sys.executable, "-m", "tools.load", *arguments],
+        [sys.executable, "-m", "lab.load", *arguments],
         check=False,
         capture_output=True,
         text=True,

@@ -61,7 +61,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespac
 
 
 def follow(wanted: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tools.follow", wanted, "--demo", str(folder), *more]
+    command = [sys.executable, "-m", "demo.follow", wanted, "--demo", str(folder), *more]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
 
 

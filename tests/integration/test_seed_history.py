@@ -24,10 +24,11 @@ from event.claim_repository import ClaimRepository
 from event.claims import Claims
 from event.gauges import Gauges
 from event.service import Service
+from seed import history as seed_history
+from seed import seeder as seed
 from shared.storage import mongo as storage
 from shared.storage import redis as cache
 from shared.tokens import StaticKeys, TokenIssuer, TokenVerifier
-from tools import seed, seed_history
 
 SEOUL = ZoneInfo("Asia/Seoul")
 NAME = "event-rewards"

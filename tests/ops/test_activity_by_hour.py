@@ -8,9 +8,9 @@ from pathlib import Path
 
 import yaml
 
+from monitoring.dashboards.events import events
 from tests.ops.test_configuration import program, run
 from tests.stack.panels import fill
-from tools.dashboards.events import events
 
 SCRAPE_S, SAMPLES = 5, 960  # 80 minutes
 HOUR = 3600 // SCRAPE_S  # in samples

@@ -19,8 +19,8 @@ from auth.settings import Settings as AuthSettings
 from console.settings import ConsoleSettings
 from event.settings import Settings as EventSettings
 from gateway.settings import Settings as GatewaySettings
+from seed.seeder import SeedSettings
 from tests.stack.programs import ROOT, binary
-from tools.seed import SeedSettings
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -153,7 +153,7 @@ def test_mounted_files_and_volumes_exist() -> None:
 
 
 def test_secrets_that_are_read_are_made(tmp_path: Path) -> None:
-    from tools.secrets import make, show
+    from ops.secrets import make, show
 
     make(tmp_path)
     text = (ROOT / "docker-compose.yml").read_text() + (

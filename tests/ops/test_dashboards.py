@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tools import alerts
-from tools.dashboards import DASHBOARDS
-from tools.dashboards.board import TAG
-from tools.dashboards.panels import WIDTH
+from monitoring import alerts
+from monitoring.dashboards import DASHBOARDS
+from monitoring.dashboards.board import TAG
+from monitoring.dashboards.panels import WIDTH
 
 Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from lab.incidents.catalogue import BY_SLUG, Incident
+from monitoring import names
 from tests.stack.programs import ROOT
-from tools import names
-from tools.incidents.catalogue import BY_SLUG, Incident
 
 PAGES = ROOT / "docs" / "incidents"
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from generate import tables
+from monitoring import alerts, names, recording, rules
 from tests.ops.test_configuration import program, run
 from tests.stack.programs import ROOT
-from tools import alerts, names, recording, rules, tables
 
 CASES = Path(__file__).parent / "rules"
 NAMES = {alert.name for alert in alerts.ALERTS}

@@ -16,12 +16,12 @@ import yaml
 from auth.signals import CATALOGUE as AUTH
 from event.signals import CATALOGUE as EVENT
 from gateway.signals import CATALOGUE as GATEWAY
+from monitoring import alerts, names, recording, rules
 from plainview import PLATFORM
 from plainview.catalogue import Bounded
 from tests.ops.test_configuration import program
 from tests.stack.programs import ROOT
 from tests.support.half_hour import HalfHour
-from tools import alerts, names, recording, rules
 
 OURS = {"service", "instance", "job", "environment", "le"}  # of Prometheus, and of a histogram
 

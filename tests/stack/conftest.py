@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
+from lab import local_prometheus
 from tests.stack import programs
 from tests.stack.script import Script, backdate
 from tests.stack.shipping import Shipper
@@ -20,7 +21,6 @@ from tests.stack.traffic import Traffic
 from tests.support.otlp import OtlpReceiver
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey
 from tests.support.trio import Trio
-from tools import local_prometheus
 
 T = TypeVar("T")
 ANSWER_S = 30  # for an answer that a busy machine may give late

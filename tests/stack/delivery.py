@@ -49,7 +49,7 @@ def notify_sink(directory: Path) -> tuple[Program, str]:
     """The sink of compose; its address."""
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "tools.notify_sink"]
+    command = [sys.executable, "-m", "ops.notify_sink"]
     return Program(
         "notify-sink", command, f"{url}/health/live", directory, {"PORT": str(port)}
     ), url

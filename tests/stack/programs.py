@@ -15,8 +15,8 @@ from pathlib import Path
 
 import httpx
 
+from lab import local_prometheus
 from tests.support.servers import free_port
-from tools import local_prometheus
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("STACK_CACHE", Path.home() / ".cache" / "event-rewards"))
@@ -168,7 +168,7 @@ def jaeger(directory: Path, ports: Ports) -> Program:
 
 
 def prometheus(directory: Path, port: int, targets: dict[str, list[str]]) -> Program:
-    """Prometheus on prometheus/prometheus.yml; tools.local_prometheus changes targets later."""
+    """Prometheus on prometheus/prometheus.yml; lab.local_prometheus changes targets later."""
     local_prometheus.configure(directory, targets)
     command = local_prometheus.command(directory, port)
     return Program("prometheus", command, f"http://127.0.0.1:{port}/-/ready", directory)

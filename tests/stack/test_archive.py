@@ -1,4 +1,4 @@
-"""tools/archive against real Loki: a day archived and restored loses and doubles nothing."""
+"""ops/archive against real Loki: a day archived and restored loses and doubles nothing."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import httpx
 import pytest
 import yaml
 
+from ops.archive import LOG_TYPES, PAGE, Line, day_start_ns, push, query_lines
 from tests.stack.conftest import until
 from tests.stack.programs import ROOT, Program, loki
-from tools.archive import LOG_TYPES, PAGE, Line, day_start_ns, push, query_lines
 
 pytestmark = pytest.mark.timeout(900)  # Loki starts twice, the tool nine times
 YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).date()
@@ -45,7 +45,7 @@ def lines_of(url: str, log_type: str) -> Counter[bytes]:
 
 
 def archive(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tools.archive", *arguments, "--directory", str(directory)]
+    command = [sys.executable, "-m", "ops.archive", *arguments, "--directory", str(directory)]
     day = ["--day", YESTERDAY.isoformat()]
     return subprocess.run(
         [*command, *day], check=False, capture_output=True, text=True, cwd=ROOT, timeout=300

@@ -20,10 +20,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+from demo.machine import PORTS
+from lab.incidents.places import Demo
+from monitoring import alerts, rules
 from tests.support.servers import free_port, wait_until
-from tools import alerts, rules
-from tools.incidents.places import Demo
-from tools.machine import PORTS
 
 pytestmark = pytest.mark.timeout(500)  # the first test starts the demo and the browser
 PATIENCE_S = 60  # for what is only waited for; what is promised has a bound of its own
@@ -37,7 +37,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     ports = {name: str(free_port()) for name in PORTS}
     environment = {**os.environ, **ports, "LOCAL_DIR": str(folder), "SEED_USERS": "80"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "tools.demo"], env=environment, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "demo"], env=environment, stdout=subprocess.DEVNULL
     )
     try:
         info_file = folder / "demo.json"

@@ -13,13 +13,13 @@ from pymongo import MongoClient
 
 from auth.signals import CATALOGUE as AUTH
 from event.signals import CATALOGUE as EVENT
+from monitoring import names
 from tests.stack import panels
 from tests.stack.books import RANGE_S, Books
 from tests.stack.conftest import Stack, until
 from tests.stack.expected import BY_HOUR, EXPECTED
 from tests.stack.traffic import Traffic
 from tests.support.servers import EmbeddedMongo
-from tools import names
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session starts everything
 BUSINESS = {metric.name for catalogue in (AUTH, EVENT) for metric in catalogue.specs} | {

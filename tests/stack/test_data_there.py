@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from monitoring import alerts, recording, rules
 from tests.stack import panels, test_faults_show_data
 from tests.stack.asking import (
     EMPTY_WHEN_HEALTHY,
@@ -25,7 +26,6 @@ from tests.stack.asking import (
 from tests.stack.conftest import ANSWER_S, Stack, until
 from tests.stack.traffic import Traffic
 from tests.support import promql
-from tools import alerts, recording, rules
 
 pytestmark = pytest.mark.timeout(900)  # the first test of a session starts everything
 RARE = {*EMPTY_WHEN_HEALTHY, *NOT_HERE}

@@ -14,13 +14,13 @@ import httpx
 import pytest
 import yaml
 
+from lab.incidents import messages
+from monitoring import alerts, rules
 from plainview import Alert
 from tests.stack import delivery, programs
 from tests.stack.conftest import until
 from tests.stack.programs import Program
 from tests.support.trio import Trio
-from tools import alerts, rules
-from tools.incidents import messages
 
 pytestmark = pytest.mark.timeout(400)
 Json = dict[str, Any]

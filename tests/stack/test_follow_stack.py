@@ -24,7 +24,7 @@ def refused(stack: Stack) -> list[dict[str, Any]]:
 
 
 def follow(stack: Stack, wanted: str) -> str:
-    command = [sys.executable, "-m", "tools.follow", wanted, "--wait", "100"]
+    command = [sys.executable, "-m", "demo.follow", wanted, "--wait", "100"]
     where = ["--loki", stack.loki_url, "--jaeger", stack.jaeger_url]
     done = subprocess.run(
         [*command, *where], capture_output=True, text=True, check=False, timeout=200

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.incidents.catalogue import INCIDENTS
 from tests.e2e.test_demo import environment, running
-from tools.incidents.catalogue import INCIDENTS
 
 # Its expression looks back a quarter of an hour: in `make incidents`, not here.
 TOO_LONG = {"crash-loop"}
@@ -31,8 +31,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 def lab(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`python -m tools.incidents ...`, as make calls it."""
-    command = [sys.executable, "-m", "tools.incidents", *arguments]
+    """`python -m lab.incidents ...`, as make calls it."""
+    command = [sys.executable, "-m", "lab.incidents", *arguments]
     return subprocess.run(
         command, env=env, capture_output=True, text=True, check=False, timeout=2700
     )

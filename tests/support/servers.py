@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from tools.embedded import mongo_command, valkey_command
+from demo.embedded import mongo_command, valkey_command
 
 _given: set[int] = set()
 

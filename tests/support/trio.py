@@ -16,9 +16,9 @@ from uuid import uuid4
 
 import httpx
 
+from ops.secrets import new_signing_key
 from shared.tokens import Role, TokenIssuer
 from tests.support.servers import free_port, wait_until
-from tools.machine import new_signing_key
 
 _DATABASES = itertools.count(1)
 

@@ -8,10 +8,10 @@ from pydantic.fields import FieldInfo
 
 from auth.settings import Settings as Auth
 from console.settings import ConsoleSettings
+from demo.machine import PORTS
 from event.settings import Settings as Event
 from gateway.settings import Settings as Gateway
-from tools.machine import PORTS
-from tools.seed import SeedSettings
+from seed.seeder import SeedSettings
 
 CLASSES = (Gateway, Auth, Event, ConsoleSettings, SeedSettings)
 OTHERS = {"OTEL_EXPORTER_OTLP_ENDPOINT", "AUTH_ADMIN_PASSWORD", "LOCAL_DIR"}

@@ -1,0 +1,126 @@
+"""The tables in the docs: alerts, and every metric of the catalogues."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from auth.signals import CATALOGUE as AUTH
+from event.signals import CATALOGUE as EVENT
+from gateway.signals import CATALOGUE as GATEWAY
+from lab.incidents.catalogue import INCIDENTS
+from monitoring import alerts
+from plainview import PLATFORM, Alert, Bounded, Catalogue, Metric
+
+ALERTS, METRICS = Path("docs/alerts.md"), Path("docs/metrics.md")
+SHOWN = 8  # values of a label; of more only their number
+SEVERITIES = {
+    "critical": "PagerDuty and Slack", "warning": "Slack", "ticket": "e-mail",
+    "none": "the dead man's switch",
+}  # fmt: skip
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
+def _says(summary: str) -> str:
+    text = re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"(\1)", summary)
+    return re.sub(r"\{value[^}]*\}", "(value)", text)
+
+
+def _seen(alert: Alert) -> str:
+    """The incidents of the break-it lab that this alert has to notice."""
+    pages = [each.slug for each in INCIDENTS if each.alert.name == alert.name]
+    return ", ".join(f"[{slug}](incidents/{slug}.md)" for slug in pages) or "promtool alone"
+
+
+def alert_table() -> str:
+    """docs/alerts.md."""
+    rows = [
+        _row(
+            f"[{alert.name}](runbooks/{alert.runbook}.md)"
+            + "".join(f" ({value})" for value in alert.labels.values()),
+            alert.severity,
+            alert.for_,
+            _says(alert.summary),
+            _seen(alert) if alert.name != "Watchdog" else "always",
+            f"`{alert.expr}`",
+        )
+        for alert in alerts.ALERTS
+    ]
+    to = "; ".join(f"{severity}: {channel}" for severity, channel in SEVERITIES.items())
+    return (
+        "# Alerts\n\n"
+        "Written by `make generate` from `monitoring/alerts.py`, where every threshold stands. "
+        f"Severity decides who hears of it: {to}.\nAn expression gives nothing while all is well. Each "
+        "alert is proven by `tests/ops/rules/` with promtool: it fires, not\none step earlier, not "
+        "when healthy, not without traffic. Those seen live were true in a real Prometheus while "
+        "the\nfault was there and false before and after (`make incidents`); the others have "
+        "windows of hours, or faults that\nnobody can make here.\n\n"
+        + "\n".join(
+            [
+                _row("Alert", "Severity", "For", "Says", "Seen live", "Expression"),
+                "|" + "---|" * 6,
+                *rows,
+            ]
+        )
+        + "\n"
+    )
+
+
+def _labels(metric: Metric) -> str:
+    found = []
+    for name, values in metric.labels.items():
+        if isinstance(values, Bounded):
+            found.append(f"`{name}` (at most {values.limit})")
+            continue
+        known = [str(value) for value in values]
+        shown = ", ".join(known) if len(known) <= SHOWN else f"{len(known)} values"
+        found.append(f"`{name}` ({shown})")
+    return "; ".join(found) or "none"
+
+
+def _section(title: str, why: str, catalogue: Catalogue) -> str:
+    rows = [
+        _row(
+            f"`{metric.name}`",
+            metric.kind,
+            metric.unit or "1",
+            _labels(metric),
+            metric.help.rstrip("."),
+        )
+        for metric in catalogue.specs
+    ]
+    head = [_row("Metric", "Type", "Unit", "Labels", "What"), "|" + "---|" * 5]
+    return "\n".join([f"## {title}", "", why, "", *head, *rows, ""])
+
+
+def metric_table() -> str:
+    """docs/metrics.md."""
+    return "\n".join(
+        [
+            "# Metrics",
+            "",
+            "Written by `make generate` from the catalogues; a test compares them with what the "
+            "services expose, both ways.",
+            "Prometheus adds `service`, `environment` and `instance`. Labels are closed sets that "
+            "exist at zero from the start, or\nbounded: what is beyond the bound is counted under "
+            "`_other`.",
+            "",
+            _section(
+                "Any service observed by plainview",
+                "Generic: what `observe(app, ...)` gives. The dashboards System performance, SLOs, "
+                "Logs and traces and Telemetry\nhealth read these.",
+                PLATFORM,
+            ),
+            _section("Event rewards: gateway", "Declared in `gateway/signals.py`.", GATEWAY),
+            _section("Event rewards: auth", "Declared in `auth/signals.py`.", AUTH),
+            _section("Event rewards: event", "Declared in `event/signals.py`.", EVENT),
+        ]
+    )
+
+
+def generated() -> dict[Path, str]:
+    """File and text of both."""
+    return {ALERTS: alert_table(), METRICS: metric_table()}

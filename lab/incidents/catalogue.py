@@ -1,0 +1,192 @@
+"""The incidents. Order: what is seen for longest first, so that decays overlap in `run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from time import sleep
+from typing import NamedTuple, cast
+
+import httpx
+
+from lab.incidents.places import Demo, Details, Place
+from lab.incidents.work import Work, browse, crash, flood, free_port, guess, slow_wire, stutter
+from monitoring.alerts import ALERTS
+from plainview import Alert
+
+REPEAT_S = 11.0  # a repeated refresh within 10 s is forgiven
+ERRORS = ("ApiErrorRate", "SloBurnPage")  # what users see of most faults, if there are enough
+# a release is a restart: no target, not ready for a moment; after some releases a loop of them
+RELEASE = ("ServiceDown", "NotReady", "RestartLoop", "SloBurnPage")
+BY_NAME = {alert.name: alert for alert in ALERTS}
+
+
+Step = Callable[[Place, Details], None]
+
+
+def nothing(place: Place, details: Details) -> None:
+    """For a fault that is work."""
+
+
+def no_details(place: Place) -> Details:
+    """For a fault that needs nothing to be made beforehand."""
+    return {}
+
+
+class Fault(NamedTuple):
+    """How to break something and how to undo it; both can be repeated."""
+
+    inject: Step = nothing
+    repair: Step = nothing
+
+
+@dataclass(frozen=True)
+class Incident:
+    """A fault and the alert that must notice it.
+
+    `prepare` makes what the fault needs and breaks nothing; its result reaches the others.
+    `consequences` are alerts that the same fault may raise as well.
+    """
+
+    slug: str
+    title: str
+    alert: Alert
+    window: str  # of the expression: how long it remembers after the repair
+    consequences: tuple[str, ...] = ()
+    fault: Fault = Fault()  # noqa: RUF009 - it is immutable
+    prepare: Callable[[Place], Details] = no_details
+    work: tuple[Work, ...] = (browse,)
+    compose: bool = False  # whether it makes sense there, too
+    own_series: bool = False  # the same alert may be true of something else before
+
+
+def _stop(program: str) -> Fault:
+    return Fault(lambda place, _: place.stop(program), lambda place, _: place.start(program))
+
+
+def _pause(program: str) -> Fault:
+    return Fault(lambda place, _: place.pause(program), lambda place, _: place.resume(program))
+
+
+def _deploy(place: Place, **environment: str) -> None:
+    cast(Demo, place).deploy("gateway", **environment)
+
+
+def _used_token(place: Place) -> Details:
+    tokens = place.call("POST", "/auth/login", json=place.accounts["USER"])
+    old = {"refresh_token": tokens["refresh_token"]}
+    place.call("POST", "/auth/refresh", json=old)
+    sleep(REPEAT_S)
+    return old
+
+
+def _replay(place: Place, details: Details) -> None:
+    with suppress(httpx.HTTPStatusError):  # 401, and the session it belongs to is over
+        place.call("POST", "/auth/refresh", json=details)
+
+
+def _put_back(place: Place, details: Details) -> None:
+    cast(Demo, place).set_stock_left(details["reward_id"], 5)
+    place.close_event(details["event_id"])
+
+
+INCIDENTS = (
+    Incident(
+        "token-reuse", "Somebody uses a refresh token that was used up",
+        BY_NAME["RefreshTokenReuse"], "10 min", (), Fault(_replay),
+        prepare=_used_token, work=(), compose=True,
+    ),
+    Incident(
+        "otlp-down", "The receiver of spans is gone", BY_NAME["TelemetryDrops"], "5 min",
+        ("TelemetryTargetDown",), _stop("console"), compose=True,
+    ),
+    Incident(
+        "brute-force", "Passwords are guessed from many addresses", BY_NAME["LoginBruteForce"],
+        "5 min", work=(guess,),
+    ),
+    Incident(
+        "log-sink-stuck", "Nobody reads what the services log", BY_NAME["LogIngestion"], "5 min",
+        (),
+        Fault(
+            lambda place, _: cast(Demo, place).pause_supervisor(),
+            lambda place, _: cast(Demo, place).resume_supervisor(),
+        ),
+        work=(browse, flood("event", 25_000)),
+    ),
+    Incident(
+        "slow-wire", "The way from the gateway to event takes 0.7 s longer",
+        BY_NAME["ApiLatencyP95"], "5 min", RELEASE,
+        Fault(
+            lambda place, details: _deploy(
+                place, EVENT_URL=f"http://127.0.0.1:{details['port']}"
+            ),
+            lambda place, _: _deploy(place),
+        ),
+        prepare=lambda _: {"port": free_port()},
+        work=(browse, slow_wire("event", 0.7)),
+    ),
+    Incident(
+        "bad-deploy", "A release of the gateway has a wrong address of event",
+        BY_NAME["ApiErrorRate"], "5 min", RELEASE,
+        Fault(
+            lambda place, _: _deploy(place, EVENT_URL="http://127.0.0.1:1"),
+            lambda place, _: _deploy(place),
+        ),
+    ),
+    Incident(
+        "mongo-slow", "MongoDB hangs for 0.6 s again and again", BY_NAME["MongoSlow"], "5 min",
+        ("ApiLatencyP95", "SloBurnPage"),
+        Fault(repair=lambda place, _: place.resume("mongo")),
+        work=(browse, stutter("mongo", 0.6, 0.2)), compose=True,
+    ),
+    Incident(
+        "mongo-down", "MongoDB is gone", BY_NAME["MongoFailures"], "1 min",
+        (*ERRORS, "NotReady", "MongoSlow", "ApiLatencyP95", "ClaimRejections"),
+        _stop("mongo"), compose=True,
+    ),
+    Incident(
+        "redis-hang", "Redis takes connections and answers nothing", BY_NAME["RedisDown"], "1 min",
+        (), _pause("valkey"), compose=True,
+    ),
+    Incident(
+        "auth-down", "Auth is stopped", BY_NAME["ServiceDown"], "none", ERRORS, _stop("auth"),
+    ),
+    Incident(
+        "gateway-hung", "The gateway takes connections and answers nothing",
+        BY_NAME["ServiceDown"], "none", (), _pause("gateway"), compose=True,
+    ),
+    Incident(
+        "target-absent", "Prometheus finds no auth any more", BY_NAME["TargetAbsent"], "none",
+        (),
+        Fault(lambda place, _: place.hide("auth"), lambda place, _: place.unhide("auth")),
+        compose=True,
+    ),
+    Incident(
+        "sold-out", "A reward of a running event is sold out", BY_NAME["StockExhausted"], "none",
+        (),
+        Fault(
+            lambda place, details: place.claim(**details),
+            lambda place, details: place.close_event(details["event_id"]),
+        ),
+        prepare=lambda place: place.new_reward(1, []),
+        work=(), compose=True, own_series=True,
+    ),
+    Incident(
+        "books-wrong", "Somebody changed a stock in the database", BY_NAME["ClaimInvariant"],
+        "none", (),
+        Fault(
+            lambda place, details: cast(Demo, place).set_stock_left(details["reward_id"], 4),
+            _put_back,
+        ),
+        # a condition that nobody meets: nobody else changes the stock
+        prepare=lambda place: place.new_reward(5, [{"type": "account_age", "days": 3650}]),
+        work=(),
+    ),
+    Incident(
+        "crash-loop", "Event is killed four times in a minute", BY_NAME["RestartLoop"], "15 min",
+        (*ERRORS, "ServiceDown", "NotReady"), work=(browse, crash("event", 4, 12.0)),
+        own_series=True,
+    ),
+)  # fmt: skip
+BY_SLUG = {incident.slug: incident for incident in INCIDENTS}

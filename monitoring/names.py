@@ -1,0 +1,66 @@
+"""The names that may stand in a query, and those that do."""
+
+from __future__ import annotations
+
+import re
+
+from auth.signals import CATALOGUE as AUTH
+from event.signals import CATALOGUE as EVENT
+from gateway.signals import CATALOGUE as GATEWAY
+from monitoring import recording
+from plainview import PLATFORM
+
+# What others expose and rules or panels read, as seen on the programs that compose pins.
+EXTERNAL = {
+    "up",
+    "ALERTS",
+    "scrape_duration_seconds",
+    "scrape_samples_post_metric_relabeling",
+    "prometheus_rule_group_last_duration_seconds",
+    "prometheus_tsdb_head_series",
+    "prometheus_rule_evaluation_failures_total",
+    "prometheus_target_scrapes_exceeded_sample_limit_total",
+    "grafana_alerting_rule_evaluation_failures_total",
+    "loki_discarded_samples_total",
+    "loki_distributor_bytes_received_total",
+    "loki_distributor_lines_received_total",
+    "loki_ingester_wal_disk_full_failures_total",
+    "otelcol_exporter_queue_capacity",
+    "otelcol_exporter_queue_size",
+    "traces_service_graph_request_total",
+    *(
+        f"otelcol_{name}_spans{end}"
+        for name in (
+            "receiver_accepted", "receiver_refused", "receiver_failed",
+            "exporter_sent", "exporter_send_failed", "exporter_enqueue_failed",
+        )
+        for end in ("", "_total")
+    ),
+}  # fmt: skip
+
+
+def declared() -> set[str]:
+    """Every metric of the catalogues, the parts of histograms included."""
+    names = set()
+    for catalogue in (PLATFORM, AUTH, EVENT, GATEWAY):
+        for metric in catalogue.specs:
+            names.add(metric.name)
+            if metric.kind == "histogram":
+                names |= {f"{metric.name}_{part}" for part in ("bucket", "sum", "count")}
+    return names
+
+
+def known() -> set[str]:
+    """Whatever the services, the other programs or the recording rules make."""
+    return declared() | EXTERNAL | recording.recorded()
+
+
+def metrics_in(expr: str) -> set[str]:
+    """The names of metrics in a PromQL expression."""
+    for noise in (
+        r'"[^"]*"', r"\{[^}]*\}", r"\[[^\]]*\]",
+        r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)",
+    ):  # fmt: skip
+        expr = re.sub(noise, " ", expr)
+    words = set(re.findall(r"(?<![\w:.])[a-z_][\w:]*\b(?!\s*\()", expr))
+    return words - {"and", "or", "unless", "offset", "bool", "inf"}

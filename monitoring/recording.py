@@ -1,0 +1,95 @@
+"""Recording rules: RED by service, and objectives over the windows of the burn-rate alerts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monitoring import alerts
+from plainview.settings import LATENCY_BUCKETS
+
+Json = dict[str, Any]
+
+INTERVAL = "15s"
+DIRECT = ("5m", "30m", "1h")  # from the counters
+DERIVED = {"2h": 24, "6h": 72, "1d": 288, "3d": 864, "30d": 8640}  # so many spans of 5 minutes
+
+
+def groups() -> list[Json]:
+    """RED and resources by service, objectives over all windows of the burn-rate alerts."""
+    if alerts.LATENCY_S not in LATENCY_BUCKETS:
+        raise ValueError("the latency threshold has to be a bucket, else it is a guess")
+    every = 'http_requests_total{service!=""}'
+    failed = 'http_requests_total{service!="",status_code=~"5.."}'
+    duration = 'http_request_duration_seconds_bucket{service!=""}'
+    red = {
+        "service:http_requests:rate5m": f"sum by (environment, service) (rate({every}[5m]))",
+        "service:http_request_errors:ratio_rate5m": (
+            f"(sum by (environment, service) (rate({failed}[5m]))"
+            " or service:http_requests:rate5m * 0)"
+            " / (service:http_requests:rate5m > 0)"
+        ),
+        **{
+            f"service:http_request_duration_seconds:p{percent}_5m": (
+                f"histogram_quantile({percent / 100}, sum by (environment, le, service)"
+                f" (rate({duration}[5m]))) >= 0"  # NaN, of no traffic, is not data
+            )
+            for percent in (50, 95, 99)
+        },
+    }
+    fast: list[Json] = []
+    for slo in alerts.SLOS:
+        for window in DIRECT:
+            total = f"sum by (environment, service) (rate({slo.total}[{window}]))"
+            good = f"sum by (environment, service) (rate({slo.good}[{window}]))"
+            labels = {"slo": slo.name}
+            fast += [
+                _record(f"service:slo_requests:rate{window}", total, labels),
+                _record(
+                    f"service:slo_bad:rate{window}", f"{total} - ({good} or {total} * 0)", labels
+                ),
+            ]
+    # Days of raw samples would be read again and again: sums of the five minutes instead. What
+    # is missing counts as no traffic, so a fresh start stays below the floor of traffic.
+    slow = [
+        _record(
+            f"service:slo_{part}:rate{window}",
+            f"sum_over_time(service:slo_{part}:rate5m[{window}:5m]) / {count}",
+        )
+        for window, count in DERIVED.items()
+        for part in ("requests", "bad")
+    ]
+    burn = [
+        _record(
+            f"service:slo_burn:rate{window}",
+            f'service:slo_bad:rate{window}{{slo="{slo.name}"}}'
+            f' / (service:slo_requests:rate{window}{{slo="{slo.name}"}} > 0)'
+            f" / {round(1 - slo.objective, 6)}",
+            {"slo": slo.name},
+        )
+        for slo in alerts.SLOS
+        for window in (*DIRECT, *DERIVED)
+    ]
+    objectives = [
+        _record("slo:objective:ratio", f"vector({slo.objective})", {"slo": slo.name})
+        for slo in alerts.SLOS
+    ]
+    return [
+        group("red", [_record(name, expr) for name, expr in red.items()]),
+        group("slo", [*objectives, *fast]),
+        group("slo-long", slow, "1m"),
+        group("slo-burn", burn),
+    ]
+
+
+def _record(name: str, expr: str, labels: dict[str, str] | None = None) -> Json:
+    return {"record": name, "expr": expr, **({"labels": labels} if labels else {})}
+
+
+def group(name: str, rules: list[Json], interval: str = INTERVAL) -> Json:
+    """A group of rules as Prometheus reads it."""
+    return {"name": name, "interval": interval, "rules": rules}
+
+
+def recorded() -> set[str]:
+    """Names that recording rules make."""
+    return {rule["record"] for group in groups() for rule in group["rules"]}

@@ -1,0 +1,237 @@
+"""Demo data: accounts, an example to claim, a history of 30 days, then about 2 requests a second.
+
+Starting again keeps what is there. With SEED=0 it does nothing and ends when it is told to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import secrets
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+from pydantic import AliasChoices, Field, SecretStr
+from pymongo import AsyncMongoClient
+from redis.asyncio import Redis
+
+from ops.secrets import new_signing_key
+from plainview import ObservabilitySettings, configure_logging, get_logger
+from seed.history import History
+from seed.traffic import Traffic
+from shared import background
+from shared.settings import ApiSettings, load
+
+ROLES = ("USER", "OPERATOR", "AUDITOR", "ADMIN")
+State = dict[str, Any]
+log = get_logger("job")
+
+
+class SeedSettings(ApiSettings):
+    """Where to write, and how much."""
+
+    # not called `seed`: SEED_FILE would be a file with SEED
+    number: int = Field(1, validation_alias=AliasChoices("number", "SEED"))
+    seed_users: int = Field(500, ge=1, le=5_000)
+    seed_rps: float = Field(2.0, ge=0, le=50)
+    seed_file: Path = Path(".local/seed.json")
+    gateway_url: str = "http://127.0.0.1:8000"
+    auth_mongo_url: SecretStr
+    event_mongo_url: SecretStr
+    auth_database: str = "event_rewards_auth"
+    event_database: str = "event_rewards_event"
+
+
+class Accounts:
+    """One account per role, made through the doors that everybody has."""
+
+    def __init__(self, settings: SeedSettings, http: httpx.AsyncClient, state: State) -> None:
+        self._settings, self._http, self._state = settings, http, state
+
+    async def make(self) -> None:
+        """Sign in with each; what cannot is created, what has other roles gets its own."""
+        if not await self.token("ADMIN"):
+            await asyncio.to_thread(self._create_admin)
+        admin = await self.token("ADMIN")
+        if not admin:
+            raise SystemExit("seed: the accounts have other passwords than known here: make clean")
+        for role in ("USER", "OPERATOR", "AUDITOR"):
+            if not await self.token(role):
+                name = {"display_name": f"Demo {role.lower()}"}
+                account = {**self._state["accounts"][role], **name}
+                await self.call("POST", "/auth/register", json=account)
+            user = await self.call("GET", "/auth/me", await self.token(role))
+            if user["roles"] != [role]:
+                path, roles = f"/auth/users/{user['id']}/roles", {"roles": [role]}
+                await self.call("PUT", path, admin, json=roles)
+
+    async def token(self, role: str) -> str:
+        """An access token, or an empty string if there is no such account."""
+        account = self._state["accounts"][role]
+        reply = await self._http.post("/api/v1/auth/login", json=account)
+        if reply.status_code == 401:
+            return ""
+        return str(reply.raise_for_status().json()["access_token"])
+
+    async def call(self, method: str, path: str, token: str = "", **more: Any) -> Any:
+        """One request that must succeed; its JSON."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        reply = await self._http.request(method, f"/api/v1{path}", headers=headers, **more)
+        return reply.raise_for_status().json()
+
+    def _create_admin(self) -> None:
+        """`python -m auth create-admin`, as an operator of a real installation does it."""
+        account, settings = self._state["accounts"]["ADMIN"], self._settings
+        environment = {
+            **os.environ,
+            "AUTH_SIGNING_KEY": new_signing_key(),  # auth insists on one; this signs nothing
+            "AUTH_ADMIN_PASSWORD": account["password"],
+            "MONGO_URL": settings.auth_mongo_url.get_secret_value(),
+            "MONGO_DATABASE": settings.auth_database,
+            "REDIS_URL": settings.redis_url.get_secret_value(),
+            "USER_HASH_KEY": settings.user_hash_key.get_secret_value(),
+        }
+        command = [sys.executable, "-m", "auth", "create-admin", "--email", account["email"]]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        log.info("seed.admin", ok=done.returncode == 0, said=done.stderr[-200:])
+
+
+async def make_example(accounts: Accounts, state: State) -> None:
+    """An event that USER takes part in, with a reward that USER has not requested yet."""
+    user, operator = await accounts.token("USER"), await accounts.token("OPERATOR")
+    if known := state.get("example"):
+        path = f"/reward-requests?reward_id={known['reward_id']}"
+        with contextlib.suppress(httpx.HTTPStatusError):  # the data is gone: make another one
+            claimed = (await accounts.call("GET", path, user))["items"]
+            event = await accounts.call("GET", f"/events/{known['event_id']}", user)
+            if not claimed and event["status"] == "active":
+                return
+            body = {"status": "closed"}
+            await accounts.call("PATCH", f"/events/{known['event_id']}", operator, json=body)
+    now = datetime.now(UTC)
+    event = {
+        "title": "환영 이벤트 / Welcome",
+        "description": "Take part and claim your welcome points.",
+        "starts_at": (now - timedelta(minutes=1)).isoformat(),
+        "ends_at": (now + timedelta(days=365)).isoformat(),
+        "conditions": [{"type": "participations", "count": 1}],
+        "status": "active",
+    }
+    event_id = (await accounts.call("POST", "/events", operator, json=event))["id"]
+    reward = {"name": "Welcome points", "kind": "points", "amount": 1000, "stock": 10_000}
+    path = f"/events/{event_id}/rewards"
+    reward_id = (await accounts.call("POST", path, operator, json=reward))["id"]
+    await accounts.call("POST", f"/events/{event_id}/participations", user)
+    state["example"] = {"event_id": event_id, "reward_id": reward_id}
+
+
+async def make_history(settings: SeedSettings, state: State) -> None:
+    """Write the history once; the databases remember that, as they may be others than before."""
+    urls = settings.auth_mongo_url, settings.event_mongo_url
+    clients: list[AsyncMongoClient[State]] = [
+        AsyncMongoClient(url.get_secret_value(), timeoutMS=5_000) for url in urls
+    ]
+    cache = Redis.from_url(settings.redis_url.get_secret_value())
+    auth, event = clients[0][settings.auth_database], clients[1][settings.event_database]
+    try:
+        mark: State = {"_id": "history", "until": datetime.now(UTC).isoformat(), "done": False}
+        kept = await event["seed"].find_one({"_id": "history"})
+        if kept is None:
+            await event["seed"].insert_one(kept := mark)
+        if kept["done"]:
+            return
+        history = await asyncio.to_thread(
+            History,
+            settings.number,
+            datetime.fromisoformat(kept["until"]),
+            settings.seed_users,
+            password=state["traffic_password"],
+            zone=settings.business_timezone,
+        )
+        await history.write(auth, event, cache)
+        await event["seed"].update_one({"_id": "history"}, {"$set": {"done": True}})
+        log.info("seed.history_done", users=settings.seed_users)
+    finally:
+        await asyncio.gather(cache.aclose(), *(client.close() for client in clients))
+
+
+def load_state(path: Path) -> State:
+    """What the last start knew (also one that did not come to an end), or new passwords."""
+    for known in (path, path.with_suffix(".draft")):
+        if known.exists():
+            return cast(State, json.loads(known.read_text()))
+    accounts = {
+        role: {"email": f"{role.lower()}@example.com", "password": secrets.token_urlsafe(12)}
+        for role in ROLES
+    }
+    return {"accounts": accounts, "traffic_password": secrets.token_urlsafe(12)}
+
+
+def save_state(path: Path, state: State) -> None:
+    """Put it there at once, readable by its owner only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".new")
+    with os.fdopen(os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w") as file:
+        json.dump(state, file, indent=2)
+    draft.replace(path)
+
+
+async def gateway_ready(http: httpx.AsyncClient) -> None:
+    """Wait until the gateway answers and finds both services."""
+    while True:
+        with contextlib.suppress(httpx.HTTPError, ValueError, LookupError, TypeError):
+            checks = (await http.get("/health/ready")).json()["checks"]
+            if all(checks[name][0]["status"] == "pass" for name in ("auth", "event")):
+                return
+        await asyncio.sleep(0.25)
+
+
+async def run(settings: SeedSettings) -> None:
+    """Seed, then send traffic until cancelled."""
+    state = load_state(settings.seed_file)
+    if not settings.seed_file.exists():
+        save_state(settings.seed_file.with_suffix(".draft"), state)
+    async with httpx.AsyncClient(base_url=settings.gateway_url, timeout=10) as http:
+        await gateway_ready(http)
+        accounts = Accounts(settings, http, state)
+        await accounts.make()
+        await make_example(accounts, state)
+        save_state(settings.seed_file, state)
+        settings.seed_file.with_suffix(".draft").unlink(missing_ok=True)
+        log.info("seed.ready", **state["example"])
+        await make_history(settings, state)
+        traffic = Traffic(
+            http,
+            random.Random(settings.number),
+            settings.seed_users,
+            password=state["traffic_password"],
+            operator=state["accounts"]["OPERATOR"],
+        )
+        if settings.seed_rps:
+            await traffic.run(settings.seed_rps)
+
+
+async def main() -> None:
+    """Run until SIGINT or SIGTERM."""
+    settings = load(SeedSettings)
+    configure_logging(
+        ObservabilitySettings(service_name="seeder", environment=settings.environment)
+    )
+    stop = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    stopping = asyncio.create_task(stop.wait())
+    working = asyncio.create_task(run(settings) if settings.number else stop.wait())
+    await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
+    if working.done():
+        working.result()  # raises what went wrong
+        await stopping  # without traffic: there is nothing left to do
+    await background.stop(working)

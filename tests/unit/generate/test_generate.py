@@ -1,0 +1,88 @@
+"""The merged OpenAPI document is fresh, complete and refuses what would be ambiguous."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from generate import __main__ as generate
+from shared.tokens import Role
+from shared.web.security import roles_doc
+
+
+def app(*paths: str, extra: dict[str, Any] | None = None, name: str = "Thing") -> FastAPI:
+    made = FastAPI(title=name)
+    for path in paths:
+        made.get(path, openapi_extra=roles_doc(Role.USER) if extra is None else extra)(_nothing)
+    return made
+
+
+async def _nothing() -> None: ...
+
+
+@pytest.fixture
+def merge(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    def run(**apps: FastAPI) -> dict[str, Any]:
+        monkeypatch.setattr(generate, "_apps", lambda: apps)
+        return generate.merged_openapi()
+
+    return run
+
+
+def test_the_committed_document_is_the_generated_one() -> None:
+    text = json.dumps(generate.merged_openapi(), indent=1, ensure_ascii=False) + "\n"
+    assert (generate.ROOT / generate.OPENAPI).read_text() == text, "run: make generate"
+
+
+def test_every_operation_names_upstream_and_known_roles() -> None:
+    document = generate.merged_openapi()
+    operations = [
+        (path, operation) for path, item in document["paths"].items() for operation in item.values()
+    ]
+    assert len(operations) > 15
+    for path, operation in operations:
+        assert path.startswith("/api/v1/")
+        assert operation["x-upstream"] in ("auth", "event")
+        assert {Role(role) for role in operation["x-roles"]} <= set(Role)
+    public = sorted(path for path, operation in operations if not operation["x-roles"])
+    # whoever adds to this list has thought about it
+    assert public == [f"/api/v1/auth/{name}" for name in ("login", "logout", "refresh", "register")]
+
+
+def test_what_is_not_api_stays_inside(merge: Callable[..., dict[str, Any]]) -> None:
+    merged = merge(auth=app("/api/v1/a", "/metrics-like", "/internal/x"), event=app("/api/v1/b"))
+    assert sorted(merged["paths"]) == ["/api/v1/a", "/api/v1/b"]
+    assert merged["paths"]["/api/v1/a"]["get"]["x-upstream"] == "auth"
+
+
+def test_an_operation_without_roles_is_refused(merge: Callable[..., dict[str, Any]]) -> None:
+    with pytest.raises(ValueError, match="GET /api/v1/a names no x-roles"):
+        merge(auth=app("/api/v1/a", extra={}))
+
+
+def test_a_path_of_two_services_is_refused(merge: Callable[..., dict[str, Any]]) -> None:
+    with pytest.raises(ValueError, match="/api/v1/a is served twice"):
+        merge(auth=app("/api/v1/a"), event=app("/api/v1/a"))
+
+
+def test_one_name_with_two_meanings_is_refused(merge: Callable[..., dict[str, Any]]) -> None:
+    first, second = app("/api/v1/a"), app("/api/v1/b")
+    for made, kind in ((first, "string"), (second, "integer")):
+        made.openapi()["components"] = {"schemas": {"Thing": {"type": kind}}}
+    with pytest.raises(ValueError, match="schemas/Thing"):
+        merge(auth=first, event=second)
+
+
+def test_check_names_what_differs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fresh = {generate.OPENAPI: (generate.ROOT / generate.OPENAPI).read_text()}
+    monkeypatch.setattr(generate, "generated", lambda: fresh)
+    assert generate.main(check=True) == 0
+    stale = {generate.OPENAPI: "other"}
+    monkeypatch.setattr(generate, "generated", lambda: stale)
+    assert generate.main(check=True) == 1
+    assert "differs: gateway/openapi.json" in capsys.readouterr().out
+    assert (generate.ROOT / generate.OPENAPI).read_text() != "other"
