@@ -34,9 +34,7 @@ def _apps() -> dict[str, FastAPI]:
         "user_hash_key": "only to write a document",
     }
     return {
-        "auth": auth.main.create_app(
-            auth.settings.Settings(**signing, **common)
-        ),
+        "auth": auth.main.create_app(auth.settings.Settings(**signing, **common)),
         "event": event.main.create_app(event.settings.Settings(**common)),
     }
 
