@@ -27,14 +27,16 @@ OPENAPI = Path("gateway/openapi.json")
 
 def _apps() -> dict[str, FastAPI]:
     """The services, built but not started: nothing connects."""
-    signing = {"auth_signing_key": new_signing_key()}
+    signing_key = new_signing_key()
     common: dict[str, Any] = {
         "mongo_url": "mongodb://unused",
         "redis_url": "redis://unused",
         "user_hash_key": "only to write a document",
     }
     return {
-        "auth": auth.main.create_app(auth.settings.Settings(**signing, **common)),
+        "auth": auth.main.create_app(
+            auth.settings.Settings(auth_signing_key=signing_key, **common)
+        ),
         "event": event.main.create_app(event.settings.Settings(**common)),
     }
 

@@ -19,6 +19,18 @@ SEVERITIES = {
     "none": "the dead man's switch",
 }  # fmt: skip
 
+ALERTS_HEAD = """\
+# Alerts
+
+Written by `make generate` from `monitoring/alerts.py`, where every threshold stands.
+Severity decides who hears of it: {to}.
+An expression gives nothing while all is well. Each alert is proven by `tests/ops/rules/` with
+promtool: it fires, not one step earlier, not when healthy, not without traffic. Those seen live
+were true in a real Prometheus while the fault was there and false before and after
+(`make incidents`); the others have windows of hours, or faults that nobody can make here.
+
+"""
+
 
 def _row(*cells: str) -> str:
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
@@ -51,13 +63,7 @@ def alert_table() -> str:
     ]
     to = "; ".join(f"{severity}: {channel}" for severity, channel in SEVERITIES.items())
     return (
-        "# Alerts\n\n"
-        "Written by `make generate` from `monitoring/alerts.py`, where every threshold stands. "
-        f"Severity decides who hears of it: {to}.\nAn expression gives nothing while all is well. Each "
-        "alert is proven by `tests/ops/rules/` with promtool: it fires, not\none step earlier, not "
-        "when healthy, not without traffic. Those seen live were true in a real Prometheus while "
-        "the\nfault was there and false before and after (`make incidents`); the others have "
-        "windows of hours, or faults that\nnobody can make here.\n\n"
+        ALERTS_HEAD.format(to=to)
         + "\n".join(
             [
                 _row("Alert", "Severity", "For", "Says", "Seen live", "Expression"),
