@@ -21,9 +21,10 @@ async def admit(request: Request, operation: Operation, deps: Deps, address: str
 
     Raises TooMany (429), Unauthenticated (401), Forbidden (403) and Unavailable (503).
     """
-    await deps.limits.check("address", address)
+    asked = [("address", address)]
     if operation.is_sign_in:
-        await deps.limits.check("sign_in", address)
+        asked.append(("sign_in", address))
+    await deps.limits.check(*asked)
     if not operation.roles:
         return address
     return await _admit_user(request, operation, deps)
@@ -39,7 +40,7 @@ async def _admit_user(request: Request, operation: Operation, deps: Deps) -> str
     except Unavailable:
         signals.verification("keys_unavailable")
         raise
-    await deps.limits.check("user", principal.user_id)
+    await deps.limits.check(("user", principal.user_id))
     deps.active_users.mark(principal.user_id)
     if principal.roles.isdisjoint(operation.roles):
         signals.verification("forbidden")

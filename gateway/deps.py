@@ -24,6 +24,7 @@ from shared.web.security import Verifier
 
 log = get_logger("job")
 REFRESH_S = 5.0
+LIMITER_TIMEOUT_S = 2.0  # longer than gateway.limits.BUDGET_S: an answer that is late is read
 
 
 @dataclass
@@ -44,8 +45,13 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     stack.push_async_callback(cache.aclose)
     probes = httpx.AsyncClient(timeout=1, trust_env=False)
     stack.push_async_callback(probes.aclose)
+    # its own client: the limiter bounds its waiting itself, and tells slow from busy
+    counters = redis.connect(
+        settings.redis_url.get_secret_value(), timeout_s=LIMITER_TIMEOUT_S, max_connections=4
+    )
+    stack.push_async_callback(counters.aclose)
     limits = Limits(
-        cache,
+        counters,
         {
             "user": settings.rate_limit_user,
             "address": settings.rate_limit_address,

@@ -2,87 +2,116 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
-from typing import Any
+from collections import OrderedDict, deque
 
 from limits import RateLimitItem, parse
-from limits.aio.storage import MemoryStorage, RedisStorage
-from limits.aio.strategies import MovingWindowRateLimiter
-from redis.asyncio import Redis
 
 from gateway import signals
+from gateway.round_trips import Call, RoundTrips
 from plainview import get_logger
 from shared.errors import TooMany
-from shared.storage.redis import RedisError
+from shared.storage.redis import Redis, RedisError
 
 BUDGET_S = 0.25  # what a request may lose to a Redis that hangs
-WAIT_S = 2 * BUDGET_S  # and to one that is slow, with others waiting before it
 RETRY_S = 2.0  # then nobody asks it for so long
-# A burst that opened a connection for each request would be so slow at it that Redis seems away.
-TURNS = 8
-_AWAY = (RedisError, OSError, TimeoutError)
+MAX_LOCAL = 10_000  # keys that are counted in this process while Redis is away
+
+# A moving window, as the library `limits` has it: let in unless the request `limit` places before
+# was at most `window` ago. Redis' own clock decides, so replicas need not agree on the time.
+# One key only: in a Redis Cluster several keys may live on several servers.
+# KEYS[1]: a list of the times of requests that were let in, newest first, in microseconds.
+# ARGV: limit, window in microseconds, and for tests the time in microseconds.
+# Returns 0 if the request is let in (and counted), else the microseconds until one is.
+MOVING_WINDOW = """
+local limit, window, now = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] * 1000000 + time[2]
+end
+local oldest = tonumber(redis.call('LINDEX', KEYS[1], limit - 1))
+if oldest and oldest >= now - window then
+  return oldest + window - now + 1
+end
+if redis.call('LPUSH', KEYS[1], string.format('%.0f', now)) > limit then
+  redis.call('LTRIM', KEYS[1], 0, limit - 1)
+end
+redis.call('PEXPIRE', KEYS[1], math.ceil(window / 1000))
+return 0
+"""
 
 
 class Limits:
-    """Moving windows by name of limit. While Redis is away each process counts for itself."""
+    """Moving windows by name of limit. While Redis is away each process counts for itself.
+
+    `redis` should be a client of its own whose time-outs are longer than BUDGET_S.
+    """
 
     def __init__(self, redis: Redis | None, limits: dict[str, str]) -> None:
         self._limits = {name: parse(text) for name, text in limits.items()}
-        self._local = MovingWindowRateLimiter(MemoryStorage())
-        options: dict[str, Any] = {"connection_pool": redis and redis.connection_pool}
-        self._shared = redis and MovingWindowRateLimiter(
-            RedisStorage("redis://", implementation="redispy", **options)
-        )
+        self._local = LocalWindows()
+        self._trips = RoundTrips(redis, MOVING_WINDOW, BUDGET_S) if redis is not None else None
         self._ask_at, self.degraded = 0.0, False
-        self._turns = asyncio.Semaphore(TURNS)
 
-    async def check(self, name: str, key: str) -> None:
-        """Count one request of `key`; TooMany with the seconds to wait if there is none left."""
-        limit = self._limits[name]
-        wait = await self._count(limit, name, key)
-        signals.limit_decision(name, not wait)
-        if wait:
-            raise TooMany(f"The limit is {limit}", retry_after=wait, limit=name)
+    async def check(self, *asked: tuple[str, str]) -> None:
+        """Count one request under each (name of limit, key), in one round trip.
 
-    async def _count(self, limit: RateLimitItem, name: str, key: str) -> int:
-        if self._shared and self._asks:
+        Each limit counts by itself, whatever the others say. TooMany, with the seconds to wait,
+        for the first that has none left.
+        """
+        calls = [_call(self._limits[name], name, key) for name, key in asked]
+        waits = await self._count(calls)
+        for (name, _), wait in zip(asked, waits, strict=True):
+            signals.limit_decision(name, not wait)
+        for (name, _), wait in zip(asked, waits, strict=True):
+            if wait:
+                seconds = math.ceil(wait / 1_000_000)
+                raise TooMany(f"The limit is {self._limits[name]}", retry_after=seconds, limit=name)
+
+    async def _count(self, calls: list[Call]) -> list[int]:
+        if self._trips and time.monotonic() >= self._ask_at:
+            if self.degraded:
+                self._ask_at = time.monotonic() + RETRY_S  # one asks, the others do not wait
             try:
-                async with asyncio.timeout(WAIT_S), self._turns:
-                    if self._asks:  # else somebody before has waited in vain
-                        return await self._ask(self._shared, limit, name, key)
-            except _AWAY:
+                waits = await self._trips.ask(calls)
+            except (RedisError, OSError):
                 self._set_degraded(True)
-        return await _hit(self._local, limit, name, key)
-
-    @property
-    def _asks(self) -> bool:
-        return time.monotonic() >= self._ask_at
-
-    async def _ask(
-        self, shared: MovingWindowRateLimiter, limit: RateLimitItem, name: str, key: str
-    ) -> int:
-        if self.degraded:
-            self._ask_at = time.monotonic() + RETRY_S  # one asks, the others do not wait
-        async with asyncio.timeout(BUDGET_S):
-            wait = await _hit(shared, limit, name, key)
-        self._ask_at = 0.0
-        self._set_degraded(False)
-        return wait
+            else:
+                self._set_degraded(False)
+                return waits
+        now = time.monotonic_ns() // 1000
+        return [self._local.hit(call, now) for call in calls]
 
     def _set_degraded(self, value: bool) -> None:
-        if value:
-            self._ask_at = time.monotonic() + RETRY_S
+        self._ask_at = time.monotonic() + RETRY_S if value else 0.0
         if value != self.degraded:
             self.degraded = value
             signals.limits_degraded(value)
             get_logger("cache").warning("rate_limits.changed", degraded=value)
 
 
-async def _hit(limiter: MovingWindowRateLimiter, limit: RateLimitItem, name: str, key: str) -> int:
-    """0 if the request is within the limit, else the whole seconds until one is again."""
-    if await limiter.hit(limit, name, key):
+class LocalWindows:
+    """What MOVING_WINDOW does, in this process; the keys not seen for longest are forgotten."""
+
+    def __init__(self, max_keys: int = MAX_LOCAL) -> None:
+        self._times: OrderedDict[str, deque[int]] = OrderedDict()
+        self._max_keys = max_keys
+
+    def hit(self, call: Call, now: int) -> int:
+        """0 if let in (and counted), else the microseconds until one is; `now` in microseconds."""
+        key, limit, window = call
+        times = self._times.pop(key, None)
+        if times is None or times.maxlen != limit:
+            times = deque(times or (), maxlen=limit)
+        self._times[key] = times
+        if len(self._times) > self._max_keys:
+            self._times.popitem(last=False)
+        if len(times) == limit and times[0] >= now - window:
+            return times[0] + window - now + 1
+        times.append(now)
         return 0
-    stats = await limiter.get_window_stats(limit, name, key)
-    return min(limit.get_expiry(), max(1, math.ceil(stats.reset_time - time.time())))
+
+
+def _call(limit: RateLimitItem, name: str, key: str) -> Call:
+    return limit.key_for(name, key), limit.amount, limit.get_expiry() * 1_000_000

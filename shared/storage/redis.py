@@ -8,12 +8,19 @@ from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from plainview import instrument_redis
 
-__all__ = ["Redis", "RedisConnectionError", "RedisError", "RedisTimeoutError", "connect"]
+__all__ = [
+    "NoScriptError",
+    "Redis",
+    "RedisConnectionError",
+    "RedisError",
+    "RedisTimeoutError",
+    "connect",
+]
 
 TIMEOUT_S = 0.3
 
@@ -59,7 +66,7 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S, max_connections: int = 50
         url,
         max_connections=max_connections,
         timeout=timeout_s / 2,  # for a free connection
-        socket_connect_timeout=min(0.1, timeout_s / 3),
+        socket_connect_timeout=timeout_s / 3,
         socket_timeout=timeout_s * 2 / 3,
         # the driver would try ten times; a connection that was closed while idle deserves one
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),

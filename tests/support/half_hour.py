@@ -185,7 +185,7 @@ def _databases(process: Process) -> Iterator[tuple[str, Labels, Value]]:
     for system in systems:
         own, name = {"db_system_name": system}, "db_client_operation_duration_seconds"
         rate = process.per_second * 3
-        command = {**own, "db_operation_name": "find" if system == "mongodb" else "EVALSHA"}
+        command = {**own, "db_operation_name": "find" if system == "mongodb" else "PIPELINE"}
         for bound, share in (*COMMANDS.items(), ("+Inf", 1.0)):
             yield f"{name}_bucket", {**command, "le": str(bound)}, _counter(rate * share)
         yield f"{name}_count", command, _counter(rate)
