@@ -2,14 +2,18 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 os.environ["PLAINVIEW_STRICT"] = "1"  # before anything imports plainview
 
 from plainview import flush_logs
+from tests.stack import loki
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey
 from tests.support.trio import Trio
+
+pytest_plugins = ["tests.support.skipping"]
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +21,14 @@ def _logs_written() -> Iterator[None]:
     """Log lines, written by a thread, belong to the output of the test that logged them."""
     yield
     flush_logs(1)
+
+
+@pytest.fixture(scope="session")
+def loki_binary() -> Path:
+    """The program, where users have it from its release; without it the test is skipped."""
+    if found := loki.program():
+        return found
+    pytest.skip(loki.MISSING)
 
 
 @pytest.fixture(scope="session")

@@ -7,40 +7,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from demo.machine import PORTS
-from tests.support.servers import free_port, wait_until
+from tests.support.demo import environment, running
+from tests.support.servers import wait_until
 from tests.support.trio import processes_below
-
-
-def environment(directory: Path, **changes: str) -> dict[str, str]:
-    ports = {name: str(free_port()) for name in PORTS}
-    more = {"LOCAL_DIR": str(directory), "SEED_USERS": "20", "SEED_RPS": "1"}
-    return {**os.environ, **ports, **more, **changes}
-
-
-@contextmanager
-def running(env: dict[str, str], out: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """The demo, ready."""
-    info = Path(env["LOCAL_DIR"]) / "demo.json"
-    with out.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "demo"], env=env, stdout=file, stderr=file
-        )
-    try:
-        wait_until(lambda: info.exists() or process.poll() is not None, 110, "the demo")
-        assert process.poll() is None, out.read_text()
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:

@@ -113,9 +113,9 @@ def test_collector(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["loki.yaml", "loki-restore.yaml"])
-def test_loki(name: str) -> None:
+def test_loki(loki_binary: Path, name: str) -> None:
     path = f"-config.file=telemetry/{name}"
-    run(program("loki"), path, "-config.expand-env=true", "-verify-config")
+    run(str(loki_binary), path, "-config.expand-env=true", "-verify-config")
 
 
 @pytest.mark.parametrize("path", configuration_files(), ids=lambda path: path.name)

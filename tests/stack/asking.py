@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Iterable
 
-import httpx
-
-from tests.stack.conftest import Stack
 from tests.stack.panels import Target
+from tests.stack.stack import Stack
 from tests.support import promql
 
 # Selectors, and panels by name, that only a fault fills: the test of test_faults_show_data.py
@@ -34,6 +33,11 @@ NOT_HERE = {
 }
 
 
+def is_of_loki(expr: str) -> bool:
+    """Reads what Loki tells Prometheus of itself."""
+    return bool(re.search(r'\bloki_|job="loki"', expr))
+
+
 def is_number(value: str) -> bool:
     return not math.isnan(float(value))
 
@@ -51,31 +55,12 @@ def shows_data(stack: Stack, target: Target, request_id: str) -> bool:
     """A panel's query, over the session if the panel shows a time."""
     expr = target.filled(request_id=request_id)
     if target.source == "loki":
-        return bool(logs_or_numbers(stack, expr, target.instant))
+        assert stack.loki
+        return bool(stack.loki.shown(expr, target.instant, stack.begin))
     if target.instant:
         return gives_data(stack, expr)
     rows = stack.history(expr, stack.begin, time.time(), 15)
     return any(is_number(value) for row in rows for _, value in row["values"])
-
-
-def logs_or_numbers(stack: Stack, expr: str, instant: bool) -> list[str]:
-    """What Loki finds over the session: lines, or values that are numbers."""
-    times = {"start": int(stack.begin * 1e9), "end": time.time_ns(), "step": "15"}
-    kind = "query" if instant else "query_range"
-    reply = httpx.get(
-        f"{stack.loki_url}/loki/api/v1/{kind}",
-        params={"query": expr, **({} if instant else times)},
-        timeout=60,
-    )
-    if reply.is_error:
-        raise ValueError(f"{expr}: {reply.text}")
-    data = reply.json()["data"]
-    found = [
-        value
-        for row in data["result"]
-        for _, value, *_ in ([row["value"]] if "value" in row else row["values"])
-    ]
-    return found if data["resultType"] == "streams" else [v for v in found if is_number(v)]
 
 
 def without_series(stack: Stack, exprs: Iterable[str]) -> set[str]:

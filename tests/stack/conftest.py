@@ -1,127 +1,35 @@
-"""The whole pipeline: real trio, Prometheus, Collector, Jaeger, Loki, on the files of compose."""
+"""The whole pipeline: real trio, Prometheus, Collector, Jaeger and, where it is to be had, Loki.
+
+All of them run on the files of compose.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-import httpx
 import pytest
 
-from lab import local_prometheus
+from tests.stack import loki as loki_program
 from tests.stack import programs
+from tests.stack.loki import Loki
 from tests.stack.script import Script, backdate
 from tests.stack.shipping import Shipper
-from tests.stack.traffic import Traffic
+from tests.stack.stack import Stack, until
+from tests.stack.traffic import PER_SECOND, Traffic
 from tests.support.otlp import OtlpReceiver
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey
 from tests.support.trio import Trio
 
-T = TypeVar("T")
-ANSWER_S = 30  # for an answer that a busy machine may give late
 
-
-def until(look: Callable[[], T], timeout_s: float = 120, what: str = "") -> T:
-    """What `look` finds, once it finds something; asked twice a second.
-
-    It has to look for all that is asserted afterwards: the rest may come later.
-    """
-    deadline = time.monotonic() + timeout_s
-    while not (found := look()) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert found, f"did not appear within {timeout_s} s: {what}"
-    return found
-
-
-@dataclass
-class Stack:
-    """Addresses of what runs, and how to ask it."""
-
-    trio: Trio
-    ports: programs.Ports
-    loki_url: str
-    console: OtlpReceiver
-    jaeger: programs.Program
-    collector: programs.Program
-    directory: Path
-    targets: dict[str, list[str]]
-    begin: float  # s since 1970: nothing runs yet
-    zone: ZoneInfo  # of business
-    watched_from: float  # s since 1970: Prometheus runs
-
-    @property
-    def prometheus_url(self) -> str:
-        return f"http://127.0.0.1:{self.ports.prometheus}"
-
-    @property
-    def jaeger_url(self) -> str:
-        return f"http://127.0.0.1:{self.ports.jaeger_query}"
-
-    def retarget(self, **targets: list[str]) -> None:
-        """Other addresses of some jobs for Prometheus."""
-        local_prometheus.write_targets(self.directory / "prometheus", targets)
-
-    @contextmanager
-    def one_replica(self) -> Iterator[None]:
-        """The second one of event is stopped, and Prometheus has forgotten where it was."""
-        second = self.trio.events[1]
-        self.retarget(event=self.targets["event"][:1])
-        try:
-            assert second.terminate() == 0
-            until(lambda: len(self.query('up{job="event"}')) == 1, what="one replica")
-            yield
-        finally:  # the tests that follow need both
-            second.start().wait_ready()
-            self.retarget(event=self.targets["event"])
-            until(lambda: len(self.query('up{job="event"} == 1')) == 2, what="two replicas")
-
-    def query(self, expr: str, at: float | None = None) -> list[dict[str, Any]]:
-        """An instant PromQL query."""
-        params = {"query": expr, "time": at or time.time()}
-        url = f"{self.prometheus_url}/api/v1/query"
-        reply = httpx.get(url, params=params, timeout=ANSWER_S)
-        reply.raise_for_status()
-        found: list[dict[str, Any]] = reply.json()["data"]["result"]
-        return found
-
-    def history(self, expr: str, begin: float, end: float, step_s: int = 5) -> list[dict[str, Any]]:
-        """A PromQL query over a time."""
-        times = {"start": begin, "end": end, "step": step_s}
-        url = f"{self.prometheus_url}/api/v1/query_range"
-        reply = httpx.get(url, params={"query": expr, **times}, timeout=ANSWER_S)
-        reply.raise_for_status()
-        found: list[dict[str, Any]] = reply.json()["data"]["result"]
-        return found
-
-    def trace(self, trace_id: str) -> list[dict[str, Any]]:
-        """A trace's spans from Jaeger, each with the name of its service; none if unknown."""
-        reply = httpx.get(f"{self.jaeger_url}/api/traces/{trace_id}", timeout=ANSWER_S)
-        if reply.status_code == 404:
-            return []
-        reply.raise_for_status()
-        (trace,) = reply.json()["data"]
-        names = {key: process["serviceName"] for key, process in trace["processes"].items()}
-        return [{**span, "service": names[span["processID"]]} for span in trace["spans"]]
-
-    def logs(self, expr: str) -> list[dict[str, Any]]:
-        """Lines of the last hour: `labels` (structured metadata among them) and `line`."""
-        now = time.time_ns()
-        reply = httpx.get(
-            f"{self.loki_url}/loki/api/v1/query_range",
-            params={"query": expr, "start": now - 3600 * 10**9, "end": now, "limit": 5000},
-            timeout=ANSWER_S,
-        )
-        reply.raise_for_status()
-        return [
-            {"labels": stream["stream"], "line": value[1]}
-            for stream in reply.json()["data"]["result"]
-            for value in stream["values"]
-        ]
+@pytest.fixture(scope="session")
+def loki(loki_binary: Path, stack: Stack) -> Loki:
+    """For assertions on Loki's own answers: without Loki the test is skipped."""
+    assert stack.loki
+    return stack.loki
 
 
 @pytest.fixture(scope="session")
@@ -139,8 +47,11 @@ def stack(
             return program.start()
 
         console = opened.enter_context(OtlpReceiver())
-        loki, loki_url = programs.loki(directory / "loki")
-        run(loki)
+        loki = None
+        if binary := loki_program.program():
+            program, url = loki_program.prepared(directory / "loki", binary)
+            run(program)
+            loki = Loki(url)
         jaeger = run(programs.jaeger(directory / "jaeger", ports))
         collector = run(programs.collector(directory / "collector", ports, console.endpoint))
         # about noon there: no day ends in the session
@@ -159,22 +70,23 @@ def stack(
             "collector": [f"127.0.0.1:{ports.collector_metrics}"],
             "span-metrics": [f"127.0.0.1:{ports.span_metrics}"],
             "jaeger": [f"127.0.0.1:{ports.jaeger_metrics}"],
-            "loki": [loki_url.removeprefix("http://")],
             "prometheus": [f"127.0.0.1:{ports.prometheus}"],
         }
+        if loki:
+            targets["loki"] = [loki.url.removeprefix("http://")]
         run(programs.prometheus(directory / "prometheus", ports.prometheus, targets))
         watched_from = time.time()
-        files = {service.log: service.name for service in trio.services}
-        opened.callback(Shipper(loki_url, files).close)
+        if loki:
+            files = {service.log: service.name for service in trio.services}
+            opened.callback(Shipper(loki.url, files).close)
         yield Stack(
-            trio, ports, loki_url, console, jaeger, collector, directory, targets, begin, zone,
+            trio, ports, loki, console, jaeger, collector, directory, targets, begin, zone,
             watched_from,
         )  # fmt: skip
 
 
 # What follows happens once and in this order, whichever test asks first: a start, a scripted run,
 # traffic, a rolling restart under it, twice the traffic. Then it is quiet, and faults may come.
-PER_SECOND = 6.0
 
 
 @pytest.fixture(scope="session")

@@ -85,26 +85,6 @@ class Program:
             self.process.wait(30)
 
 
-def loki(directory: Path, config: str = "loki.yaml") -> tuple[Program, str]:
-    """Loki on a configuration of telemetry/; its address."""
-    port, grpc = free_ports(2)
-    url = f"http://127.0.0.1:{port}"
-    environment = {
-        "LOKI_HOST": "127.0.0.1",
-        "LOKI_PORT": str(port),
-        "LOKI_GRPC_PORT": str(grpc),
-        "LOKI_DIR": str(directory / "data"),
-    }
-    command = [
-        str(binary("loki")),
-        f"-config.file={ROOT / 'telemetry' / config}",
-        "-config.expand-env=true",
-    ]
-    return Program(
-        config.removesuffix(".yaml"), command, f"{url}/ready", directory, environment
-    ), url
-
-
 @dataclass
 class Ports:
     """Where the trace pipeline listens."""

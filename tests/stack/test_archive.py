@@ -15,8 +15,9 @@ import pytest
 import yaml
 
 from ops.archive import LOG_TYPES, PAGE, Line, day_start_ns, push, query_lines
-from tests.stack.conftest import until
-from tests.stack.programs import ROOT, Program, loki
+from tests.stack.loki import prepared
+from tests.stack.programs import ROOT, Program
+from tests.stack.stack import until
 
 pytestmark = pytest.mark.timeout(900)  # Loki starts twice, the tool nine times
 YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).date()
@@ -25,12 +26,13 @@ END = START + 86_400 * 10**9
 
 
 @pytest.fixture(scope="module")
-def lokis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def lokis(loki_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     running: list[Program] = []
     urls = {}
     try:
         for config in ("loki.yaml", "loki-restore.yaml"):
-            program, url = loki(tmp_path_factory.mktemp(config.removesuffix(".yaml")), config)
+            directory = tmp_path_factory.mktemp(config.removesuffix(".yaml"))
+            program, url = prepared(directory, loki_binary, config)
             running.append(program.start())
             urls[config] = url
         yield urls

@@ -16,8 +16,9 @@ from event.signals import CATALOGUE as EVENT
 from monitoring import names
 from tests.stack import panels
 from tests.stack.books import RANGE_S, Books
-from tests.stack.conftest import Stack, until
 from tests.stack.expected import BY_HOUR, EXPECTED
+from tests.stack.loki import Loki
+from tests.stack.stack import Stack, until
 from tests.stack.traffic import Traffic
 from tests.support.servers import EmbeddedMongo
 
@@ -104,14 +105,14 @@ def test_with_two_replicas(stack: Stack, books: Books, traffic: Traffic) -> None
 
 
 def test_the_last_reward_requests_are_those_of_the_database(
-    stack: Stack, books: Books, traffic: Traffic
+    loki: Loki, books: Books, traffic: Traffic
 ) -> None:
     (target,) = [each for each in panels.targets() if each.panel == "Last reward requests"]
 
     def lines() -> Counter[tuple[str, str]]:
         return Counter(
             (line["labels"]["event"].removeprefix("reward."), line["labels"]["status"])
-            for line in stack.logs(target.filled())
+            for line in loki.lines(target.filled())
         )
 
     with traffic.paused():

@@ -13,17 +13,17 @@ from typing import Any
 import httpx
 import pytest
 
-from monitoring import alerts, recording, rules
-from tests.stack import panels, test_faults_show_data
+from tests.stack import panels
 from tests.stack.asking import (
     EMPTY_WHEN_HEALTHY,
     NOT_HERE,
     gives_data,
     has_series,
+    is_of_loki,
     shows_data,
     without_series,
 )
-from tests.stack.conftest import ANSWER_S, Stack, until
+from tests.stack.stack import ANSWER_S, Stack, until
 from tests.stack.traffic import Traffic
 from tests.support import promql
 
@@ -104,11 +104,26 @@ def test_every_recording_rule_gives_data(stack: Stack, recorded: Traffic) -> Non
 
 def test_every_alert_reads_data(stack: Stack, recorded: Traffic) -> None:
     """Its expression without the threshold, each branch of it, gives data."""
-    exprs = {alert.expr for alert in alerts.ALERTS if alert.name != "Watchdog"}
-    assert without_series(stack, exprs) - RARE == set()
+    alerts_read_data(stack, of_loki=False)
+
+
+@pytest.mark.usefixtures("loki", "recorded")
+def test_alerts_read_data_of_loki(stack: Stack) -> None:
+    alerts_read_data(stack, of_loki=True)
+
+
+def alerts_read_data(stack: Stack, *, of_loki: bool) -> None:
     url = stack.prometheus_url
+    exprs = {alert.expr for alert in alerts.ALERTS if alert.name != "Watchdog"}
+    missing = without_series(stack, exprs) - RARE
+    assert {each for each in missing if is_of_loki(each) == of_loki} == set()
     branches = [each for expr in exprs for each in promql.conditions(promql.parse(url, expr))]
-    healthy = [each for each in branches if not promql.selectors(promql.parse(url, each)) & RARE]
+    healthy = [
+        branch
+        for branch in branches
+        if is_of_loki(branch) == of_loki and not promql.selectors(promql.parse(url, branch)) & RARE
+    ]
+    assert healthy
 
     def empty() -> list[str]:
         return [branch for branch in healthy if not gives_data(stack, branch)]
@@ -117,22 +132,34 @@ def test_every_alert_reads_data(stack: Stack, recorded: Traffic) -> None:
     until(lambda: not empty(), what=f"data of {empty()}")
 
 
-def test_every_panel_shows_data(stack: Stack, recorded: Traffic) -> None:
-    targets = panels.targets()
-    assert {target.source for target in targets} <= {"prometheus", "loki", "jaeger"}
-    asked = [target for target in targets if target.source != "jaeger"]
-    request_id = recorded.script.request_id
-    exprs = {
-        target.filled(request_id=request_id) for target in asked if target.source == "prometheus"
-    }
-    assert without_series(stack, exprs) - RARE == set()
-    assert [each.name for each in asked if each.source == "loki" and "vector(" in each.expr] == []
+ASKED = {target.name: target for target in panels.targets() if target.source != "jaeger"}
+OF_LOKI = {name for name, t in ASKED.items() if t.source == "loki" or is_of_loki(t.expr)}
 
-    def empty() -> set[str]:
-        found = {target.name for target in asked if not shows_data(stack, target, request_id)}
-        return found - RARE
 
-    until(lambda: not empty(), what=f"data of {empty()}")  # not in the moment of a missed scrape
+def test_panels_ask_only_whom_the_stack_has() -> None:
+    sources = {target.source for target in panels.targets()}
+    assert sources <= {"prometheus", "loki", "jaeger"}
+    logs = [each for each in ASKED.values() if each.source == "loki"]
+    assert [each.name for each in logs if "vector(" in each.expr] == []
+
+
+@pytest.mark.parametrize("name", sorted(set(ASKED) - OF_LOKI))
+def test_panel_shows_data(name: str, stack: Stack, recorded: Traffic) -> None:
+    shows(stack, ASKED[name], recorded.script.request_id)
+
+
+@pytest.mark.usefixtures("loki")
+@pytest.mark.parametrize("name", sorted(OF_LOKI))
+def test_panel_of_loki_shows_data(name: str, stack: Stack, recorded: Traffic) -> None:
+    shows(stack, ASKED[name], recorded.script.request_id)
+
+
+def shows(stack: Stack, target: panels.Target, request_id: str) -> None:
+    if target.source == "prometheus":
+        assert without_series(stack, [target.filled(request_id=request_id)]) - RARE == set()
+    if target.name not in RARE:
+        # not in the moment of a missed scrape
+        until(lambda: shows_data(stack, target, request_id), what=f"data of {target.name}")
 
 
 def test_variables_have_values(stack: Stack, doubled: Traffic) -> None:
@@ -145,12 +172,10 @@ def test_variables_have_values(stack: Stack, doubled: Traffic) -> None:
         assert reply.json()["data"], name
 
 
-def test_what_is_listed_as_empty_is_empty_and_has_its_test(stack: Stack, doubled: Traffic) -> None:
-    tests = {name for name in dir(test_faults_show_data) if name.startswith("test_")}
-    assert set(EMPTY_WHEN_HEALTHY.values()) == tests
-    named = {target.name: target for target in panels.targets()}
-    for what in {*EMPTY_WHEN_HEALTHY, *NOT_HERE}:
-        if what in named:
-            assert not shows_data(stack, named[what], doubled.script.request_id), what
-        else:
-            assert not has_series(stack, what), what
+@pytest.mark.usefixtures("doubled")
+@pytest.mark.parametrize("what", sorted({*EMPTY_WHEN_HEALTHY, *NOT_HERE}))
+def test_what_is_listed_as_empty_is_empty(stack: Stack, traffic: Traffic, what: str) -> None:
+    if target := ASKED.get(what):
+        assert not shows_data(stack, target, traffic.script.request_id)
+    else:
+        assert not has_series(stack, what)

@@ -18,8 +18,8 @@ from lab.incidents import messages
 from monitoring import alerts, rules
 from plainview import Alert
 from tests.stack import delivery, programs
-from tests.stack.conftest import until
 from tests.stack.programs import Program
+from tests.stack.stack import until
 from tests.support.trio import Trio
 
 pytestmark = pytest.mark.timeout(400)

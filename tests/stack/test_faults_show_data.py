@@ -16,8 +16,9 @@ from pymongo import MongoClient
 
 from tests.stack import panels, programs
 from tests.stack.asking import EMPTY_WHEN_HEALTHY, has_series, shows_data
-from tests.stack.conftest import ANSWER_S, Stack, until
-from tests.stack.test_pipeline import send_traces
+from tests.stack.loki import Loki
+from tests.stack.spans import send_traces
+from tests.stack.stack import ANSWER_S, Stack, until
 from tests.stack.traffic import Traffic
 from tests.support.servers import EmbeddedMongo
 
@@ -45,10 +46,10 @@ def appears(request: pytest.FixtureRequest, stack: Stack, traffic: Traffic) -> A
     return wait
 
 
-def test_lines_that_loki_refuses(stack: Stack, appears: Appears) -> None:
+def test_lines_that_loki_refuses(loki: Loki, appears: Appears) -> None:
     old = [[str(time.time_ns() - WEEKS * 10**9), "too old"]]
     lines = {"streams": [{"stream": {"service": "event"}, "values": old}]}
-    url = f"{stack.loki_url}/loki/api/v1/push"
+    url = f"{loki.url}/loki/api/v1/push"
     assert httpx.post(url, json=lines, timeout=ANSWER_S).status_code == 400
     appears()
 
@@ -72,6 +73,11 @@ def test_a_critical_alert_that_fires(
         finally:
             rewards.update_one(which, {"$inc": {"stock_left": -1}})
         until(lambda: not stack.query('ALERTS{alertname="ClaimInvariant"}'), what="its end")
+
+
+def test_everything_listed_has_its_test() -> None:
+    tests = {name for name in globals() if name.startswith("test_")}
+    assert {*EMPTY_WHEN_HEALTHY.values(), "test_everything_listed_has_its_test"} == tests
 
 
 @contextmanager

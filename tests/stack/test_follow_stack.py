@@ -12,7 +12,8 @@ import pytest
 
 from console.logs import LokiFollower
 from console.store import Line
-from tests.stack.conftest import ANSWER_S, Stack, until
+from tests.stack.loki import Loki
+from tests.stack.stack import ANSWER_S, Stack, until
 
 pytestmark = pytest.mark.timeout(500)  # the first test of a session starts everything
 
@@ -25,7 +26,9 @@ def refused(stack: Stack) -> list[dict[str, Any]]:
 
 def follow(stack: Stack, wanted: str) -> str:
     command = [sys.executable, "-m", "demo.follow", wanted, "--wait", "100"]
-    where = ["--loki", stack.loki_url, "--jaeger", stack.jaeger_url]
+    where = ["--jaeger", stack.jaeger_url]
+    if stack.loki:
+        where += ["--loki", stack.loki.url]
     done = subprocess.run(
         [*command, *where], capture_output=True, text=True, check=False, timeout=200
     )
@@ -33,11 +36,23 @@ def follow(stack: Stack, wanted: str) -> str:
     return done.stdout
 
 
-def test_a_request_is_followed_in_loki_and_jaeger(stack: Stack) -> None:
+@pytest.fixture(scope="module")
+def kept(stack: Stack) -> dict[str, Any]:
+    """The problem of a request whose trace Jaeger has."""
     problems = refused(stack)
-    kept = until(
-        lambda: next((p for p in problems if stack.trace(p["trace_id"])), None), what="a trace kept"
+    return until(
+        lambda: next((p for p in problems if stack.trace(p["trace_id"])), {}), what="a trace kept"
     )
+
+
+def test_a_request_is_followed_in_jaeger(stack: Stack, kept: dict[str, Any]) -> None:
+    shown = follow(stack, kept["trace_id"])
+    assert "GET /api/v1/events" in shown
+    assert "spans of gateway" in shown
+
+
+@pytest.mark.usefixtures("loki")
+def test_a_request_is_followed_in_loki_and_jaeger(stack: Stack, kept: dict[str, Any]) -> None:
     for wanted in (kept["request_id"], kept["trace_id"]):
         shown = follow(stack, wanted)
         assert "GET /api/v1/events" in shown
@@ -45,15 +60,15 @@ def test_a_request_is_followed_in_loki_and_jaeger(stack: Stack) -> None:
         assert "spans of gateway" in shown
 
 
-def test_the_console_reads_lines_from_loki_once(stack: Stack) -> None:
+def test_the_console_reads_lines_from_loki_once(stack: Stack, loki: Loki) -> None:
     wanted = {problem["request_id"] for problem in refused(stack)}
     lines: list[Line] = []
 
     async def read() -> set[str]:
         async with httpx.AsyncClient(timeout=ANSWER_S) as http:
-            loki = LokiFollower(http, stack.loki_url, lines.append)
+            follower = LokiFollower(http, loki.url, lines.append)
             for _ in range(40):
-                await loki.poll()
+                await follower.poll()
                 if wanted <= {line.request_id for line in lines}:
                     break
                 await asyncio.sleep(1)

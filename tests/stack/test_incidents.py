@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lab.incidents.catalogue import INCIDENTS
-from tests.e2e.test_demo import environment, running
+from tests.support.demo import environment, running
 
 # Its expression looks back a quarter of an hour: in `make incidents`, not here.
 TOO_LONG = {"crash-loop"}

@@ -12,17 +12,14 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.trace import StatusCode
 
 from plainview.decode import SpanRecord
 from shared.tokens import Role
-from tests.e2e.test_observed import CANARY, plant
 from tests.stack import programs
-from tests.stack.conftest import ANSWER_S, Stack, until
+from tests.stack.loki import Loki
+from tests.stack.spans import send_traces
+from tests.stack.stack import ANSWER_S, Stack, until
+from tests.support.canary import CANARY, plant
 
 API = "/api/v1"
 # the first test of a session starts everything; programs are stopped, started and waited for
@@ -57,15 +54,24 @@ def claims(stack: Stack) -> list[httpx.Response]:
 
 
 def test_every_target_is_up(stack: Stack) -> None:
+    assert set(stack.targets) - {"loki"} == {
+        "gateway", "auth", "event", "collector", "span-metrics", "jaeger", "prometheus",
+    }  # fmt: skip
+
     def all_up() -> bool:
         up = {row["metric"]["job"]: row["value"][1] for row in stack.query("min by (job) (up)")}
-        return len(up) == 8 and set(up.values()) == {"1"}
+        return set(up) == set(stack.targets) and set(up.values()) == {"1"}
 
     until(all_up, what="all jobs up")
     until(lambda: len(stack.query('up{job="event"} == 1')) == 2, what="both replicas of event")
     assert {row["metric"]["service"] for row in stack.query('up{service!=""}')} == {
         "gateway", "auth", "event",
     }  # fmt: skip
+
+
+@pytest.mark.usefixtures("loki")
+def test_the_target_loki_is_up(stack: Stack) -> None:
+    until(lambda: stack.query('up{job="loki"} == 1'), what="Loki's job up")
 
 
 def exemplars(stack: Stack, since: float) -> list[dict[str, Any]]:
@@ -86,17 +92,18 @@ def exemplars(stack: Stack, since: float) -> list[dict[str, Any]]:
     ]
 
 
-def test_an_exemplar_opens_its_trace_and_its_lines(
-    stack: Stack, claims: list[httpx.Response]
-) -> None:
-    # of these claims: one of former traffic may have met a service that was being restarted
+@pytest.fixture(scope="module")
+def exemplar(stack: Stack, claims: list[httpx.Response]) -> str:
+    """The trace of one of these claims: of former ones some met a service being restarted."""
     since = parsedate_to_datetime(claims[0].headers["Date"]).timestamp()
     found = until(lambda: exemplars(stack, since), what="an exemplar of a claim")
-    trace_id = found[0]["trace_id"]
+    return str(found[0]["trace_id"])
 
+
+def test_an_exemplar_opens_its_trace(stack: Stack, exemplar: str) -> None:
     def whole() -> bool:
         """Each service sends its spans in batches of its own: all that is expected is there."""
-        spans = stack.trace(trace_id)
+        spans = stack.trace(exemplar)
         tags = [{tag["key"]: tag["value"] for tag in span["tags"]} for span in spans]
         return (
             {"gateway", "event"} <= {span["service"] for span in spans}
@@ -106,37 +113,28 @@ def test_an_exemplar_opens_its_trace_and_its_lines(
 
     until(whole, what="its trace in Jaeger, with MongoDB in it, and the claim by its name")
 
+
+def test_an_exemplar_opens_its_lines(loki: Loki, exemplar: str) -> None:
     def answered() -> list[dict[str, Any]]:
         """Its lines, once each service has told that it answered, which is its last one."""
-        lines = stack.logs(f'{{service=~"gateway|event"}} | trace_id="{trace_id}"')
+        lines = loki.lines(f'{{service=~"gateway|event"}} | trace_id="{exemplar}"')
         last = [line for line in lines if json.loads(line["line"])["event"] == "http.request"]
         services = {line["labels"]["service"] for line in last}
         return lines if services == {"gateway", "event"} else []
 
     lines = until(answered, what="its lines")
     (request_id,) = {line["labels"]["request_id"] for line in lines}
-    by_request = stack.logs(f'{{service=~".+"}} | request_id="{request_id}"')
+    by_request = loki.lines(f'{{service=~".+"}} | request_id="{request_id}"')
     assert len(by_request) == len(lines)
 
 
-def test_labels_are_closed_and_classes_kept_apart(
-    stack: Stack, claims: list[httpx.Response]
-) -> None:
-    assert claims
-    until(lambda: stack.logs('{log_type="security"}'), what="security lines")
+@pytest.mark.usefixtures("claims")
+def test_labels_are_closed_and_classes_kept_apart(loki: Loki) -> None:
+    until(lambda: loki.lines('{log_type="security"}'), what="security lines")
     five = {"service", "environment", "component", "level", "log_type"}
-
-    def labels() -> set[str]:
-        reply = httpx.get(f"{stack.loki_url}/loki/api/v1/labels", timeout=ANSWER_S)
-        return set(reply.json()["data"])
-
-    until(lambda: labels() >= five, what=f"{five}")
-    assert labels() == five
-    series = httpx.get(
-        f"{stack.loki_url}/loki/api/v1/series",
-        params={"match[]": '{service=~".+"}'},
-        timeout=ANSWER_S,
-    ).json()["data"]
+    until(lambda: set(loki.get("labels")) >= five, what=f"{five}")
+    assert set(loki.get("labels")) == five
+    series = loki.get("series", **{"match[]": '{service=~".+"}'})
     assert len(series) < 60  # not one per request
 
 
@@ -164,17 +162,23 @@ def test_the_console_gets_the_same_spans(stack: Stack, claims: list[httpx.Respon
     stack.console.wait_for(whole, 120)
 
 
-def test_the_canary_is_nowhere(stack: Stack) -> None:
-    request_ids = plant(stack.trio)
-    for request_id in request_ids:
-        lines = until(
-            lambda i=request_id: stack.logs(f'{{service="gateway"}} | request_id="{i}"'),
-            what="its lines",
-        )
-        trace_id = lines[0]["labels"]["trace_id"]
+@pytest.fixture(scope="module")
+def planted(stack: Stack) -> dict[str, str]:
+    """Requests with secrets in them: request ID to trace ID, as the gateway's lines say."""
+    ids = plant(stack.trio)
+
+    def traces() -> dict[str, str]:
+        lines = stack.trio.gateway.lines()
+        found = {line["request_id"]: line["trace_id"] for line in lines if line.get("trace_id")}
+        return {i: found[i] for i in ids} if set(ids) <= set(found) else {}
+
+    return until(traces, what="the gateway's lines of these requests")
+
+
+def test_the_canary_is_nowhere(stack: Stack, planted: dict[str, str]) -> None:
+    for trace_id in planted.values():
         spans = until(lambda i=trace_id: stack.trace(i), what="its trace")
         assert CANARY.lower() not in str(spans).lower()
-    assert stack.logs(f'{{service=~".+"}} |~ "(?i){CANARY}"') == []
     names = httpx.get(
         f"{stack.prometheus_url}/api/v1/series",
         params={"match[]": '{job=~".+"}'},
@@ -184,20 +188,12 @@ def test_the_canary_is_nowhere(stack: Stack) -> None:
     assert CANARY.lower() not in str(stack.console.spans).lower()
 
 
-def send_traces(endpoint: str, service: str, count: int, failed: int = 0) -> list[str]:
-    """One-span traces through OTLP; the IDs, the failed ones first."""
-    provider = TracerProvider(resource=Resource({"service.name": service}))
-    exporter = OTLPSpanExporter(f"{endpoint}/v1/traces")
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    tracer = provider.get_tracer("test")
-    ids = []
-    for number in range(count):
-        with tracer.start_as_current_span("work") as span:
-            if number < failed:
-                span.set_status(StatusCode.ERROR)
-            ids.append(f"{span.get_span_context().trace_id:032x}")
-    provider.shutdown()
-    return ids
+def test_the_canary_is_in_no_line(loki: Loki, planted: dict[str, str]) -> None:
+    for request_id, trace_id in planted.items():
+        expr = f'{{service="gateway"}} | request_id="{request_id}"'
+        lines = until(lambda expr=expr: loki.lines(expr), what="its lines")
+        assert lines[0]["labels"]["trace_id"] == trace_id
+    assert loki.lines(f'{{service=~".+"}} |~ "(?i){CANARY}"') == []
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from tests.stack.conftest import PER_SECOND, Stack
-from tests.stack.traffic import Traffic
+from tests.stack.stack import Stack
+from tests.stack.traffic import PER_SECOND, Traffic
 
 
 @pytest.mark.timeout(900)

@@ -13,6 +13,8 @@ import httpx
 
 from tests.stack.script import MEMBERS, OTHER_JOINS, SOLD_OUT, STOCK, Script
 
+PER_SECOND = 6.0
+
 
 class Traffic:
     """Goes on until it is closed; what the databases count stays as the script left it.

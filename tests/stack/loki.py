@@ -1,0 +1,87 @@
+"""Loki where it is to be had, and what it answers.
+
+Users bring it from its release: the stack tests neither build nor download it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.stack.programs import CACHE, ROOT, Program, free_ports
+
+ANSWER_S = 60  # for an answer that a busy machine may give late
+HOUR_NS = 3600 * 10**9
+MISSING = (
+    "Loki is not here: put the program of its release on PATH, name it by LOKI, "
+    f"or put it at {CACHE}/loki-<version>/loki"
+)
+
+
+def program() -> Path | None:
+    """What `LOKI` names, or the program on PATH, or the one in the stack cache."""
+    if named := os.environ.get("LOKI"):
+        if not (found := shutil.which(named)):
+            raise FileNotFoundError(f"LOKI={named} is no program")
+        return Path(found)
+    if found := shutil.which("loki"):
+        return Path(found)
+    return max(CACHE.glob("loki-*/loki"), default=None)
+
+
+class Loki:
+    """Asks one Loki; an error status is raised."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def get(self, path: str, **params: str | int) -> Any:
+        """The `data` of an answer of its API: `get("labels")`."""
+        reply = httpx.get(f"{self.url}/loki/api/v1/{path}", params=params, timeout=ANSWER_S)
+        if reply.is_error:
+            raise ValueError(f"{path} {params}: {reply.text}")
+        return reply.json()["data"]
+
+    def lines(self, expr: str) -> list[dict[str, Any]]:
+        """Lines of the last hour: `labels` (structured metadata among them) and `line`."""
+        now = time.time_ns()
+        data = self.get("query_range", query=expr, start=now - HOUR_NS, end=now, limit=5000)
+        return [
+            {"labels": stream["stream"], "line": value[1]}
+            for stream in data["result"]
+            for value in stream["values"]
+        ]
+
+    def shown(self, expr: str, instant: bool, begin: float) -> list[str]:
+        """What a panel shows of the time since `begin` (s since 1970): lines, or numbers."""
+        times: dict[str, str | int] = {"start": int(begin * 1e9), "end": time.time_ns()}
+        if instant:
+            data = self.get("query", query=expr)
+        else:
+            data = self.get("query_range", query=expr, step="15", **times)
+        rows = [[row["value"]] if "value" in row else row["values"] for row in data["result"]]
+        found: list[str] = [value for row in rows for _, value, *_ in row]
+        if data["resultType"] == "streams":
+            return found
+        return [value for value in found if value != "NaN"]
+
+
+def prepared(directory: Path, binary: Path, config: str = "loki.yaml") -> tuple[Program, str]:
+    """Loki on a configuration of telemetry/, not started yet, and its address."""
+    port, grpc = free_ports(2)
+    url = f"http://127.0.0.1:{port}"
+    environment = {
+        "LOKI_HOST": "127.0.0.1",
+        "LOKI_PORT": str(port),
+        "LOKI_GRPC_PORT": str(grpc),
+        "LOKI_DIR": str(directory / "data"),
+    }
+    file = ROOT / "telemetry" / config
+    command = [str(binary), f"-config.file={file}", "-config.expand-env=true"]
+    name = config.removesuffix(".yaml")
+    return Program(name, command, f"{url}/ready", directory, environment), url

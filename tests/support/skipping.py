@@ -1,0 +1,58 @@
+"""What may be skipped: assertions on Loki's own answers, each named in tests/needs-loki.txt.
+
+Loki comes from its release and is not everywhere; all else that the tests need can be installed or
+built, so another skipped test in CI is a test that silently does not run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+NEEDS_LOKI = Path(__file__).resolve().parents[1] / "needs-loki.txt"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--only-loki-skipped",
+        action="store_true",
+        help="a skipped test that is not named in tests/needs-loki.txt fails",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "loki_binary" in getattr(item, "fixturenames", ()):
+            item.add_marker("loki")
+
+
+def _judge(report: pytest.TestReport | pytest.CollectReport, config: pytest.Config) -> None:
+    if not report.skipped or hasattr(report, "wasxfail") or not config.option.only_loki_skipped:
+        return
+    if report.nodeid not in NEEDS_LOKI.read_text().splitlines():
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{report.nodeid} was skipped and is not named in tests/needs-loki.txt: "
+            f"{report.longrepr}"
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _judge(report, item.config)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _judge(report, collector.config)
+    return report
