@@ -64,7 +64,7 @@ check: $(VENV)/.dev  ## style, types, imports, configuration
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/ops
 
-test-stack: $(VENV)/.dev  ## faults, and the real Prometheus, Collector, Loki, Jaeger, Chromium (tests/stack/build)
+test-stack: $(VENV)/.dev  ## faults, and the real Prometheus, Collector, Jaeger, Chromium (tests/stack/build), and Loki if it is here
 	$(BIN)/python -m pytest tests/faults tests/stack
 
 test-compose: $(VENV)/.dev  ## docker compose on stand-in images (root, Docker's engine, debootstrap)

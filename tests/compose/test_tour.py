@@ -108,9 +108,14 @@ def test_the_inside_is_not_reachable_through_the_gateway() -> None:
             assert http.get(f"{base}{path}").status_code == 404
 
 
-@pytest.mark.parametrize("job", ["gateway", "auth", "event", "collector", "jaeger", "loki"])
+@pytest.mark.parametrize("job", ["gateway", "auth", "event", "collector", "jaeger"])
 def test_prometheus_scrapes(job: str) -> None:
     eventually(lambda: up_targets(job))
+
+
+@pytest.mark.usefixtures("loki_binary")
+def test_prometheus_scrapes_loki() -> None:
+    eventually(lambda: up_targets("loki"))
 
 
 def test_a_refused_claim_is_a_trace_in_jaeger(offer: dict[str, str]) -> None:

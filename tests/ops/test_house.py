@@ -21,12 +21,13 @@ def run_pytest(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_what_needs_loki_is_listed() -> None:
     """The list is what CI lets a run without Loki skip."""
-    where = ["tests/stack", "tests/ops"]
+    where = ["tests/stack", "tests/ops", "tests/compose"]
     done = run_pytest("--collect-only", "-q", "-m", "loki", *where)
     found = [line for line in done.stdout.splitlines() if "::" in line]
     assert found, done.stdout + done.stderr
     assert found == NEEDS_LOKI.read_text().splitlines(), (
-        f"python -m pytest --collect-only -q -m loki {' '.join(where)} | grep :: > tests/needs-loki.txt"
+        f"python -m pytest --collect-only -q -m loki {' '.join(where)}"
+        " | grep :: > tests/needs-loki.txt"
     )
 
 

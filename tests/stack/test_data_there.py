@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from monitoring import alerts, recording, rules
 from tests.stack import panels
 from tests.stack.asking import (
     EMPTY_WHEN_HEALTHY,
