@@ -90,5 +90,5 @@ async def set_roles(
 @keys_router.get("/.well-known/jwks.json", openapi_extra=roles_doc())
 async def jwks(accounts: AccountsDep, response: Response) -> dict[str, Any]:
     """The public keys that verify access tokens (RFC 7517)."""
-    response.headers["Cache-Control"] = "public, max-age=300"
+    response.headers["Cache-Control"] = "public, max-age=60"
     return accounts.issuer.jwks()

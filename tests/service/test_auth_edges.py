@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from auth.settings import Settings
-from shared.tokens import Role, StaticKeys, TokenVerifier
+from shared.token_keys import StaticKeys
+from shared.tokens import Role, TokenVerifier
 from tests.support.auth_app import PASSWORD, auth_app, auth_settings, private_pem
 
 DEEP = "[" * 10_000 + "]" * 10_000
