@@ -9,11 +9,14 @@ from auth.deps import Deps
 from auth.repository import User
 from auth.service import Accounts, Tokens
 from shared.tokens import Principal, Role
+from shared.web.body_limit import SMALL_BODY, BoundedRoute
 from shared.web.client_address import client_address
 from shared.web.security import ANY_ROLE, require, roles_doc
 
-router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
-keys_router = APIRouter(tags=["auth"])
+router = APIRouter(
+    prefix="/api/v1/auth", tags=["auth"], route_class=BoundedRoute, max_body_size=SMALL_BODY
+)
+keys_router = APIRouter(tags=["auth"], max_body_size=SMALL_BODY)
 
 
 def _accounts(request: Request) -> Accounts:

@@ -13,11 +13,15 @@ from event.ids import to_text
 from event.schemas import Id, Moment, Page
 from event.service import Service
 from shared.tokens import Principal, Role
+from shared.web.body_limit import SMALL_BODY, BoundedRoute
 from shared.web.security import ANY_ROLE, require, roles_doc
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
-router = APIRouter(prefix="/api/v1", tags=["event"])
+router = APIRouter(
+    prefix="/api/v1", tags=["event"], route_class=BoundedRoute, max_body_size=SMALL_BODY
+)
 
+EVENT_BODY = 32 * 1024  # bytes: a description of 2,000 characters, each an escape of JSON
 STAFF = (Role.OPERATOR, Role.AUDITOR, Role.ADMIN)
 OPERATORS = (Role.OPERATOR, Role.ADMIN)
 Member = Annotated[Principal, Depends(require(Role.USER))]
@@ -69,7 +73,7 @@ def _route(
     return router.api_route(path, methods=[method], response_model=reply, openapi_extra=doc, **more)
 
 
-@_route("POST", "/events", OPERATORS, schemas.EventOut, status_code=201)
+@_route("POST", "/events", OPERATORS, schemas.EventOut, status_code=201, max_body_size=EVENT_BODY)
 async def create_event(given: schemas.EventIn, _who: Operator, service: Services) -> Any:
     """Make an event."""
     return _public(await service.create_event(given))
@@ -93,7 +97,7 @@ async def get_event(id: Id, _who: Anyone, service: Services) -> Any:
     return _public(await service.event(id))
 
 
-@_route("PATCH", "/events/{id}", OPERATORS, schemas.EventOut)
+@_route("PATCH", "/events/{id}", OPERATORS, schemas.EventOut, max_body_size=EVENT_BODY)
 async def change_event(
     id: Id, given: schemas.EventChange, _who: Operator, service: Services
 ) -> Any:

@@ -22,6 +22,7 @@ from plainview.logs import toggle_debug_on_signal
 from shared.settings import ServiceSettings
 
 MAX_HEAD = 16 * 1024
+MAX_FIELDS = 100  # of one head: libraries look fields up one by one, or in the square of that
 MESSAGE_S = 10.0  # from the first byte of a request to its last
 LINGER_S = 0.5
 KEEP_ALIVE_S = 30  # clients of ours drop an idle connection after 15 s, so theirs is the choice
@@ -78,6 +79,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        if len(self.headers) > MAX_FIELDS:
+            self._refusal = 431
         if self._refusal != 400:
             raise ValueError("head too large")  # the parser stops, data_received refuses
         super().on_headers_complete()
