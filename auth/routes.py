@@ -19,12 +19,12 @@ router = APIRouter(
 keys_router = APIRouter(tags=["auth"], max_body_size=SMALL_BODY)
 
 
-def _accounts(request: Request) -> Accounts:
+async def _accounts(request: Request) -> Accounts:
     deps: Deps = request.app.state.deps
     return deps.accounts
 
 
-def _address(request: Request) -> str:
+async def _address(request: Request) -> str:
     return client_address(request.scope, request.app.state.deps.trusted_proxies)
 
 
