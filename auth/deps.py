@@ -15,8 +15,7 @@ from plainview import Check
 from shared.background import background
 from shared.settings import Networks
 from shared.storage import mongo, redis
-from shared.token_keys import StaticKeys, split_pem
-from shared.tokens import TokenIssuer, TokenVerifier
+from shared.tokens import StaticKeys, TokenIssuer, TokenVerifier, split_pem
 
 
 @dataclass(frozen=True)

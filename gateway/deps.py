@@ -13,15 +13,15 @@ from gateway.active_users import ActiveUsers
 from gateway.limits import Limits
 from gateway.settings import Settings
 from gateway.signals import UPSTREAMS, UpstreamSignals
-from plainview import Check, get_logger, observe_client
+from plainview import Check, get_logger, observe_transport
 from shared.background import background
 from shared.errors import Unavailable
 from shared.storage import redis
-from shared.token_keys import RemoteJwks
-from shared.tokens import TokenVerifier
-from shared.web.client import UpstreamClient, pooled_client
+from shared.tokens import RemoteJwks, TokenVerifier
+from shared.web.client import Deadlines, Places, UpstreamClient
 from shared.web.client_address import Networks
 from shared.web.security import Verifier
+from shared.web.transport import UpstreamTransport
 
 log = get_logger("job")
 REFRESH_S = 5.0
@@ -62,14 +62,21 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     upstreams: dict[str, UpstreamClient] = {}
     checks = {"redis": Check(cache.ping, required=False)}
     for name, url in zip(UPSTREAMS, (settings.auth_url, settings.event_url), strict=True):
-        client = observe_client(pooled_client(), name)
-        stack.push_async_callback(client.aclose)
+        transport = observe_transport(UpstreamTransport(url), name)
+        stack.push_async_callback(transport.aclose)
         upstreams[name] = UpstreamClient(
             name,
             url,
-            client,
+            transport,
             UpstreamSignals(),
-            deadline_s=settings.upstream_deadline_seconds,
+            places=Places(
+                settings.upstream_max_in_flight, settings.upstream_max_in_flight_per_client
+            ),
+            deadlines=Deadlines(
+                settings.upstream_connect_seconds,
+                settings.upstream_deadline_seconds,
+                settings.upstream_idle_seconds,
+            ),
             breaker_open_s=settings.breaker_open_seconds,
         )
         # liveness: whether it is there; what it lacks is its own readiness to tell

@@ -6,7 +6,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from gateway import signals
 from gateway.deps import Deps, connect
@@ -15,7 +14,7 @@ from gateway.proxy import ProxyRoute
 from gateway.settings import Settings
 from plainview import REQUEST_ID_HEADER, observe
 from shared.settings import load
-from shared.web.body_limit import MAX_BODY, BodyLimit
+from shared.web.limits import BodyLimit
 from shared.web.problems import install_error_handlers
 
 
@@ -42,14 +41,19 @@ def create_app(
     app.openapi = lambda: api  # type: ignore[method-assign]
     for path, methods in operations(api).items():
         app.router.routes.append(ProxyRoute(path, methods))
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY)
-    app.add_middleware(BodyLimit)  # around it: it gives refusals their form
+    app.add_middleware(BodyLimit)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", REQUEST_ID_HEADER],
+            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                REQUEST_ID_HEADER,
+                "traceparent",
+            ],
             expose_headers=[REQUEST_ID_HEADER, "Retry-After"],
         )
     install_error_handlers(app)

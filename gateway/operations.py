@@ -54,4 +54,7 @@ def operations(document: Mapping[str, Any]) -> dict[str, dict[str, Operation]]:
                 frozenset(Role(role) for role in operation["x-roles"]),
                 "idempotency-key" in names,
             )
+    for methods in found.values():
+        if "GET" in methods:
+            methods["HEAD"] = methods["GET"]  # RFC 9110, section 9.3.2
     return found

@@ -1,24 +1,25 @@
-"""One request through the gateway: limited, guarded, streamed to its upstream and back."""
+"""One request through the gateway: admitted, streamed to its upstream and back."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
+import httpx
 from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from gateway import headers
 from gateway.admission import admit
+from gateway.body import Body
 from gateway.operations import Operation
 from shared.errors import NotFound
 from shared.web.client import IDEMPOTENT
 from shared.web.client_address import client_address
+from shared.web.connections import client_of
 
 if TYPE_CHECKING:
     from gateway.deps import Deps
@@ -26,58 +27,7 @@ if TYPE_CHECKING:
 # Our IDs are of these letters. Anything else would have to be encoded again, and what two
 # servers decode differently is how `..` and `%2f` get past a gateway.
 _ID = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,127}")
-BUFFERED = 64 * 1024  # a body up to here is read first, so that it can be sent twice
-
-
-class Body:
-    """The request's body as UpstreamClient wants it, and the news that the client has gone."""
-
-    def __init__(self, receive: Receive, length: int | None) -> None:
-        self._receive = receive
-        self._chunks: bytes | None = b"" if length == 0 else None
-        self.on_end: Callable[[], None] = lambda: None
-        self.error: BaseException | None = None
-        self.complete = length == 0
-        self._ended = asyncio.Event()
-        if self.complete:
-            self._ended.set()
-
-    @property
-    def replayable(self) -> bool:
-        """Whether all of it is kept."""
-        return self._chunks is not None
-
-    def open(self) -> bytes | AsyncIterator[bytes] | None:
-        """The whole body, or its chunks as they arrive."""
-        return (self._chunks or None) if self._chunks is not None else self._stream()
-
-    async def buffer(self) -> None:
-        """Read all of it."""
-        self._chunks = b"".join([chunk async for chunk in self._stream()])
-
-    async def _stream(self) -> AsyncIterator[bytes]:
-        try:
-            more = True
-            while more:
-                message = await self._receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientDisconnect
-                more = message.get("more_body", False)
-                if not more:
-                    self.complete = True
-                    self.on_end()
-                    self._ended.set()
-                if message.get("body"):
-                    yield message["body"]
-        except Exception as error:
-            self.error = error
-            raise
-
-    async def disconnected(self) -> None:
-        """Return when the client has gone."""
-        await self._ended.wait()
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+WATCH_S = 0.05  # most calls are over by then, and need nobody who looks whether the client left
 
 
 class ProxyRoute(Route):
@@ -87,7 +37,7 @@ class ProxyRoute(Route):
         self._operations = methods
         super().__init__(path, self._serve, methods=[*methods], include_in_schema=False)
         self.app = self._serve  # an ASGI app: the reply is streamed by us
-        self.methods = set(methods)  # Starlette adds HEAD, which the upstreams do not serve
+        self.methods = set(methods)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["route"] = self
@@ -96,55 +46,85 @@ class ProxyRoute(Route):
         if not all(_ID.fullmatch(value) for value in scope["path_params"].values()):
             raise NotFound("There is nothing at this address")
         address = client_address(scope, deps.trusted_proxies)
-        await admit(Request(scope), operation, deps, address)
-        await _relay(scope, receive, send, operation, address)
+        client = await admit(Request(scope), operation, deps, address)
+        body = Body(receive, scope["headers"])
+        try:
+            with _Watch(receive, body):
+                exchange = _exchange(scope, await body.start(), operation, address, client)
+                async with exchange as response:
+                    await _reply(response, scope["method"], send)
+        except ClientDisconnect:
+            return  # nobody waits for a reply
 
 
-async def _relay(
-    scope: Scope, receive: Receive, send: Send, operation: Operation, address: str
-) -> None:
-    """Stream to the upstream and back; a client that leaves ends the work there too."""
-    given = dict(scope["headers"])
-    has_length = given.get(b"content-length", b"").isdigit()
-    length = int(given[b"content-length"]) if has_length else None
-    if length is None and b"transfer-encoding" not in given:
-        length = 0
-    body = Body(receive, length)
-    keyed = operation.idempotency_key and b"idempotency-key" in given
-    retry = scope["method"] in IDEMPOTENT or keyed
-    if retry and length is not None and 0 < length <= BUFFERED:
-        await body.buffer()
-    target = operation.path.format_map(
-        {name: quote(value, safe="") for name, value in scope["path_params"].items()}
-    )
-    if scope["query_string"]:
-        target += "?" + scope["query_string"].decode("latin-1")
+class _Watch:
+    """Ends the block with ClientDisconnect when the client leaves, once its body is here."""
+
+    def __init__(self, receive: Receive, body: Body) -> None:
+        self._receive, self._body = receive, body
+        self._left = False
+        self._watching: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - an ASGI server runs us in one
+        self._task = task
+        self._timer = self._loop.call_later(WATCH_S, self._look)
+
+    def _look(self) -> None:
+        if self._body.complete:
+            self._watching = self._loop.create_task(self._wait())
+        else:  # whoever reads the body will see it
+            self._timer = self._loop.call_later(WATCH_S, self._look)
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._left = True
+        self._task.cancel()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._timer.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
+        if self._left and kind is asyncio.CancelledError and self._task.uncancel() == 0:
+            raise ClientDisconnect
+
+
+def _exchange(
+    scope: Scope, body: bytes | Body, operation: Operation, address: str, client: str
+) -> AbstractAsyncContextManager[httpx.Response]:
+    """The call of the upstream that this request is to become."""
     deps: Deps = scope["app"].state.deps
-    upstream = deps.upstreams[operation.upstream]
+    target = operation.path.format_map(scope["path_params"]).encode()
+    if scope["query_string"]:
+        target += b"?" + scope["query_string"]
     sent = headers.for_upstream(scope["headers"], address)
+    keyed = operation.idempotency_key and any(name == b"idempotency-key" for name, _ in sent)
+    return deps.upstreams[operation.upstream].exchange(
+        operation.method,  # for a HEAD it is GET: the upstreams need not know it
+        target,
+        sent,
+        body,
+        client=client_of(client),
+        retry=operation.method in IDEMPOTENT or keyed,
+    )
 
-    async def work() -> None:
-        exchange = upstream.exchange(scope["method"], target, sent, body, retry=retry)
-        async with exchange as response:
-            start = {
-                "type": "http.response.start",
-                "status": response.status_code,
-                "headers": headers.for_client(response.headers.raw),
-            }
-            await send(start)
-            async for chunk in response.aiter_raw():
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
 
-    working = asyncio.ensure_future(work())
-    leaving = asyncio.ensure_future(body.disconnected())
-    try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            with suppress(ClientDisconnect):  # it left while it sent: nobody waits for a reply
-                await working
-    finally:
-        for task in (working, leaving):
-            task.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await asyncio.gather(working, leaving, return_exceptions=True)
+async def _reply(response: httpx.Response, method: str, send: Send) -> None:
+    """Hand on head and body as they come; with a length the last part is known for the last."""
+    raw = response.headers.raw
+    status = response.status_code
+    start = {"type": "http.response.start", "status": status, "headers": headers.for_client(raw)}
+    await send(start)
+    left = headers.length(raw)
+    ended = False
+    if method != "HEAD" and status not in (204, 304):
+        assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - it is from one
+        async for chunk in response.stream:
+            left = None if left is None else left - len(chunk)
+            ended = left == 0
+            await send({"type": "http.response.body", "body": chunk, "more_body": not ended})
+    if not ended:
+        await send({"type": "http.response.body", "body": b""})

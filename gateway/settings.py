@@ -17,11 +17,18 @@ class Settings(ApiSettings):
     """Settings of the gateway; times in seconds, limits in the notation of the `limits` library."""
 
     port: int = Field(8000, ge=0, le=65535)
+    max_connections_per_client: int = Field(128, ge=0)
     metrics_allow: Networks | None = Field(parse_networks(PRIVATE), validate_default=True)
     auth_url: str = "http://127.0.0.1:8001"
     event_url: str = "http://127.0.0.1:8002"
     jwks_url: str = ""
+    #: to connect; from the whole request to the head of its reply; between parts of the reply
+    upstream_connect_seconds: float = Field(1.0, gt=0, le=60)
     upstream_deadline_seconds: float = Field(5.0, gt=0, le=60)
+    upstream_idle_seconds: float = Field(60.0, gt=0)
+    #: calls in flight to each upstream, and of one client
+    upstream_max_in_flight: int = Field(512, ge=1)
+    upstream_max_in_flight_per_client: int = Field(64, ge=1)
     breaker_open_seconds: float = Field(10.0, gt=0, le=300)
     rate_limit_user: str = "300/minute"
     rate_limit_address: str = "600/minute"

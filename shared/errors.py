@@ -7,8 +7,10 @@ DomainError
 ├── Forbidden         known, but not allowed to
 ├── NotFound          it does not exist, or not for this user
 ├── Conflict          it contradicts the present state
+├── TooLarge          more than is taken
 ├── TooMany           a limit is used up
 ├── Unavailable       a part that is needed is away; the same may work later
+├── BadGateway        a part that is needed gave an answer that is none
 └── Timeout           a part that is needed did not answer in time; the outcome is unknown
 """
 
@@ -76,6 +78,12 @@ class Conflict(DomainError):
     code = "conflict"
 
 
+class TooLarge(DomainError):
+    """More than is taken."""
+
+    code = "body_too_large"
+
+
 class TooMany(DomainError):
     """A limit is used up."""
 
@@ -88,6 +96,12 @@ class Unavailable(DomainError):
 
     code = "unavailable"
     retry_after = 1
+
+
+class BadGateway(DomainError):
+    """A part that is needed gave an answer that is none."""
+
+    code = "bad_gateway"
 
 
 class Timeout(DomainError):

@@ -17,6 +17,7 @@ from pydantic_settings import (
 )
 
 from plainview import ObservabilitySettings
+from shared.web.bounds import Bounds
 from shared.web.client_address import parse_networks
 
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode]
@@ -60,6 +61,10 @@ class ServiceSettings(BaseSettings):
     metrics_allow: Networks | None = None
     trusted_proxies: Networks = ()
     drain_seconds: float = Field(5.0, ge=0, le=10)
+    message_seconds: float = Field(10.0, gt=0, le=60)
+    keep_alive_seconds: float = Field(75.0, ge=1, le=3600)
+    max_connections: int = Field(1024, ge=1)
+    max_connections_per_client: int = Field(0, ge=0)
 
     @field_validator("metrics_allow", "trusted_proxies", mode="before")
     @classmethod
@@ -77,6 +82,15 @@ class ServiceSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then files, then variables."""
         return init_settings, _Files(settings_cls), env_settings
+
+    def bounds(self) -> Bounds:
+        """What the server grants to its clients."""
+        return Bounds(
+            message_s=self.message_seconds,
+            keep_alive_s=self.keep_alive_seconds,
+            connections=self.max_connections,
+            connections_per_client=self.max_connections_per_client,
+        )
 
     def observability(self, service_name: str, **more: Any) -> ObservabilitySettings:
         """The library's settings for this service; `more` overrides."""

@@ -2,114 +2,117 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from monitoring import alerts
 from monitoring.dashboards import rewards
-from monitoring.dashboards.rewards import EVENTS, SINCE
-from monitoring.dashboards.users import event_variable
-from monitoring.settings import KIT, PENDING, PENDING_S
-from plainview.kit import Dashboard, Row
-from plainview.kit.panels import (
+from monitoring.dashboards.board import Dashboard
+from monitoring.dashboards.panels import (
     BAD,
-    Column,
+    Json,
     Panel,
     Query,
     bars,
-    by,
-    cells,
     column,
     lines,
-    merged,
     organize,
     sorted_by,
     stat,
     steps,
     table,
 )
-from plainview.kit.promql import SERVICE, highest, rate, where
+from monitoring.dashboards.users import EVENTS, SERVICE, SINCE, event_variable
 
 ALL = ("approved", "pending", "rejected")
 
 
-def _requests(*statuses: str, each: str = " by (event_id)") -> str:
+def _requests(*statuses: str, by: str = " by (event_id)") -> str:
     """Requests of running events, from the database; every replica tells the same."""
-    which = where('event_id=~"$event"', f'status=~"{"|".join(statuses)}"')
-    return f"sum{each} ({highest('event_reward_requests', 'event_id, status', which)})"
+    which = EVENTS.replace("}", f',status=~"{"|".join(statuses)}"}}')
+    return f"sum{by} (max by (event_id, status) (event_reward_requests{which}))"
 
 
 def _now() -> list[Panel]:
-    def now(title: str, why: str, metric: str, word: str, **changes: Any) -> Panel:
-        query = Query(highest(metric), word, instant=True)
-        return stat(title, why, query, no_data="nothing from event", **changes)
-
     return [
-        now(
+        stat(
             "Running events",
             "Events that are active, from the database.",
-            "events_active",
-            "events",
+            Query(f"max(events_active{SERVICE})", "events", instant=True),
+            no_data="nothing from event",
         ),
-        now(
+        stat(
             "Approval rate",
             "Approved of all decided reward requests ever, automatic ones included; 100 % "
             "before the first.",
-            "reward_approval_ratio",
-            "approved",
+            Query(f"max(reward_approval_ratio{SERVICE})", "approved", instant=True),
             unit="percentunit",
+            no_data="nothing from event",
         ),
-        now(
+        stat(
             "Awaiting a decision",
             "Requests that an operator has to decide on. It should not grow from day to day.",
-            "reward_requests_awaiting_decision",
-            "requests",
+            Query(f"max(reward_requests_awaiting_decision{SERVICE})", "requests", instant=True),
+            no_data="nothing from event",
         ),
-        now(
+        stat(
             "Stock work undone",
             "Requests whose stock is still to be moved. Above "
-            f"{PENDING} somebody is called: ClaimBacklog.",
-            "reward_requests_pending",
-            "requests",
-            thresholds=steps((PENDING, BAD)),
+            f"{alerts.PENDING} somebody is called: ClaimBacklog.",
+            Query(f"max(reward_requests_pending{SERVICE})", "requests", instant=True),
+            thresholds=steps((alerts.PENDING, BAD)),
+            no_data="nothing from event",
         ),
-        now(
+        stat(
             "Oldest stock work",
             "Age of the oldest of these. A crashed process leaves some, another one takes them "
-            f"over; above {PENDING_S} s somebody is called: ClaimBacklog.",
-            "reward_requests_oldest_pending_seconds",
-            "oldest",
+            f"over; above {alerts.PENDING_S} s somebody is called: ClaimBacklog.",
+            Query(f"max(reward_requests_oldest_pending_seconds{SERVICE})", "oldest", instant=True),
             unit="s",
-            thresholds=steps((PENDING_S, BAD)),
+            thresholds=steps((alerts.PENDING_S, BAD)),
+            no_data="nothing from event",
         ),
-        now(
+        stat(
             "Rewards that do not add up",
             "Granted, pending and left are not the stock. Never other than 0; see the runbook "
             "ClaimInvariant.",
-            "claim_invariant_violations",
-            "rewards",
+            Query(f"max(claim_invariant_violations{SERVICE})", "rewards", instant=True),
             thresholds=steps((1, BAD)),
+            no_data="nothing from event",
         ),
     ]
 
 
 def _events() -> list[Panel]:
-    everybody = highest("event_participants", "event_id", EVENTS)
+    def asked(expr: str) -> Query:
+        return Query(expr, instant=True, format="table")
+
+    everybody = f"max by (event_id) (event_participants{EVENTS})"
     decided = f"({_requests('approved', 'rejected')} > 0)"
-    share = {"unit": "percentunit", "decimals": 1}
     return [
-        merged(
+        table(
             "Events",
             "Running events, 100 at most. Asked counts reward requests: a user may ask once for "
             "each reward of an event. Few who ask: conditions are hard or rewards dull.",
-            {"event_id": "Event"},
-            {
-                "Participants": Column(everybody),
-                "Share of members": Column(
-                    highest("event_participation_rate", "event_id", EVENTS), share
+            asked(everybody),
+            asked(f"max by (event_id) (event_participation_rate{EVENTS})"),
+            asked(_requests(*ALL)),
+            asked(_requests("approved")),
+            asked(f"{_requests('approved')} / {decided}"),
+            transformations=[
+                {"id": "merge", "options": {}},
+                organize(
+                    {
+                        "event_id": "Event",
+                        "Value #A": "Participants",
+                        "Value #B": "Share of members",
+                        "Value #C": "Asked",
+                        "Value #D": "Granted",
+                        "Value #E": "Approval rate",
+                    }
                 ),
-                "Asked": Column(_requests(*ALL)),
-                "Granted": Column(_requests("approved")),
-                "Approval rate": Column(f"{_requests('approved')} / {decided}", share),
-            },
+            ],
+            overrides=[
+                column("Share of members", unit="percentunit", decimals=1),
+                column("Approval rate", unit="percentunit", decimals=1),
+            ],
             no_data="no running event",
             size=(14, 8),
         ),
@@ -118,22 +121,22 @@ def _events() -> list[Panel]:
             "Of the chosen running events: who joined, what was asked, what was granted. With "
             "several rewards by event there can be more requests than participants.",
             Query(f"sum({everybody})", "joined", instant=True),
-            Query(_requests(*ALL, each=""), "asked", instant=True),
-            Query(_requests("approved", each=""), "granted", instant=True),
+            Query(_requests(*ALL, by=""), "asked", instant=True),
+            Query(_requests("approved", by=""), "granted", instant=True),
             no_data="no running event",
             size=(10, 8),
         ),
         lines(
             "Participants",
             "Who takes part in running events, the ten biggest.",
-            by("event_id", f"topk(10, {everybody})"),
+            Query(f"topk(10, {everybody})", "{{event_id}}"),
             no_data="no running event",
         ),
         lines(
             "Approval rate by event",
             "Approved of the decided requests of running events, the ten lowest. A fall: "
             "operators reject more; look at the reasons below.",
-            by("event_id", f"bottomk(10, {_requests('approved')} / {decided})"),
+            Query(f"bottomk(10, {_requests('approved')} / {decided})", "{{event_id}}"),
             unit="percentunit",
             maximum=1,
             no_data="nothing decided yet",
@@ -161,7 +164,11 @@ def _activity() -> list[Panel]:
             "Activity by hour of day",
             f"{SINCE} Columns are hours in UTC, dark is much. Choose whole days or weeks above; "
             "plan roll-outs where it is light.",
-            *cells(f'label_replace({summed}, "hour", "0$1", "hour", "(.)")'),
+            Query(
+                f'label_replace({summed}, "hour", "0$1", "hour", "(.)")',
+                instant=True,
+                format="table",
+            ),
             transformations=[
                 sorted_by("hour"),
                 {
@@ -185,31 +192,36 @@ def _activity() -> list[Panel]:
             minimum=0,
             decimals=0,
             no_data="nothing done yet",
+            size=(24, 8),
         ),
         lines(
             "Activity per minute",
             "What users and operators do, by kind.",
-            by("kind", f"{rate('activity_total', 'kind')} * 60"),
+            Query(
+                f"sum by (kind) (rate(activity_total{SERVICE}[$__rate_interval])) * 60", "{{kind}}"
+            ),
+            size=(24, 8),
         ),
     ]  # fmt: skip
 
 
 def events() -> Dashboard:
     """How the events do."""
+    rows: list[tuple[str, list[Panel]]] = [
+        ("Right now", _now()),
+        ("By event", _events()),
+        ("Reward requests", rewards.claims()),
+        ("Decisions", rewards.decisions()),
+        ("Stock", rewards.stock()),
+        ("Activity", _activity()),
+        ("Attempts", rewards.attempts()),
+    ]
+    variables: list[Json] = [event_variable()]
     return Dashboard(
-        KIT,
-        "events",
+        uid="er-events",
         title="Event performance",
         why="Who takes part, who gets what, how long it takes, and what is left.",
         since="now-24h",
-        rows=[
-            Row("Right now", _now()),
-            Row("By event", _events()),
-            rewards.claims(),
-            rewards.decisions(),
-            rewards.stock(),
-            Row("Activity", _activity(), (24, 8)),
-            rewards.attempts(),
-        ],
-        variables=[event_variable()],
+        rows=rows,
+        variables=variables,
     )

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from plainview.kit.board import TRACE_LINK
-from plainview.kit.logs import FROM_LABELS
-from plainview.kit.panels import (
+from monitoring.dashboards.board import SERVICES, TRACE_LINK
+from monitoring.dashboards.panels import (
     BAD,
     GOOD,
     PLAIN,
     WARN,
-    Column,
     Panel,
     Query,
-    by,
     column,
     lines,
-    merged,
     organize,
     table,
     timed,
 )
-from plainview.kit.promql import highest
 
 STATUSES = [
     timed("approved", "granted", GOOD),
@@ -38,20 +33,29 @@ def business() -> list[Panel]:
             "Activity by kind, last five minutes",
             "What users and operators did in the last five minutes, from the database; of sign_in "
             "the users and not the times.",
-            by("kind", highest("activity_recent", "kind")),
+            Query(f"max by (kind) (activity_recent{{{SERVICES}}})", "{{kind}}"),
+            size=(12, 8),
         ),
-        merged(
+        table(
             "Running events",
             "Participants and their share of all members, by running event (100 at most). More "
             "on the dashboard Event performance.",
-            {"event_id": "Event"},
-            {
-                "Participants": Column(highest("event_participants", "event_id")),
-                "Share of members": Column(
-                    highest("event_participation_rate", "event_id"), {"unit": "percentunit"}
+            *(
+                Query(f"max by (event_id) ({name}{{{SERVICES}}})", instant=True, format="table")
+                for name in ("event_participants", "event_participation_rate")
+            ),
+            transformations=[
+                {"id": "merge", "options": {}},
+                organize(
+                    {
+                        "event_id": "Event", "Value #A": "Participants",
+                        "Value #B": "Share of members",
+                    }
                 ),
-            },
+            ],
+            overrides=[column("Share of members", unit="percentunit")],
             no_data="no running event",
+            size=(12, 8),
         ),
         table(
             "Last reward requests",
@@ -66,7 +70,12 @@ def business() -> list[Panel]:
                 limit=50,
             ),
             transformations=[
-                FROM_LABELS,
+                {
+                    "id": "extractFields",
+                    "options": {
+                        "source": "labels", "format": "json", "replace": True, "keepTime": True,
+                    },
+                },
                 organize(
                     {
                         "Time": "Time", "status": "Status", "reason": "Reason", "event": "What",

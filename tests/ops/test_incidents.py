@@ -7,8 +7,7 @@ import re
 import pytest
 
 from lab.incidents.catalogue import BY_SLUG, Incident
-from monitoring import rules
-from plainview.kit.names import metrics_in
+from monitoring import names
 from tests.stack.programs import ROOT
 
 PAGES = ROOT / "docs" / "incidents"
@@ -31,4 +30,4 @@ def test_page(incident: Incident) -> None:
     blocks = re.findall(r"```promql\n(.*?)```", text, re.S)
     assert blocks
     for query in "".join(blocks).splitlines():
-        assert metrics_in(query) <= rules.known(), query
+        assert names.metrics_in(query) <= names.known(), query

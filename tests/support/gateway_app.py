@@ -17,30 +17,31 @@ from gateway.deps import Deps, connect
 from gateway.limits import Limits
 from gateway.main import create_app
 from gateway.settings import Settings
-from shared.serve import BoundedProtocol
+from shared.web.protocol import BoundedProtocol, Bounds, bounded_protocol
 
 NOWHERE = "http://127.0.0.1:1"
 MANY = "1000000/minute"
 
 
 @asynccontextmanager
-async def served(app: ASGIApp) -> AsyncIterator[str]:
-    """Serve by uvicorn's protocol as shared.serve configures it; the URL."""
+async def served(app: ASGIApp, server: type[BoundedProtocol] | None = None) -> AsyncIterator[str]:
+    """Serve by the protocol that shared.serve uses, or by a test's own; the URL."""
+    server_protocol = server or bounded_protocol(Bounds())
     config = uvicorn.Config(
-        app, lifespan="off", log_config=None, access_log=False, server_header=False
+        app, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False
     )
     config.proxy_headers = False
     config.load()
     state = ServerState()
 
     def protocol() -> BoundedProtocol:
-        return BoundedProtocol(config=config, server_state=state, app_state={})
+        return server_protocol(config=config, server_state=state, app_state={})
 
-    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+    listener = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     finally:
-        server.close()
+        listener.close()
         for connection in list(state.connections):
             connection.transport.abort()  # type: ignore[union-attr]
         tasks = list(state.tasks)
@@ -131,6 +132,7 @@ def gateway_settings(**more: Any) -> Settings:
         "rate_limit_user": MANY,
         "rate_limit_address": MANY,
         "rate_limit_sign_in": MANY,
+        "upstream_max_in_flight_per_client": 512,
     }
     return Settings(**{**values, **more})
 

@@ -26,7 +26,13 @@ from .context import (
 from .execution import log_execution
 from .guarded import guarded
 from .health import Check
-from .instruments import instrument_mongo, instrument_redis, observe_client, observe_redis
+from .instruments import (
+    instrument_mongo,
+    instrument_redis,
+    observe_client,
+    observe_redis,
+    observe_transport,
+)
 from .logs import configure_logging, flush_logs, get_logger, set_log_level
 from .mask_patterns import MASK
 from .masking import mask, mask_text
@@ -68,6 +74,7 @@ __all__ = [
     "observe",
     "observe_client",
     "observe_redis",
+    "observe_transport",
     "produce_span",
     "request_context",
     "request_id",

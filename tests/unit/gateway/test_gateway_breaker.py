@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.web.client import Breaker, RetryBudget
+from shared.web.breaker import Breaker, RetryBudget
 from shared.web.client_address import client_address, is_within, parse_networks
 
 

@@ -49,3 +49,16 @@ def observe_client(client: httpx.AsyncClient, upstream: str) -> httpx.AsyncClien
     """
     _load("http_client", "httpx").observe(client, upstream)
     return client
+
+
+def observe_transport(
+    transport: httpx.AsyncBaseTransport, upstream: str
+) -> httpx.AsyncBaseTransport:
+    """The same signals for a transport that is called without a client, as proxies do.
+
+    Returns a transport around it. ImportError without `plainview[httpx]`.
+    """
+    around: httpx.AsyncBaseTransport = _load("http_transport", "httpx").ObservedTransport(
+        transport, upstream
+    )
+    return around

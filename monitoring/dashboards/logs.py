@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from .board import TRACE_LINK, Dashboard, Row, text_variable
-from .config import Kit
-from .panels import Json, Panel, Query, cells, column, lines, logs, organize, table
-from .promql import where
+from monitoring.dashboards.board import TRACE_LINK, Dashboard, text_variable
+from monitoring.dashboards.panels import (
+    Json,
+    Panel,
+    Query,
+    column,
+    lines,
+    logs,
+    organize,
+    table,
+)
 
-# Every line has one of these kinds; Loki wants one matcher that is not a variable.
-ALL = where('log_type=~"general|error|security"')
-TROUBLE = where('level=~"warning|error|critical"')
-# columns of a line's fields, which Loki gives as labels
+# every line has one of these; a selector may not consist of variables alone
+ALL = '{environment=~"$environment",service=~"$service",log_type=~"general|error|security"}'
+TROUBLE = (
+    '{environment=~"$environment",service=~"$service",level=~"warning|error|critical"} | json event'
+)
 FROM_LABELS: Json = {
     "id": "extractFields",
     "options": {"source": "labels", "format": "json", "replace": True, "keepTime": True},
@@ -24,6 +32,7 @@ def _volume(by: str, why: str) -> Panel:
         Query(f"sum by ({by}) (count_over_time({ALL}[$__auto]))", f"{{{{{by}}}}}", source="loki"),
         stacked=True,
         no_data="no line in this time",
+        size=(8, 8),
     )
 
 
@@ -51,8 +60,7 @@ def _errors() -> list[Panel]:
             "Which warnings and errors there were in this time, the 20 most frequent. An event is "
             "a constant: search for it to see its lines.",
             Query(
-                f"topk(20, sum by (service, level, event) (count_over_time({TROUBLE} | json event"
-                " [$__range])))",
+                f"topk(20, sum by (service, level, event) (count_over_time({TROUBLE} [$__range])))",
                 source="loki",
                 instant=True,
             ),
@@ -69,7 +77,7 @@ def _errors() -> list[Panel]:
         logs(
             "Newest warnings and errors",
             "The newest 100 lines. Open one: its trace is one click away.",
-            TROUBLE,
+            '{environment=~"$environment",service=~"$service",level=~"warning|error|critical"}',
             limit=100,
             no_data="no warning and no error in this time",
             size=(14, 10),
@@ -97,8 +105,8 @@ def _slow() -> list[Panel]:
             "The newest 100 requests that took at least as long as the limit above, each with its "
             "trace.",
             Query(
-                where('component="http"') + " | json event, http_request_method, http_route,"
-                " http_response_status_code, duration_s"
+                '{environment=~"$environment",service=~"$service",component="http"} | json'
+                " event, http_request_method, http_route, http_response_status_code, duration_s"
                 ' | event="http.request" | duration_s >= $slower_than'
                 f" | keep {fields},trace_id",
                 source="loki",
@@ -141,26 +149,37 @@ def _graph() -> list[Panel]:
             "Service graph",
             "Who calls whom, and how often a second: services, databases, and messages between "
             "services, counted from all traces before any is left out.",
-            cells(
-                f"sum by (id, title) ({node('server')}) or sum by (id, title) ({node('client')})",
-                "sum by (id, source, target)"
-                f' (label_join({edges}, "id", " to ", "client", "server"))',
-            ),
+            [
+                Query(
+                    f"sum by (id, title) ({node('server')})"
+                    f" or sum by (id, title) ({node('client')})",
+                    instant=True, format="table",
+                ),
+                Query(
+                    "sum by (id, source, target)"
+                    f' (label_join({edges}, "id", " to ", "client", "server"))',
+                    instant=True, format="table",
+                ),
+            ],
             "nodeGraph",
             unit="reqps",
-            options={"nodes": {"mainStatUnit": "reqps"}, "edges": {"mainStatUnit": "reqps"}},
-            transformations=[organize({"Value #A": "mainstat", "Value #B": "mainstat"})],
+            options={
+                "nodes": {"mainStatUnit": "reqps"},
+                "edges": {"mainStatUnit": "reqps"},
+            },
+            transformations=[
+                organize({"Value #A": "mainstat", "Value #B": "mainstat"}),
+            ],
             no_data="no trace in this time",
             size=(24, 12),
         )
-    ]
+    ]  # fmt: skip
 
 
-def logs_and_traces(kit: Kit) -> Dashboard:
+def logs_and_traces() -> Dashboard:
     """From a number of lines to one request."""
     return Dashboard(
-        kit,
-        "logs",
+        uid="er-logs",
         title="Logs and traces",
         why="What the services say: how much, what went wrong, one request from end to end.",
         variables=[
@@ -168,10 +187,10 @@ def logs_and_traces(kit: Kit) -> Dashboard:
             text_variable("slower_than", "Slow: at least, seconds", "0.25"),
         ],
         rows=[
-            Row("One request", _one()),
-            Row("What goes wrong", _errors()),
-            Row("How many lines", _how_many(), (8, 8)),
-            Row("Slow requests", _slow()),
-            Row("Who calls whom", _graph()),
+            ("One request", _one()),
+            ("What goes wrong", _errors()),
+            ("How many lines", _how_many()),
+            ("Slow requests", _slow()),
+            ("Who calls whom", _graph()),
         ],
     )

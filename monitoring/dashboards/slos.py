@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from .board import Dashboard, Row
-from .config import Kit, Windows
-from .panels import BAD, GOOD, WARN, Panel, Query, by, lines, stat, steps
-from .promql import SERVICE
+from monitoring import alerts
+from monitoring.dashboards.board import SERVICES, Dashboard
+from monitoring.dashboards.panels import BAD, GOOD, WARN, Panel, Query, lines, stat, steps
 
-EACH = "service, slo"
-LEFT = by(EACH, f"1 - service:slo_burn:rate30d{SERVICE}")
+SERVICE = f"{{{SERVICES}}}"
+LEGEND = "{{service}} {{slo}}"
+LEFT = f"1 - service:slo_burn:rate30d{SERVICE}"
 
 
-def _burn(windows: Windows, who: str) -> Panel:
+def _burn(windows: tuple[str, str, float, str], who: str) -> Panel:
     long, short, factor, for_ = windows
     return lines(
         f"Burn rate over {long} and {short}",
         f"How many times faster than allowed the budget is spent. Both windows above {factor:g} "
         f"for {for_}: {who}. Above 1 the budget does not last 30 days.",
-        *(by(EACH, f"service:slo_burn:rate{each}{SERVICE}", each) for each in (long, short)),
+        *(
+            Query(f"service:slo_burn:rate{window}{SERVICE}", f"{LEGEND} {window}")
+            for window in (long, short)
+        ),
         thresholds=steps((factor, BAD)),
         no_data="no request in this time",
+        size=(12, 8),
     )
 
 
-def _budget(kit: Kit) -> list[Panel]:
-    says = "; ".join(f"{slo.name}: {slo.objective:.3%} are {slo.summary}" for slo in kit.slos)
+def _budget() -> list[Panel]:
+    says = "; ".join(f"{slo.name}: {slo.objective:.3%} are {slo.summary}" for slo in alerts.SLOS)
     return [
         stat(
             "Objectives",
@@ -39,7 +43,7 @@ def _budget(kit: Kit) -> list[Panel]:
             "Share of the errors allowed in 30 days that is still to be had. At 0 the objective is "
             "missed: nothing risky is released until it grows again. A young stack has only seen "
             "its own life; before it counts as no traffic.",
-            LEFT,
+            Query(LEFT, LEGEND),
             unit="percentunit",
             thresholds=steps((0, WARN), (0.25, GOOD), base=BAD),
             no_data="no request yet",
@@ -48,29 +52,30 @@ def _budget(kit: Kit) -> list[Panel]:
         lines(
             "Budget left over time",
             "A step down is an incident, a slope is a fault that nobody was called for.",
-            LEFT,
+            Query(LEFT, LEGEND),
             unit="percentunit",
             maximum=1,
+            size=(12, 8),
         ),
         lines(
             "Requests that spend the budget",
             "Requests a second that were not good, over five minutes.",
-            by(EACH, f"service:slo_bad:rate5m{SERVICE}"),
+            Query(f"service:slo_bad:rate5m{SERVICE}", LEGEND),
             unit="reqps",
+            size=(12, 8),
         ),
     ]
 
 
-def slos(kit: Kit) -> Dashboard:
+def slos() -> Dashboard:
     """Whether promises are kept, and how fast they are being broken."""
-    page = [_burn(windows, "somebody is called") for windows in kit.thresholds.page]
-    ticket = [_burn(windows, "a ticket by e-mail") for windows in kit.thresholds.ticket]
+    page = [_burn(windows, "somebody is called") for windows in alerts.PAGE]
+    ticket = [_burn(windows, "a ticket by e-mail") for windows in alerts.TICKET]
     return Dashboard(
-        kit,
-        "slos",
+        uid="er-slos",
         title="SLOs and error budgets",
         why="Are the promises kept, how much may still go wrong, how fast is it going wrong?",
         since="now-6h",
         refresh="1m",
-        rows=[Row("Budget", _budget(kit)), Row("Fast burn", page), Row("Slow burn", ticket)],
+        rows=[("Budget", _budget()), ("Fast burn", page), ("Slow burn", ticket)],
     )

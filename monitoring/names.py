@@ -1,16 +1,16 @@
-"""Names of metrics: those that may stand in a query, and those that do."""
+"""The names that may stand in a query, and those that do."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
-from plainview.catalogue import Catalogue
+from auth.signals import CATALOGUE as AUTH
+from event.signals import CATALOGUE as EVENT
+from gateway.signals import CATALOGUE as GATEWAY
+from monitoring import recording
+from plainview import PLATFORM
 
-from .config import Kit
-from .recording import recorded
-
-# What other programs expose and rules or panels read.
+# What others expose and rules or panels read, as seen on the programs that compose pins.
 EXTERNAL = {
     "up",
     "ALERTS",
@@ -39,10 +39,10 @@ EXTERNAL = {
 }  # fmt: skip
 
 
-def declared(catalogues: Iterable[Catalogue]) -> set[str]:
+def declared() -> set[str]:
     """Every metric of the catalogues, the parts of histograms included."""
     names = set()
-    for catalogue in catalogues:
+    for catalogue in (PLATFORM, AUTH, EVENT, GATEWAY):
         for metric in catalogue.specs:
             names.add(metric.name)
             if metric.kind == "histogram":
@@ -50,9 +50,9 @@ def declared(catalogues: Iterable[Catalogue]) -> set[str]:
     return names
 
 
-def known(kit: Kit, catalogues: Iterable[Catalogue]) -> set[str]:
+def known() -> set[str]:
     """Whatever the services, the other programs or the recording rules make."""
-    return declared(catalogues) | EXTERNAL | recorded(kit)
+    return declared() | EXTERNAL | recording.recorded()
 
 
 def metrics_in(expr: str) -> set[str]:

@@ -1,0 +1,24 @@
+"""What a server grants its clients."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What one server grants its clients; times in seconds, sizes in bytes."""
+
+    #: request line and headers together
+    head: int = 16 * 1024
+    #: from the first byte of a request to its last
+    message_s: float = 10.0
+    #: a connection without a request; load balancers in front give up after 60 s by default
+    keep_alive_s: float = 75.0
+    #: how long bytes are still taken and dropped after the last reply of a connection:
+    #: closing with unread bytes would make the peer lose that reply
+    linger_s: float = 0.5
+    #: a client that takes less than `taken` bytes in `taking_s` while more wait is cut off
+    taken: int = 30 * 1024
+    taking_s: float = 30.0
+    #: open connections in all, and of one client (0: as many as in all)
+    connections: int = 1024
+    connections_per_client: int = 0

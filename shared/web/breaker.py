@@ -1,0 +1,79 @@
+"""When not to call, and when to call again."""
+
+import time
+from collections.abc import Callable
+from math import ceil
+
+
+class Breaker:
+    """Closed; open after `failures` in a row; after `open_s` seconds one trial at a time."""
+
+    def __init__(
+        self,
+        failures: int = 5,
+        open_s: float = 10.0,
+        on_change: Callable[[bool], None] = lambda is_open: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limit, self._open_s, self._on_change, self._clock = failures, open_s, on_change, clock
+        self._failures = 0
+        self._open_until: float | None = None
+        self._trial = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls are refused, but for a trial now and then."""
+        return self._open_until is not None
+
+    @property
+    def retry_after(self) -> int:
+        """Whole seconds until a trial can be let through, at least 1."""
+        return max(1, ceil((self._open_until or 0) - self._clock()))
+
+    def allow(self) -> bool:
+        """Whether a call may be made; its outcome has to be reported, or `abandoned()`."""
+        if self._open_until is None:
+            return True
+        if self._trial or self._clock() < self._open_until:
+            return False
+        self._trial = True
+        return True
+
+    def succeeded(self) -> None:
+        """The upstream answered, whatever it said."""
+        self._failures, self._trial = 0, False
+        if self._open_until is not None:
+            self._open_until = None
+            self._on_change(False)
+
+    def failed(self) -> None:
+        """The upstream was away, broke off, or did not answer in time."""
+        self._failures += 1
+        if self._open_until is None and self._failures < self._limit:
+            return
+        if self._open_until is None or self._trial:
+            self._open_until, self._trial = self._clock() + self._open_s, False
+            self._on_change(True)
+
+    def abandoned(self) -> None:
+        """The caller gave up before there was an outcome."""
+        self._trial = False
+
+
+class RetryBudget:
+    """Retries are at most `ratio` of the calls, plus `floor`."""
+
+    def __init__(self, ratio: float = 0.2, floor: float = 3.0, ceiling: float = 20.0) -> None:
+        # the ceiling: an hour without failures must not pay for a storm of retries
+        self._ratio, self._tokens, self._ceiling = ratio, floor, ceiling
+
+    def deposit(self) -> None:
+        """A call is made."""
+        self._tokens = min(self._ceiling, self._tokens + self._ratio)
+
+    def withdraw(self) -> bool:
+        """Whether one more retry is within the budget; if so it is taken."""
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True

@@ -1,0 +1,317 @@
+"""HTTP/1.1 as our servers speak it: read strictly, in bounded time and size, never half."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from plainview import REQUEST_ID_HEADER, new_request_id
+from shared.web.bounds import Bounds
+from shared.web.client_address import Networks
+from shared.web.connections import Connections
+
+# RFC 3986: a registered name or IPv4 address, or an IP literal in brackets; then a port
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_TARGET = re.compile(rb"(?:/|\*$|https?://[^/?])[^#]*", re.IGNORECASE)
+
+
+class _Writer:
+    """The transport as uvicorn's cycle uses it, with the bytes counted and its end softened."""
+
+    __slots__ = ("_protocol", "_transport", "written")
+
+    def __init__(self, protocol: BoundedProtocol, transport: asyncio.Transport) -> None:
+        self._protocol, self._transport, self.written = protocol, transport, 0
+
+    def write(self, data: bytes) -> None:
+        self.written += len(data)
+        self._transport.write(data)
+
+    def close(self) -> None:
+        self._protocol.end()
+
+    def is_closing(self) -> bool:
+        return self._protocol.ending or self._transport.is_closing()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol for one connection, stricter and bounded.
+
+    A message that is not HTTP/1.0 or 1.1 as RFC 9112 has it is answered 400 and ends its
+    connection, and so does a reply that is given before the whole request has come.
+    """
+
+    bounds: ClassVar[Bounds]
+    open_connections: ClassVar[Connections]
+    # Only tests switch these two off, to show that each of them is enough.
+    ignores_upgrade: ClassVar[bool] = True
+    ends_unread: ClassVar[bool] = True
+
+    ending = False  # what still comes is dropped
+    since = 0.0  # since when no request is being served
+    _head = 0
+    _unread = 0  # bytes since the last that were part of a body
+    _in_head = False
+    _arriving = False
+    _upgrading = False
+    _refusal = 400
+    _keep_alive = False
+    _running: RequestResponseCycle | None = None
+    _deadline: asyncio.TimerHandle | None = None
+
+    # --- the connection ---
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.transport = _Writer(self, transport)  # type: ignore[assignment]
+        self.since = self.loop.time()
+        if not self.open_connections.add(self):
+            transport.abort()
+            return
+        self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        self.open_connections.discard(self)
+        running = self._running  # with pipelining it is not always `self.cycle`
+        if running is not None and not running.response_complete:
+            running.disconnected = True
+            running.message_event.set()
+        super().connection_lost(exc)
+
+    @property
+    def address(self) -> str:
+        """The peer's, or an empty string."""
+        return self.client[0] if self.client else ""
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being served; one may be on its way."""
+        return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def taken(self) -> tuple[int, int]:
+        """How many bytes the client has taken so far, and how many wait for it."""
+        waiting = self.transport.get_write_buffer_size()
+        return self.transport.written - waiting, waiting  # type: ignore[attr-defined]
+
+    def drop(self) -> None:
+        """Close at once, for another connection's sake or because nobody reads."""
+        transport = self.transport._transport  # type: ignore[attr-defined]
+        if self.taken[1]:
+            transport.abort()
+        else:
+            transport.close()
+
+    def end(self) -> None:
+        """Close after the last reply; the peer has time to take it while it still sends."""
+        if not self._arriving or self.ending:
+            self.transport._transport.close()  # type: ignore[attr-defined]
+            return
+        self.ending = True
+        self._disarm()
+        self.flow.resume_reading()  # to be dropped
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(self.bounds.linger_s, self.transport._transport.close)  # type: ignore[attr-defined]
+
+    # --- bytes ---
+    def data_received(self, data: bytes) -> None:
+        if self.ending:
+            return
+        self._unset_keepalive_if_required()
+        self._unread += len(data)
+        head = self._head
+        try:
+            self._feed(memoryview(data))
+        except httptools.HttpParserError:
+            self._refuse(self._refusal)
+            return
+        if self.transport.is_closing():
+            return
+        if self._in_head:  # a header of which the parser has not seen the end
+            self._head = max(self._head, head + len(data))
+            if self._head > self.bounds.head:
+                self._refuse(431)
+        elif self._arriving and self._unread > self.bounds.head:
+            self._refuse(400)  # chunk extensions or trailers without end
+        elif self._deadline is None and self.timeout_keep_alive_task is None and self.idle:
+            # A client may send blank lines between requests. Start the deadline again, or
+            # such a connection would stay open for ever.
+            self._arm()
+
+    def _feed(self, data: memoryview) -> None:
+        """Give the parser all of it; a request to upgrade is given to it again without that."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as stopped:
+                # The parser ends a message after its head if it asks to upgrade, whatever
+                # length it announces. A server may ignore the wish (RFC 9110, section 7.8).
+                if not self._upgrading:
+                    if self._should_upgrade():
+                        self._disarm()
+                        self.handle_websocket_upgrade()
+                    return
+                data = data[stopped.args[0] :]
+                head = self._head_without_upgrade()
+                self._upgrading = False
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+                self.parser.feed_data(head)
+
+    def _head_without_upgrade(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b" % pair for pair in self.headers if pair[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
+
+    # --- what the parser found ---
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head, self._in_head, self._arriving = 0, True, True
+        self._arm()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            return  # a trailer must not pass for a header (RFC 9110, section 6.5.1)
+        super().on_header(name, value)
+        self._count(len(name) + len(value) + 4)
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._unread = False, 0
+        if self._refusal != 400 or not self._is_http():
+            raise ValueError("refused")  # the parser stops, data_received answers
+        if self.ignores_upgrade and self.parser.should_upgrade() and not self._should_upgrade():
+            self._upgrading = True
+            return
+        super().on_headers_complete()
+        if self.parser.should_upgrade() and self._should_upgrade():
+            return
+        self.scope["query_string"] = self.url.partition(b"?")[2]
+        self._keep_alive = self.cycle.keep_alive
+        if self.ends_unread:
+            self.cycle.keep_alive = False  # until the whole request is here
+
+    def on_body(self, body: bytes) -> None:
+        self._unread = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._upgrading:
+            return
+        self._arriving = False
+        self._disarm()
+        if self.cycle is not None and not self.cycle.response_started:
+            # pooled clients go elsewhere after the reply of one who is about to stop
+            draining = getattr(self.server_state, "draining", False)
+            self.cycle.keep_alive = self._keep_alive and not draining
+        super().on_message_complete()
+
+    def _should_upgrade(self) -> bool:
+        """Whether this becomes a WebSocket: where they are served, and only without a body."""
+        framed = any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
+        return not framed and super()._should_upgrade()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        self.since = self.loop.time()
+        super().on_response_complete()
+
+    def _is_http(self) -> bool:
+        """Whether the head is one of RFC 9112: version, target, Host, coding."""
+        version = self.parser.get_http_version()
+        hosts = [value for name, value in self.headers if name == b"host"]
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        return (
+            version in ("1.0", "1.1")
+            and self.parser.get_method() != b"CONNECT"
+            and _TARGET.fullmatch(self.url) is not None
+            # section 3.2: exactly one in HTTP/1.1, and valid
+            and (len(hosts) == 1 or (version == "1.0" and not hosts))
+            and all(_HOST.fullmatch(host) for host in hosts)
+            # section 6.1: of the codings only this one is known here, and not to HTTP/1.0
+            and (not codings or (codings == [b"chunked"] and version == "1.1"))
+        )
+
+    def _count(self, size: int) -> None:
+        self._head += size
+        if self._head > self.bounds.head:
+            self._refusal = 431
+
+    # --- deadlines and refusals ---
+    def _arm(self) -> None:
+        self._disarm()
+        self._deadline = self.loop.call_later(self.bounds.message_s, self._late)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _late(self) -> None:
+        self._deadline = None
+        if self.transport.is_closing():
+            return
+        if self._in_head:
+            self._refuse(408)
+        elif self.idle:  # else who serves the request has a deadline for its body, and says so
+            self.transport.close()
+
+    def _refuse(self, status: int) -> None:
+        """Answer in the place of the application, which has not seen the request, and close."""
+        request_id, title = new_request_id(), HTTPStatus(status).phrase
+        document = {
+            "type": "about:blank",
+            "title": title,
+            "status": status,
+            "code": title.lower().replace(" ", "_"),
+            "request_id": request_id,
+        }
+        body = json.dumps(document).encode()
+        head = (
+            f"HTTP/1.1 {status} {title}\r\n"
+            "content-type: application/problem+json\r\n"
+            f"content-length: {len(body)}\r\n"
+            f"{REQUEST_ID_HEADER.lower()}: {request_id}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        part_of_next = self._in_head or not self._arriving
+        self._arriving = True  # what still comes is dropped
+        if not self.idle:
+            running = self._running or self.cycle
+            if part_of_next or running is not self.cycle or running.response_started:
+                # an answer would land in the middle of another's: that one is the last
+                self.ending, running.keep_alive = True, False
+                if not part_of_next:
+                    self.transport.close()
+                return
+            running.disconnected = True  # of this request the application saw the head
+            running.message_event.set()
+        self.transport.write(head.encode() + body)
+        self.end()
+
+
+def bounded_protocol(bounds: Bounds, trusted: Networks = ()) -> type[BoundedProtocol]:
+    """The protocol of one server, whose open connections count together.
+
+    `trusted` are the networks of proxies, which speak for many clients.
+    """
+    values = {"bounds": bounds, "open_connections": Connections(bounds, trusted)}
+    return type("ServerProtocol", (BoundedProtocol,), values)

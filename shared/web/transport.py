@@ -1,0 +1,128 @@
+"""An httpx transport to one upstream that hands on requests and replies byte for byte.
+
+`httpx.URL` and other clients write targets anew and know headers as text; a gateway may not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable
+
+import httpx
+
+from shared.web.upstream_connection import Reply, UpstreamConnection
+
+IDLE_S = 15.0  # below what any server grants: ours is the choice when to close
+_FRAMING = (b"content-length", b"transfer-encoding", b"connection")
+
+
+def _nothing() -> None: ...
+
+
+class UpstreamTransport(httpx.AsyncBaseTransport):
+    """Connections of one origin, the last used first; a name is looked up for each new one.
+
+    Of the request's extensions it takes httpx's `target` (the path and query as bytes) and
+    `timeout` (`connect`; `read` for the head, once all is sent; `idle` between two parts of the
+    body, which is `read` if it is not given), and `on_end`, which is called when the upstream
+    has no more to do with it.
+
+    The length of a body is that of the bytes which are there; a stream goes in chunks. No
+    header of the request says otherwise.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        url = httpx.URL(base_url)
+        self._ssl = ssl.create_default_context() if url.scheme == "https" else None
+        self._host, self._port = url.host, url.port or (443 if self._ssl else 80)
+        self._authority = url.netloc
+        self._free: deque[UpstreamConnection] = deque()
+        self._closed = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send it; return when the head of the reply is here."""
+        extensions = request.extensions
+        timeout = extensions.get("timeout", {})
+        on_end: Callable[[], None] = extensions.get("on_end", _nothing)
+        body: bytes | httpx.AsyncByteStream
+        if isinstance(request.stream, httpx.ByteStream):
+            body = request.read()
+        else:
+            assert isinstance(request.stream, httpx.AsyncByteStream)  # noqa: S101 - as httpx does
+            body = request.stream
+        head = self._head(request, body)
+        connection = self._take() or await self._connect(timeout.get("connect"))
+        reply = Reply(timeout.get("idle", timeout.get("read")), on_end)
+        await connection.exchange(
+            head, body, reply, bodiless=request.method == "HEAD", head_s=timeout.get("read")
+        )
+        return httpx.Response(
+            reply.status,
+            headers=reply.headers,
+            stream=reply,
+            extensions={"http_version": b"HTTP/1.1"},
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections that nobody uses, and the others when they are free."""
+        self._closed = True
+        while self._free:
+            self._free.pop().close()
+
+    def _head(self, request: httpx.Request, body: bytes | httpx.AsyncByteStream) -> bytes:
+        method = request.method.encode("ascii")
+        target = request.extensions.get("target") or request.url.raw_path
+        lines = [b"%b %b HTTP/1.1" % (method, target), b"host: %b" % self._authority]
+        lines += [
+            b"%b: %b" % (name, value)
+            for name, value in request.headers.raw
+            if (lower := name.lower()) != b"host" and lower not in _FRAMING
+        ]
+        lines += self._framing(request, body)
+        head = b"\r\n".join([*lines, b"", b""])
+        if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1:
+            raise httpx.LocalProtocolError("a header or the target holds a line break")
+        if lines[0].count(b" ") != 2 or b"\0" in head:
+            raise httpx.LocalProtocolError("the target holds a space, or the head a NUL")
+        return head
+
+    def _framing(self, request: httpx.Request, body: bytes | httpx.AsyncByteStream) -> list[bytes]:
+        if not isinstance(body, bytes):
+            return [b"transfer-encoding: chunked"]
+        if body or request.method in ("POST", "PUT", "PATCH"):
+            return [b"content-length: %d" % len(body)]
+        return []
+
+    def _take(self) -> UpstreamConnection | None:
+        now = asyncio.get_running_loop().time()
+        while self._free and (self._free[0].closed or now - self._free[0].free_since > IDLE_S):
+            self._free.popleft().close()
+        while self._free:
+            connection = self._free.pop()
+            if not connection.closed:
+                return connection
+        return None
+
+    def _put(self, connection: UpstreamConnection) -> None:
+        if self._closed:
+            connection.close()
+        else:
+            self._free.append(connection)
+
+    async def _connect(self, seconds: float | None) -> UpstreamConnection:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(seconds):
+                _, connection = await loop.create_connection(
+                    lambda: UpstreamConnection(self._put),
+                    self._host,
+                    self._port,
+                    ssl=self._ssl,
+                )
+        except TimeoutError as error:
+            raise httpx.ConnectTimeout("the upstream does not take connections") from error
+        except OSError as error:
+            raise httpx.ConnectError(str(error)) from error
+        return connection

@@ -1,0 +1,327 @@
+"""One HTTP/1.1 connection to an upstream: a request out, its reply in, and what is left over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+
+import httptools
+import httpx
+
+AHEAD = 1024 * 1024  # of a reply is read before its client has taken any of it
+AHEAD_SHORT = 64 * 1024  # when many replies wait for their clients
+TOGETHER = 64 * AHEAD  # that much may wait in one process before less is read ahead
+PIECE = 64 * 1024  # how much small chunks are joined to
+MAX_HEAD = 32 * 1024  # bytes of a reply's status line and headers
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class BadReply(httpx.RemoteProtocolError):
+    """What came is no reply of HTTP/1.1."""
+
+
+class ReplyTooLarge(BadReply):
+    """The head of the reply is larger than we take; no fault of the upstream."""
+
+
+class Reply(httpx.AsyncByteStream):
+    """A reply's head and body, filled by its connection and emptied by one reader.
+
+    When the last byte has come, or none will, `on_end` is called once: the upstream is done
+    then, however long the reader takes for the rest.
+    """
+
+    waiting = 0  # bytes of all replies of this process
+
+    def __init__(self, idle_s: float | None, on_end: Callable[[], None]) -> None:
+        self.status, self.headers = 0, Headers()
+        self.started, self.ended = False, False
+        self.error: Exception | None = None
+        self._idle_s, self._on_end = idle_s, on_end
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self.connection: UpstreamConnection | None = None
+
+    def feed(self, data: bytes) -> bool:
+        """Add to the body; whether more may come before some is taken."""
+        self._chunks.extend(data[at : at + PIECE] for at in range(0, len(data), PIECE))
+        self._size += len(data)
+        Reply.waiting += len(data)
+        self.wake()
+        return self._size < (AHEAD if Reply.waiting < TOGETHER else AHEAD_SHORT)
+
+    def end(self, error: Exception | None = None) -> None:
+        """Nothing more comes; with an error it is not all that was to come."""
+        if not self.ended:
+            self.ended, self.error, self.connection = True, error, None
+            self.wake()
+            self._on_end()
+
+    def wake(self) -> None:
+        """Let whoever waits look again."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self, seconds: float | None, late: str) -> None:
+        """Until something changes; httpx.ReadTimeout if nothing does for that long."""
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, self._give_up, late)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _give_up(self, late: str) -> None:
+        if self.connection is not None:
+            self.connection.fail(httpx.ReadTimeout(late))
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """The body as it comes; all of an error's kinds are httpx.TransportError."""
+        while True:
+            if self._chunks:
+                yield self._take()
+            elif self.error is not None:
+                raise self.error
+            elif self.ended:
+                return
+            else:
+                await self.wait(self._idle_s, "the reply stopped coming")
+
+    def _take(self) -> bytes:
+        """The next of it: one chunk, or several small ones."""
+        taken, size = [self._chunks.popleft()], 0
+        while self._chunks and (size := size + len(taken[-1])) + len(self._chunks[0]) <= PIECE:
+            taken.append(self._chunks.popleft())
+        data = taken[0] if len(taken) == 1 else b"".join(taken)
+        self._size -= len(data)
+        Reply.waiting -= len(data)
+        if self.connection is not None:
+            self.connection.resume()
+        return data
+
+    async def aclose(self) -> None:
+        """The reader wants no more: a connection in the middle of the reply is closed."""
+        self._forget()
+        if self.connection is not None:
+            self.connection.fail(httpx.ReadError("closed"))
+
+    def _forget(self) -> None:
+        self._chunks.clear()
+        Reply.waiting -= self._size
+        self._size = 0
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """Speaks one exchange at a time; `on_free` is told when it may be used for another.
+
+    A connection is used again only if it is certain that both sides have finished: the whole
+    request is sent, exactly one reply has come, and nobody wants to close.
+    """
+
+    def __init__(self, on_free: Callable[[UpstreamConnection], None]) -> None:
+        self._on_free = on_free
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._parser: httptools.HttpResponseParser | None = None
+        self._reply: Reply | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self.closed = False
+        self.free_since = 0.0
+
+    # --- asyncio's side ---
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self.resume_writing()
+        if self._reply is not None:
+            if self._until_close and exc is None:
+                self._finish()
+            else:
+                self.fail(httpx.RemoteProtocolError("the connection was closed"))
+
+    def pause_writing(self) -> None:
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    def data_received(self, data: bytes) -> None:
+        if self._parser is None:
+            self.close()  # nobody has asked for that; it may be meant to answer the next request
+            return
+        if self._in_head:
+            self._head_size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self._complete:
+                self.fail(BadReply(str(error.__context__ or error)))
+                return
+            self._excess = True
+        if self._in_head and self._head_size > MAX_HEAD:
+            self.fail(ReplyTooLarge(f"the reply's head is larger than {MAX_HEAD} bytes"))
+        elif self._complete:
+            self._finish()
+
+    # --- one exchange ---
+    async def exchange(
+        self,
+        head: bytes,
+        body: bytes | AsyncIterable[bytes],
+        reply: Reply,
+        *,
+        bodiless: bool,
+        head_s: float | None,
+    ) -> None:
+        """Send the request, a body that is no bytes in chunks; return with the reply's head.
+
+        `head_s` counts from when all is sent. What goes wrong with the upstream is an
+        httpx.TransportError; what goes wrong with the body is raised as it is.
+        """
+        self._parser = httptools.HttpResponseParser(self)
+        self._reply, reply.connection = reply, self
+        self._bodiless, self._until_close = bodiless, False
+        self._in_head, self._head_size = True, 0
+        self._complete = self._excess = self._interim = False
+        self._sent, self._may_stay = False, True
+        try:
+            if isinstance(body, bytes):
+                self._transport.write(head + body)
+                self._sent = True
+                await self._drain(head_s)
+            else:
+                self._transport.write(head)
+                await self._upload(body, reply, head_s)
+            while not reply.started and not reply.ended:
+                await reply.wait(head_s, "the upstream did not answer in time")
+        except BaseException:
+            self.close()
+            raise
+        if reply.error is not None and not reply.started:
+            raise reply.error
+
+    async def _upload(
+        self, body: AsyncIterable[bytes], reply: Reply, write_s: float | None
+    ) -> None:
+        """Send chunks until the last, or until the upstream answers before that."""
+
+        async def send() -> None:
+            async for chunk in body:
+                if chunk:
+                    self._transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+                    await self._drain(write_s)
+            self._transport.write(b"0\r\n\r\n")
+            await self._drain(write_s)
+
+        sending = asyncio.ensure_future(send())
+        sending.add_done_callback(lambda _: reply.wake())
+        try:
+            while not (sending.done() or reply.started or reply.ended):
+                await reply.wait(None, "")
+        finally:
+            if not sending.done():
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
+        if not sending.cancelled():
+            sending.result()
+            self._sent = True
+
+    async def _drain(self, seconds: float | None) -> None:
+        if self._writable is not None:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._writable
+            except TimeoutError:
+                raise httpx.WriteTimeout("the upstream does not take the request") from None
+
+    def resume(self) -> None:
+        """Some of the reply was taken."""
+        if not self.closed:
+            self._transport.resume_reading()
+
+    def fail(self, error: Exception) -> None:
+        """End the exchange with an error; what was sent or read so far is of no use."""
+        reply, self._reply, self._parser = self._reply, None, None
+        self.close()
+        if reply is not None:
+            reply.end(error)
+
+    def close(self) -> None:
+        """Close at once."""
+        self.closed = True
+        reply, self._reply, self._parser = self._reply, None, None
+        self._transport.abort()
+        if reply is not None:
+            reply.end(httpx.ReadError("closed"))
+
+    def _finish(self) -> None:
+        reply, self._reply, self._parser = self._reply, None, None
+        if self._sent and self._may_stay and not self._excess and not self.closed:
+            self._transport.resume_reading()
+            self.free_since = self._loop.time()
+            self._on_free(self)
+        else:
+            self.closed = True
+            self._transport.abort()
+        if reply is not None:
+            reply.end()
+
+    # --- what the parser found ---
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._excess = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head and not self._complete and self._reply is not None:
+            self._reply.headers.append((name, value))  # a trailer is not one of them
+
+    def on_headers_complete(self) -> None:
+        parser, reply = self._parser, self._reply
+        if self._complete or parser is None or reply is None:
+            return
+        status = parser.get_status_code()
+        if status < 200:
+            if status == 101:
+                raise ValueError("the upstream changed the protocol")
+            self._interim = True
+            reply.headers.clear()
+            return
+        names = {name.lower() for name, _ in reply.headers}
+        self._in_head = False
+        codings = [v.lower() for n, v in reply.headers if n.lower() == b"transfer-encoding"]
+        if codings not in ([], [b"chunked"]):
+            raise ValueError("the reply has a transfer coding that is not known here")
+        self._may_stay = parser.should_keep_alive()
+        if self._bodiless or status in (204, 304):
+            self._complete = True  # whatever length it tells (RFC 9110, section 8.6)
+        else:
+            self._until_close = not codings and b"content-length" not in names
+        reply.status, reply.started = status, True
+        reply.wake()
+
+    def on_chunk_header(self) -> None:
+        self._excess = self._excess or self._complete
+
+    def on_body(self, data: bytes) -> None:
+        if self._interim:
+            raise ValueError("an interim reply has a body")
+        if self._complete:
+            self._excess = True
+        elif self._reply is not None and not self._reply.feed(data):
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        if self._interim:
+            self._interim = False
+        else:
+            self._complete = True
