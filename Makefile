@@ -7,7 +7,7 @@ COMPOSE ?= docker compose
 CORE := secrets gateway auth event mongo redis prometheus grafana collector-queue collector jaeger
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-stack test-compose follow break fix incidents generate lock clean up up-core down logs ps reset load screenshots
+.PHONY: help demo test check test-faults test-stack test-compose follow break fix incidents generate lock clean up up-core down logs ps reset load screenshots
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -66,6 +66,10 @@ check: $(VENV)/.dev  ## style, types, imports, configuration
 
 test-stack: $(VENV)/.dev  ## faults, and the real Prometheus, Collector, Jaeger, Chromium (tests/stack/build), and Loki if it is here
 	$(BIN)/python -m pytest tests/faults tests/stack
+
+test-faults: $(VENV)/.dev  ## kills, hangs, cut wires and strangers, all of it: 25 minutes (Go builds Toxiproxy)
+	tests/stack/build toxiproxy
+	FAULTS=all $(BIN)/python -m pytest tests/faults $(ARGS)
 
 test-compose: $(VENV)/.dev  ## docker compose on stand-in images (root, Docker's engine, debootstrap)
 	tests/compose/run

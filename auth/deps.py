@@ -15,7 +15,8 @@ from plainview import Check
 from shared.background import background
 from shared.settings import Networks
 from shared.storage import mongo, redis
-from shared.tokens import StaticKeys, TokenIssuer, TokenVerifier, split_pem
+from shared.token_keys import StaticKeys, split_pem
+from shared.tokens import TokenIssuer, TokenVerifier
 
 
 @dataclass(frozen=True)

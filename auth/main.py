@@ -10,7 +10,7 @@ from auth.deps import Deps, connect, verifier
 from auth.settings import Settings
 from plainview import observe
 from shared.settings import load
-from shared.web.limits import BodyLimit
+from shared.web.body_limit import BodyLimit
 from shared.web.problems import install_error_handlers
 
 

@@ -9,19 +9,22 @@ from auth.deps import Deps
 from auth.repository import User
 from auth.service import Accounts, Tokens
 from shared.tokens import Principal, Role
+from shared.web.body_limit import SMALL_BODY, BoundedRoute
 from shared.web.client_address import client_address
 from shared.web.security import ANY_ROLE, require, roles_doc
 
-router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
-keys_router = APIRouter(tags=["auth"])
+router = APIRouter(
+    prefix="/api/v1/auth", tags=["auth"], route_class=BoundedRoute, max_body_size=SMALL_BODY
+)
+keys_router = APIRouter(tags=["auth"], max_body_size=SMALL_BODY)
 
 
-def _accounts(request: Request) -> Accounts:
+async def _accounts(request: Request) -> Accounts:
     deps: Deps = request.app.state.deps
     return deps.accounts
 
 
-def _address(request: Request) -> str:
+async def _address(request: Request) -> str:
     return client_address(request.scope, request.app.state.deps.trusted_proxies)
 
 
@@ -90,5 +93,5 @@ async def set_roles(
 @keys_router.get("/.well-known/jwks.json", openapi_extra=roles_doc())
 async def jwks(accounts: AccountsDep, response: Response) -> dict[str, Any]:
     """The public keys that verify access tokens (RFC 7517)."""
-    response.headers["Cache-Control"] = "public, max-age=300"
+    response.headers["Cache-Control"] = "public, max-age=60"
     return accounts.issuer.jwks()

@@ -3,7 +3,7 @@
 from pydantic import Field, SecretStr, field_validator
 
 from shared.settings import MongoSettings
-from shared.tokens import load_key, split_pem
+from shared.token_keys import load_key, split_pem
 
 
 class Settings(MongoSettings):

@@ -18,7 +18,8 @@ from plainview import Check, get_logger, observe_client, request_context
 from shared.background import background
 from shared.errors import Timeout, Unavailable
 from shared.storage import mongo, redis
-from shared.tokens import RemoteJwks, TokenVerifier
+from shared.token_keys import RemoteJwks
+from shared.tokens import TokenVerifier
 from shared.web.security import Verifier
 
 log = get_logger("job")
@@ -47,7 +48,7 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     # its only user waits for new messages
     cache = redis.connect(settings.redis_url.get_secret_value(), timeout_s=2 * BLOCK_S)
     stack.push_async_callback(cache.aclose)
-    http = observe_client(httpx.AsyncClient(timeout=2), "auth")
+    http = observe_client(httpx.AsyncClient(timeout=2, trust_env=False), "auth")
     stack.push_async_callback(http.aclose)
 
     repository = ClaimRepository(client.database(settings.mongo_database))

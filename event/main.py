@@ -11,7 +11,7 @@ from event.routes import router
 from event.settings import Settings
 from plainview import observe
 from shared.settings import load
-from shared.web.limits import BodyLimit
+from shared.web.body_limit import BodyLimit
 from shared.web.problems import install_error_handlers
 
 

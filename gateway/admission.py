@@ -10,7 +10,8 @@ from gateway import signals
 from gateway.operations import Operation
 from plainview import get_logger
 from shared.errors import Forbidden, Unauthenticated, Unavailable
-from shared.web.security import authenticate
+from shared.tokens import Principal
+from shared.web.security import authenticate, recall
 
 if TYPE_CHECKING:
     from gateway.deps import Deps
@@ -19,28 +20,23 @@ if TYPE_CHECKING:
 async def admit(request: Request, operation: Operation, deps: Deps, address: str) -> str:
     """Who the client is: the user's ID where a token is needed, else the address.
 
-    Raises TooMany (429), Unauthenticated (401), Forbidden (403) and Unavailable (503).
+    Raises TooMany (429), Unauthenticated (401), Forbidden (403) and Unavailable (503). An address
+    is counted before the work of a signature is done for it. A user whose token is known already
+    is counted in the same round trip, also where the address has none left.
     """
     asked = [("address", address)]
     if operation.is_sign_in:
         asked.append(("sign_in", address))
-    await deps.limits.check(*asked)
     if not operation.roles:
+        await deps.limits.check(*asked)
         return address
-    return await _admit_user(request, operation, deps)
-
-
-async def _admit_user(request: Request, operation: Operation, deps: Deps) -> str:
-    """The user's ID, once the token is verified, the user counted and the roles looked at."""
-    try:
-        principal = await authenticate(request)
-    except Unauthenticated:
-        signals.verification("rejected")
-        raise
-    except Unavailable:
-        signals.verification("keys_unavailable")
-        raise
-    await deps.limits.check(("user", principal.user_id))
+    principal = recall(request)
+    if principal is not None:
+        await deps.limits.check(*asked, ("user", principal.user_id))
+    else:
+        await deps.limits.check(*asked)
+        principal = await _verify(request)
+        await deps.limits.check(("user", principal.user_id))
     deps.active_users.mark(principal.user_id)
     if principal.roles.isdisjoint(operation.roles):
         signals.verification("forbidden")
@@ -49,3 +45,14 @@ async def _admit_user(request: Request, operation: Operation, deps: Deps) -> str
         raise Forbidden("Your role may not do this")
     signals.verification("accepted")
     return principal.user_id
+
+
+async def _verify(request: Request) -> Principal:
+    try:
+        return await authenticate(request)
+    except Unauthenticated:
+        signals.verification("rejected")
+        raise
+    except Unavailable:
+        signals.verification("keys_unavailable")
+        raise

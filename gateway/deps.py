@@ -17,7 +17,8 @@ from plainview import Check, get_logger, observe_transport
 from shared.background import background
 from shared.errors import Unavailable
 from shared.storage import redis
-from shared.tokens import RemoteJwks, TokenVerifier
+from shared.token_keys import RemoteJwks
+from shared.tokens import TokenVerifier
 from shared.web.client import Deadlines, Places, UpstreamClient
 from shared.web.client_address import Networks
 from shared.web.security import Verifier

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from gateway import signals
 from gateway.deps import Deps, connect
@@ -14,7 +15,7 @@ from gateway.proxy import ProxyRoute
 from gateway.settings import Settings
 from plainview import REQUEST_ID_HEADER, observe
 from shared.settings import load
-from shared.web.limits import BodyLimit
+from shared.web.body_limit import MAX_BODY, BodyLimit
 from shared.web.problems import install_error_handlers
 
 
@@ -41,7 +42,8 @@ def create_app(
     app.openapi = lambda: api  # type: ignore[method-assign]
     for path, methods in operations(api).items():
         app.router.routes.append(ProxyRoute(path, methods))
-    app.add_middleware(BodyLimit)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY)
+    app.add_middleware(BodyLimit)  # around it: it gives refusals their form
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from auth.signals import CATALOGUE as AUTH
-from event.signals import CATALOGUE as EVENT
-from gateway.signals import CATALOGUE as GATEWAY
 from lab.incidents.catalogue import INCIDENTS
 from monitoring import alerts
-from plainview import PLATFORM, Alert, Bounded, Catalogue, Metric
+from monitoring.settings import CATALOGUES
+from plainview import Alert, Bounded, Catalogue, Metric
 
 ALERTS, METRICS = Path("docs/alerts.md"), Path("docs/metrics.md")
 SHOWN = 8  # values of a label; of more only their number
@@ -104,6 +102,7 @@ def _section(title: str, why: str, catalogue: Catalogue) -> str:
 
 def metric_table() -> str:
     """docs/metrics.md."""
+    library, *ours = CATALOGUES
     return "\n".join(
         [
             "# Metrics",
@@ -118,11 +117,16 @@ def metric_table() -> str:
                 "Any service observed by plainview",
                 "Generic: what `observe(app, ...)` gives. The dashboards System performance, SLOs, "
                 "Logs and traces and Telemetry\nhealth read these.",
-                PLATFORM,
+                library,
             ),
-            _section("Event rewards: gateway", "Declared in `gateway/signals.py`.", GATEWAY),
-            _section("Event rewards: auth", "Declared in `auth/signals.py`.", AUTH),
-            _section("Event rewards: event", "Declared in `event/signals.py`.", EVENT),
+            *(
+                _section(
+                    f"Event rewards: {each.namespace}",
+                    f"Declared in `{each.namespace}/signals.py`.",
+                    each,
+                )
+                for each in ours
+            ),
         ]
     )
 

@@ -7,7 +7,6 @@ DomainError
 ├── Forbidden         known, but not allowed to
 ├── NotFound          it does not exist, or not for this user
 ├── Conflict          it contradicts the present state
-├── TooLarge          more than is taken
 ├── TooMany           a limit is used up
 ├── Unavailable       a part that is needed is away; the same may work later
 ├── BadGateway        a part that is needed gave an answer that is none
@@ -76,12 +75,6 @@ class Conflict(DomainError):
     """It contradicts the present state."""
 
     code = "conflict"
-
-
-class TooLarge(DomainError):
-    """More than is taken."""
-
-    code = "body_too_large"
 
 
 class TooMany(DomainError):

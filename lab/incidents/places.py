@@ -22,7 +22,7 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from demo.machine import CONTROL, ROOT, write_private
 from lab import local_prometheus
-from monitoring.alerts import SERVICES
+from monitoring.settings import KIT
 
 PATIENCE_S = 60.0
 DATABASE = "event_rewards_event"
@@ -168,7 +168,7 @@ class Demo(Place):
 
     @property
     def targets(self) -> dict[str, list[str]]:
-        return {name: [self.urls[name].removeprefix("http://")] for name in SERVICES}
+        return {name: [self.urls[name].removeprefix("http://")] for name in KIT.services}
 
     def hide(self, service: str) -> None:
         local_prometheus.write_targets(self.directory / "prometheus", {service: []})

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 
 from lab.incidents.places import LabError, wait_until
-from monitoring.alerts import ALERTS, SERVICES
+from monitoring.alerts import ALERTS
+from monitoring.settings import KIT
 
 Found = dict[str, set[str]]  # by name of alert, the series that its expression gives, as text
 SETTLE_S = 240.0  # two scrapes of everything, then an evaluation of the recording rules
@@ -43,7 +44,7 @@ class Watch:
             with suppress(LabError):
                 up = {row["job"] for row in self.query('up{service!=""} == 1')}
                 rates = self.query("service:http_requests:rate5m")
-                return up >= set(SERVICES) and {row["service"] for row in rates} >= up
+                return up >= set(KIT.services) and {row["service"] for row in rates} >= up
             return False
 
         if not wait_until(settled, SETTLE_S):

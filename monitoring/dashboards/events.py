@@ -2,117 +2,114 @@
 
 from __future__ import annotations
 
-from monitoring import alerts
+from typing import Any
+
 from monitoring.dashboards import rewards
-from monitoring.dashboards.board import Dashboard
-from monitoring.dashboards.panels import (
+from monitoring.dashboards.rewards import EVENTS, SINCE
+from monitoring.dashboards.users import event_variable
+from monitoring.settings import KIT, PENDING, PENDING_S
+from plainview.kit import Dashboard, Row
+from plainview.kit.panels import (
     BAD,
-    Json,
+    Column,
     Panel,
     Query,
     bars,
+    by,
+    cells,
     column,
     lines,
+    merged,
     organize,
     sorted_by,
     stat,
     steps,
     table,
 )
-from monitoring.dashboards.users import EVENTS, SERVICE, SINCE, event_variable
+from plainview.kit.promql import SERVICE, highest, rate, where
 
 ALL = ("approved", "pending", "rejected")
 
 
-def _requests(*statuses: str, by: str = " by (event_id)") -> str:
+def _requests(*statuses: str, each: str = " by (event_id)") -> str:
     """Requests of running events, from the database; every replica tells the same."""
-    which = EVENTS.replace("}", f',status=~"{"|".join(statuses)}"}}')
-    return f"sum{by} (max by (event_id, status) (event_reward_requests{which}))"
+    which = where('event_id=~"$event"', f'status=~"{"|".join(statuses)}"')
+    return f"sum{each} ({highest('event_reward_requests', 'event_id, status', which)})"
 
 
 def _now() -> list[Panel]:
+    def now(title: str, why: str, metric: str, word: str, **changes: Any) -> Panel:
+        query = Query(highest(metric), word, instant=True)
+        return stat(title, why, query, no_data="nothing from event", **changes)
+
     return [
-        stat(
+        now(
             "Running events",
             "Events that are active, from the database.",
-            Query(f"max(events_active{SERVICE})", "events", instant=True),
-            no_data="nothing from event",
+            "events_active",
+            "events",
         ),
-        stat(
+        now(
             "Approval rate",
             "Approved of all decided reward requests ever, automatic ones included; 100 % "
             "before the first.",
-            Query(f"max(reward_approval_ratio{SERVICE})", "approved", instant=True),
+            "reward_approval_ratio",
+            "approved",
             unit="percentunit",
-            no_data="nothing from event",
         ),
-        stat(
+        now(
             "Awaiting a decision",
             "Requests that an operator has to decide on. It should not grow from day to day.",
-            Query(f"max(reward_requests_awaiting_decision{SERVICE})", "requests", instant=True),
-            no_data="nothing from event",
+            "reward_requests_awaiting_decision",
+            "requests",
         ),
-        stat(
+        now(
             "Stock work undone",
             "Requests whose stock is still to be moved. Above "
-            f"{alerts.PENDING} somebody is called: ClaimBacklog.",
-            Query(f"max(reward_requests_pending{SERVICE})", "requests", instant=True),
-            thresholds=steps((alerts.PENDING, BAD)),
-            no_data="nothing from event",
+            f"{PENDING} somebody is called: ClaimBacklog.",
+            "reward_requests_pending",
+            "requests",
+            thresholds=steps((PENDING, BAD)),
         ),
-        stat(
+        now(
             "Oldest stock work",
             "Age of the oldest of these. A crashed process leaves some, another one takes them "
-            f"over; above {alerts.PENDING_S} s somebody is called: ClaimBacklog.",
-            Query(f"max(reward_requests_oldest_pending_seconds{SERVICE})", "oldest", instant=True),
+            f"over; above {PENDING_S} s somebody is called: ClaimBacklog.",
+            "reward_requests_oldest_pending_seconds",
+            "oldest",
             unit="s",
-            thresholds=steps((alerts.PENDING_S, BAD)),
-            no_data="nothing from event",
+            thresholds=steps((PENDING_S, BAD)),
         ),
-        stat(
+        now(
             "Rewards that do not add up",
             "Granted, pending and left are not the stock. Never other than 0; see the runbook "
             "ClaimInvariant.",
-            Query(f"max(claim_invariant_violations{SERVICE})", "rewards", instant=True),
+            "claim_invariant_violations",
+            "rewards",
             thresholds=steps((1, BAD)),
-            no_data="nothing from event",
         ),
     ]
 
 
 def _events() -> list[Panel]:
-    def asked(expr: str) -> Query:
-        return Query(expr, instant=True, format="table")
-
-    everybody = f"max by (event_id) (event_participants{EVENTS})"
+    everybody = highest("event_participants", "event_id", EVENTS)
     decided = f"({_requests('approved', 'rejected')} > 0)"
+    share = {"unit": "percentunit", "decimals": 1}
     return [
-        table(
+        merged(
             "Events",
             "Running events, 100 at most. Asked counts reward requests: a user may ask once for "
             "each reward of an event. Few who ask: conditions are hard or rewards dull.",
-            asked(everybody),
-            asked(f"max by (event_id) (event_participation_rate{EVENTS})"),
-            asked(_requests(*ALL)),
-            asked(_requests("approved")),
-            asked(f"{_requests('approved')} / {decided}"),
-            transformations=[
-                {"id": "merge", "options": {}},
-                organize(
-                    {
-                        "event_id": "Event",
-                        "Value #A": "Participants",
-                        "Value #B": "Share of members",
-                        "Value #C": "Asked",
-                        "Value #D": "Granted",
-                        "Value #E": "Approval rate",
-                    }
+            {"event_id": "Event"},
+            {
+                "Participants": Column(everybody),
+                "Share of members": Column(
+                    highest("event_participation_rate", "event_id", EVENTS), share
                 ),
-            ],
-            overrides=[
-                column("Share of members", unit="percentunit", decimals=1),
-                column("Approval rate", unit="percentunit", decimals=1),
-            ],
+                "Asked": Column(_requests(*ALL)),
+                "Granted": Column(_requests("approved")),
+                "Approval rate": Column(f"{_requests('approved')} / {decided}", share),
+            },
             no_data="no running event",
             size=(14, 8),
         ),
@@ -121,22 +118,22 @@ def _events() -> list[Panel]:
             "Of the chosen running events: who joined, what was asked, what was granted. With "
             "several rewards by event there can be more requests than participants.",
             Query(f"sum({everybody})", "joined", instant=True),
-            Query(_requests(*ALL, by=""), "asked", instant=True),
-            Query(_requests("approved", by=""), "granted", instant=True),
+            Query(_requests(*ALL, each=""), "asked", instant=True),
+            Query(_requests("approved", each=""), "granted", instant=True),
             no_data="no running event",
             size=(10, 8),
         ),
         lines(
             "Participants",
             "Who takes part in running events, the ten biggest.",
-            Query(f"topk(10, {everybody})", "{{event_id}}"),
+            by("event_id", f"topk(10, {everybody})"),
             no_data="no running event",
         ),
         lines(
             "Approval rate by event",
             "Approved of the decided requests of running events, the ten lowest. A fall: "
             "operators reject more; look at the reasons below.",
-            Query(f"bottomk(10, {_requests('approved')} / {decided})", "{{event_id}}"),
+            by("event_id", f"bottomk(10, {_requests('approved')} / {decided})"),
             unit="percentunit",
             maximum=1,
             no_data="nothing decided yet",
@@ -164,11 +161,7 @@ def _activity() -> list[Panel]:
             "Activity by hour of day",
             f"{SINCE} Columns are hours in UTC, dark is much. Choose whole days or weeks above; "
             "plan roll-outs where it is light.",
-            Query(
-                f'label_replace({summed}, "hour", "0$1", "hour", "(.)")',
-                instant=True,
-                format="table",
-            ),
+            *cells(f'label_replace({summed}, "hour", "0$1", "hour", "(.)")'),
             transformations=[
                 sorted_by("hour"),
                 {
@@ -192,36 +185,31 @@ def _activity() -> list[Panel]:
             minimum=0,
             decimals=0,
             no_data="nothing done yet",
-            size=(24, 8),
         ),
         lines(
             "Activity per minute",
             "What users and operators do, by kind.",
-            Query(
-                f"sum by (kind) (rate(activity_total{SERVICE}[$__rate_interval])) * 60", "{{kind}}"
-            ),
-            size=(24, 8),
+            by("kind", f"{rate('activity_total', 'kind')} * 60"),
         ),
     ]  # fmt: skip
 
 
 def events() -> Dashboard:
     """How the events do."""
-    rows: list[tuple[str, list[Panel]]] = [
-        ("Right now", _now()),
-        ("By event", _events()),
-        ("Reward requests", rewards.claims()),
-        ("Decisions", rewards.decisions()),
-        ("Stock", rewards.stock()),
-        ("Activity", _activity()),
-        ("Attempts", rewards.attempts()),
-    ]
-    variables: list[Json] = [event_variable()]
     return Dashboard(
-        uid="er-events",
+        KIT,
+        "events",
         title="Event performance",
         why="Who takes part, who gets what, how long it takes, and what is left.",
         since="now-24h",
-        rows=rows,
-        variables=variables,
+        rows=[
+            Row("Right now", _now()),
+            Row("By event", _events()),
+            rewards.claims(),
+            rewards.decisions(),
+            rewards.stock(),
+            Row("Activity", _activity(), (24, 8)),
+            rewards.attempts(),
+        ],
+        variables=[event_variable()],
     )

@@ -2,78 +2,96 @@
 
 from __future__ import annotations
 
-from monitoring.dashboards.panels import (
+from typing import Any
+
+from plainview.kit import Row
+from plainview.kit.panels import (
     BAD,
     WARN,
+    Column,
     Panel,
     Query,
     bars,
+    by,
     coloured,
-    column,
     heatmap,
     lines,
-    organize,
+    merged,
     sorted_by,
     stat,
     steps,
-    table,
 )
-from monitoring.dashboards.users import EVENTS, SERVICE, SINCE
+from plainview.kit.promql import SERVICE, growth, highest, rate, total, where
 
+SINCE = "Counted by the services that run, within the time shown above."
+EVENTS = where('event_id=~"$event"')
 PACE = "30m"  # over which the run-out of stock is foreseen
 
 
-def _by_outcome(metric: str, label: str = "outcome", which: str = SERVICE) -> Query:
-    expr = f"sum by ({label}) (increase({metric}{which}[$__range]))"
-    return Query(expr, f"{{{{{label}}}}}", instant=True)
+def outcomes(
+    title: str,
+    why: str,
+    metric: str,
+    label: str = "outcome",
+    *,
+    which: str = SERVICE,
+    bad: str = "",
+    **changes: Any,
+) -> Panel:
+    """A bar for each value of a counter's label: how often in the time shown; `bad` in red."""
+    return bars(
+        title,
+        f"{SINCE} {why}",
+        by(label, growth(metric, label, which), instant=True),
+        overrides=[coloured(bad, BAD)] if bad else [],
+        decimals=0,
+        **changes,
+    )
 
 
-def claims() -> list[Panel]:
+def claims() -> Row:
     """Requests by status and reason."""
-    refused = SERVICE.replace("}", ',status=~"refused|rejected"}')
-    return [
-        bars(
+    panels = [
+        outcomes(
             "Requests by status",
-            f"{SINCE} Refused got nothing and is not stored; approved and rejected include "
+            "Refused got nothing and is not stored; approved and rejected include "
             "decisions on older requests.",
-            _by_outcome("reward_requests_total", "status"),
-            decimals=0,
-            size=(8, 8),
+            "reward_requests_total",
+            "status",
         ),
-        bars(
+        outcomes(
             "Rejections by reason",
-            f"{SINCE} Technical is our fault, see the runbook ClaimRejections; operator was a "
+            "Technical is our fault, see the runbook ClaimRejections; operator was a "
             "person's decision; sold_out and condition_unmet are normal.",
-            _by_outcome("reward_requests_total", "reason", refused),
-            overrides=[coloured("technical", BAD)],
-            decimals=0,
-            size=(8, 8),
+            "reward_requests_total",
+            "reason",
+            which=where('status=~"refused|rejected"'),
+            bad="technical",
         ),
         lines(
             "Requests per second",
             "Reward requests and decisions by status. A peak of refused right after a start: "
             "the stock was gone at once.",
-            Query(
-                f"sum by (status) (rate(reward_requests_total{SERVICE}[$__rate_interval]))",
-                "{{status}}",
-            ),
+            by("status", rate("reward_requests_total", "status")),
             unit="reqps",
-            size=(8, 8),
         ),
     ]
+    return Row("Reward requests", panels, (8, 8))
 
 
-def decisions() -> list[Panel]:
+def decisions() -> Row:
     """How long users wait for an operator."""
-    buckets = f"sum by (le) (increase(reward_decision_duration_seconds_bucket{SERVICE}[%s]))"
-    return [
+    counted = f"reward_decision_duration_seconds_bucket{SERVICE}"
+    panels = [
         *(
             stat(
                 f"Time to decision, {name}",
                 f"{SINCE} From a request to an operator's decision; automatic ones take "
                 "milliseconds and are left out.",
                 Query(
-                    f"histogram_quantile({share}, {buckets % '$__range'}) >= 0",
+                    f"histogram_quantile({share}, "
+                    + total(f"increase({counted}[$__range])", "le")
+                    + ") >= 0",
                     name,
                     instant=True,
                 ),
@@ -87,78 +105,68 @@ def decisions() -> list[Panel]:
             "Time to decision",
             "Decisions of operators by how long the user had waited. Dark cells that rise: "
             "operators fall behind.",
-            Query(buckets % "$__rate_interval", "{{le}}", format="heatmap"),
+            Query(
+                total(f"increase({counted}[$__rate_interval])", "le"), "{{le}}", format="heatmap"
+            ),
             no_data="nothing decided in this time",
             size=(16, 8),
         ),
     ]
+    return Row("Decisions", panels)
 
 
-def stock() -> list[Panel]:
+def stock() -> Row:
     """What is left, and for how long."""
-    left = f"max by (event_id, reward_id) (reward_stock_left{EVENTS})"
-    pace = f"max by (event_id, reward_id) (-deriv(reward_stock_left{EVENTS}[{PACE}]))"
-    return [
-        table(
+    each = "event_id, reward_id"
+    left = highest("reward_stock_left", each, EVENTS)
+    pace = f"max by ({each}) (-deriv(reward_stock_left{EVENTS}[{PACE}]))"
+    nothing_left = {
+        "thresholds": steps((1, "text"), base=WARN),
+        "color": {"mode": "thresholds"},
+        "custom__cellOptions": {"type": "color-text"},
+    }
+    panels = [
+        merged(
             "Stock",
             "What is left of the rewards of running events, and when it ends at the pace of the "
             f"last {PACE}; no time when it does not fall. At 0: StockExhausted.",
-            Query(left, instant=True, format="table"),
-            Query(f"({left} > 0) / ({pace} > 0)", instant=True, format="table"),
-            transformations=[
-                {"id": "merge", "options": {}},
-                organize(
-                    {
-                        "event_id": "Event", "reward_id": "Reward", "Value #A": "Left",
-                        "Value #B": "Runs out in",
-                    }
-                ),
-                sorted_by("Left"),
-            ],
-            overrides=[
-                column("Runs out in", unit="s", decimals=1),
-                column(
-                    "Left",
-                    thresholds=steps((1, "text"), base=WARN),
-                    color={"mode": "thresholds"},
-                    custom__cellOptions={"type": "color-text"},
-                ),
-            ],
+            {"event_id": "Event", "reward_id": "Reward"},
+            {
+                "Left": Column(left, nothing_left),
+                "Runs out in": Column(f"({left} > 0) / ({pace} > 0)", {"unit": "s", "decimals": 1}),
+            },
+            transformations=[sorted_by("Left")],
             no_data="no reward of a running event",
         ),
         lines(
             "Stock left",
             "The ten rewards of running events with the least left.",
-            Query(f"bottomk(10, {left})", "{{reward_id}}"),
+            by("reward_id", f"bottomk(10, {left})"),
             no_data="no reward of a running event",
         ),
-    ]  # fmt: skip
+    ]
+    return Row("Stock", panels)
 
 
-def attempts() -> list[Panel]:
+def attempts() -> Row:
     """What clients try, and what had to be put right."""
-    return [
-        bars(
+    panels = [
+        outcomes(
             "Attempts to take part",
-            f"{SINCE} Repeated: was in already; refused: the event is not active.",
-            _by_outcome("event_participations_total"),
-            decimals=0,
-            size=(8, 7),
+            "Repeated: was in already; refused: the event is not active.",
+            "event_participations_total",
         ),
-        bars(
+        outcomes(
             "Idempotency keys",
-            f"{SINCE} Replayed: a client asked again and got its first answer; mismatch: a key "
+            "Replayed: a client asked again and got its first answer; mismatch: a key "
             "used for something else, a client's fault.",
-            _by_outcome("idempotency_total"),
-            decimals=0,
-            size=(8, 7),
+            "idempotency_total",
         ),
-        bars(
+        outcomes(
             "Left-over work put right",
-            f"{SINCE} Claims that a crash or a lost reply had left half done, and what became "
+            "Claims that a crash or a lost reply had left half done, and what became "
             "of them. Many: look for restarts and slow databases.",
-            _by_outcome("claims_recovered_total"),
-            decimals=0,
-            size=(8, 7),
+            "claims_recovered_total",
         ),
     ]
+    return Row("Attempts", panels, (8, 7))

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from monitoring.dashboards.board import SERVICES, TRACE_LINK
-from monitoring.dashboards.panels import (
+from plainview.kit.board import TRACE_LINK
+from plainview.kit.logs import FROM_LABELS
+from plainview.kit.panels import (
     BAD,
     GOOD,
     PLAIN,
     WARN,
+    Column,
     Panel,
     Query,
+    by,
     column,
     lines,
+    merged,
     organize,
     table,
     timed,
 )
+from plainview.kit.promql import highest
 
 STATUSES = [
     timed("approved", "granted", GOOD),
@@ -33,29 +38,20 @@ def business() -> list[Panel]:
             "Activity by kind, last five minutes",
             "What users and operators did in the last five minutes, from the database; of sign_in "
             "the users and not the times.",
-            Query(f"max by (kind) (activity_recent{{{SERVICES}}})", "{{kind}}"),
-            size=(12, 8),
+            by("kind", highest("activity_recent", "kind")),
         ),
-        table(
+        merged(
             "Running events",
             "Participants and their share of all members, by running event (100 at most). More "
             "on the dashboard Event performance.",
-            *(
-                Query(f"max by (event_id) ({name}{{{SERVICES}}})", instant=True, format="table")
-                for name in ("event_participants", "event_participation_rate")
-            ),
-            transformations=[
-                {"id": "merge", "options": {}},
-                organize(
-                    {
-                        "event_id": "Event", "Value #A": "Participants",
-                        "Value #B": "Share of members",
-                    }
+            {"event_id": "Event"},
+            {
+                "Participants": Column(highest("event_participants", "event_id")),
+                "Share of members": Column(
+                    highest("event_participation_rate", "event_id"), {"unit": "percentunit"}
                 ),
-            ],
-            overrides=[column("Share of members", unit="percentunit")],
+            },
             no_data="no running event",
-            size=(12, 8),
         ),
         table(
             "Last reward requests",
@@ -70,12 +66,7 @@ def business() -> list[Panel]:
                 limit=50,
             ),
             transformations=[
-                {
-                    "id": "extractFields",
-                    "options": {
-                        "source": "labels", "format": "json", "replace": True, "keepTime": True,
-                    },
-                },
+                FROM_LABELS,
                 organize(
                     {
                         "Time": "Time", "status": "Status", "reason": "Reason", "event": "What",

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from monitoring import alerts
-from monitoring.dashboards.board import SERVICES, Dashboard, query_variable
-from monitoring.dashboards.panels import (
-    BAD,
+from monitoring.dashboards.rewards import EVENTS, outcomes
+from monitoring.settings import KIT, SIGN_IN_FAILURE_RATIO, SIGN_IN_FAILURES
+from plainview.kit import Dashboard, Row
+from plainview.kit.board import query_variable
+from plainview.kit.panels import (
     WARN,
     Json,
     Panel,
     Query,
     bars,
-    coloured,
+    by,
+    cells,
     lines,
     organize,
     sorted_by,
     stat,
     steps,
 )
+from plainview.kit.promql import SERVICE, highest, rate, where
 
-SERVICE = f"{{{SERVICES}}}"
-EVENTS = f'{{{SERVICES},event_id=~"$event"}}'
 ESTIMATED = (
     "Users with an authenticated request; days of the business time zone, today included. "
     "Counted with a HyperLogLog, standard error 0.81 %."
 )
-SINCE = "Counted by the services that run, within the time shown above."
 WINDOWS = {"day": "Today", "week": "Last 7 days", "month": "Last 30 days"}
 
 
@@ -52,7 +52,7 @@ def _by_day(title: str, why: str, expr: str, **changes: Any) -> Panel:
         "tooltip": {"mode": "single", "sort": "none"},
     }
     return Panel(
-        title, why, [Query(padded, instant=True, format="table")], "barchart",
+        title, why, cells(padded), "barchart",
         options=options, custom={"fillOpacity": 70, "lineWidth": 0}, minimum=0,
         transformations=[
             sorted_by("days_ago", descending=True),
@@ -64,7 +64,7 @@ def _by_day(title: str, why: str, expr: str, **changes: Any) -> Panel:
 
 def _active() -> list[Panel]:
     def users(window: str) -> str:
-        return f'max(active_users{{{SERVICES},window="{window}"}})'
+        return highest("active_users", labels=where(f'window="{window}"'))
 
     return [
         *(
@@ -73,7 +73,6 @@ def _active() -> list[Panel]:
                 f"{ESTIMATED} A fall without a fall of requests on the Overview is people, not us.",
                 Query(users(window), label),
                 no_data="none yet",
-                size=(5, 5),
             )
             for window, label in WINDOWS.items()
         ),
@@ -84,19 +83,18 @@ def _active() -> list[Panel]:
             Query(f"{users('day')} / ({users('month')} > 0)", "day / month"),
             unit="percentunit",
             no_data="nobody this month",
-            size=(5, 5),
         ),
         stat(
             "Registered users",
             "All accounts in the database of auth.",
-            Query(f"max(registered_users{SERVICE})", "users"),
+            Query(highest("registered_users"), "users"),
             no_data="nothing from auth",
             size=(4, 5),
         ),
         _by_day(
             "Active users by day",
             f"{ESTIMATED} The last 30 days, today at the right.",
-            f"max by (days_ago) (active_users_by_day{SERVICE})",
+            highest("active_users_by_day", "days_ago"),
             no_data="none yet",
             size=(24, 8),
         ),
@@ -109,29 +107,24 @@ def _new() -> list[Panel]:
             stat(
                 f"New sign-ups, {label.lower()}",
                 "Accounts in the database by the day they were made, business time zone.",
-                Query(f'max(new_sign_ups{{{SERVICES},window="{window}"}})', label),
+                Query(highest("new_sign_ups", labels=where(f'window="{window}"')), label),
                 no_data="nothing from auth",
                 size=(4, 4),
             )
             for window, label in WINDOWS.items()
         ),
-        bars(
+        outcomes(
             "Sign-ups by outcome",
-            f"{SINCE} Duplicate: the address had an account; many of them may be somebody who "
+            "Duplicate: the address had an account; many of them may be somebody who "
             "tries addresses.",
-            Query(
-                f"sum by (outcome) (increase(auth_sign_ups_total{SERVICE}[$__range]))",
-                "{{outcome}}",
-                instant=True,
-            ),
-            decimals=0,
+            "auth_sign_ups_total",
             size=(12, 4),
         ),
         _by_day(
             "New sign-ups by day",
             "Accounts in the database by the day they were made. The last 30 days, today at the "
             "right.",
-            f"max by (days_ago) (new_sign_ups_by_day{SERVICE})",
+            highest("new_sign_ups_by_day", "days_ago"),
             no_data="nothing from auth",
             size=(24, 8),
         ),
@@ -140,78 +133,59 @@ def _new() -> list[Panel]:
 
 def _entry() -> list[Panel]:
     tried = f"sum(increase(auth_sign_ins_total{SERVICE}[$__rate_interval]))"
-    failing = f'{{{SERVICES},outcome=~"bad_credentials|limited"}}'
+    failing = where('outcome=~"bad_credentials|limited"')
     failed = f"sum(increase(auth_sign_ins_total{failing}[$__rate_interval]))"
     return [
-        bars(
+        outcomes(
             "Sign-ins by outcome",
-            f"{SINCE} Limited: too many tries of one address or account.",
-            Query(
-                f"sum by (outcome) (increase(auth_sign_ins_total{SERVICE}[$__range]))",
-                "{{outcome}}",
-                instant=True,
-            ),
-            decimals=0,
-            size=(8, 8),
+            "Limited: too many tries of one address or account.",
+            "auth_sign_ins_total",
         ),
         lines(
             "Sign-ins per second",
             "Attempts by outcome. A wall of bad_credentials or limited is an attack, see the "
             "runbook LoginBruteForce.",
-            Query(
-                f"sum by (outcome) (rate(auth_sign_ins_total{SERVICE}[$__rate_interval]))",
-                "{{outcome}}",
-            ),
+            by("outcome", rate("auth_sign_ins_total", "outcome")),
             unit="reqps",
             size=(8, 8),
         ),
         lines(
             "Failed share of sign-ins",
             "Wrong passwords and limited tries of all. More than "
-            f"{alerts.SIGN_IN_FAILURE_RATIO:.0%} at more than {alerts.SIGN_IN_FAILURES} a second "
+            f"{SIGN_IN_FAILURE_RATIO:.0%} at more than {SIGN_IN_FAILURES} a second "
             "sends a message.",
             Query(f"{failed} / ({tried} > 0)", "failed"),
             unit="percentunit",
-            thresholds=steps((alerts.SIGN_IN_FAILURE_RATIO, WARN)),
+            thresholds=steps((SIGN_IN_FAILURE_RATIO, WARN)),
             maximum=1,
             no_data="nobody signs in",
             size=(8, 8),
         ),
-        bars(
+        outcomes(
             "Session refreshes by outcome",
-            f"{SINCE} Reused: a used-up refresh token came again, maybe a theft; its sessions "
+            "Reused: a used-up refresh token came again, maybe a theft; its sessions "
             "are ended. See the runbook RefreshTokenReuse.",
-            Query(
-                f"sum by (outcome) (increase(auth_token_refreshes_total{SERVICE}[$__range]))",
-                "{{outcome}}",
-                instant=True,
-            ),
-            overrides=[coloured("reused", BAD)],
-            decimals=0,
+            "auth_token_refreshes_total",
+            bad="reused",
             size=(12, 7),
         ),
-        bars(
+        outcomes(
             "Access tokens by outcome",
-            f"{SINCE} At the gateway. Rejected: expired or no token of ours; forbidden: a role "
+            "At the gateway. Rejected: expired or no token of ours; forbidden: a role "
             "is missing; keys_unavailable: auth's keys could not be had.",
-            Query(
-                f"sum by (outcome) (increase(token_verifications_total{SERVICE}[$__range]))",
-                "{{outcome}}",
-                instant=True,
-            ),
-            decimals=0,
+            "token_verifications_total",
             size=(12, 7),
         ),
     ]
 
 
 def _taking_part() -> list[Panel]:
-    rate = f"topk(20, max by (event_id) (event_participation_rate{EVENTS}))"
+    shares = f"topk(20, {highest('event_participation_rate', 'event_id', EVENTS)})"
     return [
         bars(
             "Participation rate by event",
             "Participants of a running event as a share of all members, the 20 highest.",
-            Query(rate, "{{event_id}}", instant=True),
+            by("event_id", shares, instant=True),
             unit="percentunit",
             maximum=1,
             no_data="no running event",
@@ -220,7 +194,7 @@ def _taking_part() -> list[Panel]:
             "Participation rate over time",
             "The same over time: how fast an event is taken up. A flat line in its first days: "
             "few know of it, or its conditions are hard.",
-            Query(rate, "{{event_id}}"),
+            by("event_id", shares),
             unit="percentunit",
             no_data="no running event",
         ),
@@ -230,15 +204,16 @@ def _taking_part() -> list[Panel]:
 def users() -> Dashboard:
     """How many people come, and whether they can."""
     return Dashboard(
-        uid="er-users",
+        KIT,
+        "users",
         title="User activity",
         why="How many people come, come back and are new; how they sign in; who takes part.",
         since="now-24h",
         rows=[
-            ("Active users", _active()),
-            ("New sign-ups", _new()),
-            ("Signing in", _entry()),
-            ("Taking part", _taking_part()),
+            Row("Active users", _active(), (5, 5)),
+            Row("New sign-ups", _new()),
+            Row("Signing in", _entry(), (8, 8)),
+            Row("Taking part", _taking_part()),
         ],
         variables=[event_variable()],
     )

@@ -9,6 +9,8 @@ class Bounds:
 
     #: request line and headers together
     head: int = 16 * 1024
+    #: header fields of one head: libraries look them up one by one, or in the square of that
+    fields: int = 100
     #: from the first byte of a request to its last
     message_s: float = 10.0
     #: a connection without a request; load balancers in front give up after 60 s by default

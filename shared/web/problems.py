@@ -24,14 +24,19 @@ STATUS: Mapping[type[errors.DomainError], int] = {
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
-    errors.TooLarge: 413,
     errors.Invalid: 422,
     errors.TooMany: 429,
     errors.BadGateway: 502,
     errors.Unavailable: 503,
     errors.Timeout: 504,
 }
-_CODES = {404: "not_found", 408: "request_timeout", 413: "body_too_large", 500: "internal_error"}
+_CODES = {
+    404: "not_found",
+    408: "request_timeout",
+    413: "body_too_large",
+    422: "invalid_request",
+    500: "internal_error",
+}
 
 
 def problem(

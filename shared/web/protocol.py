@@ -193,6 +193,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head, self._unread = False, 0
+        if len(self.headers) > self.bounds.fields:
+            self._refusal = 431
         if self._refusal != 400 or not self._is_http():
             raise ValueError("refused")  # the parser stops, data_received answers
         if self.ignores_upgrade and self.parser.should_upgrade() and not self._should_upgrade():

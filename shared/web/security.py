@@ -1,35 +1,46 @@
 """FastAPI dependencies that let a request in by its access token and roles."""
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
-from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Request
+from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
+from fastapi.security.base import SecurityBase
 
 from plainview import bind_user, get_logger
 from shared.errors import Forbidden, Unauthenticated
 from shared.tokens import Principal, Role
 
-_BEARER = HTTPBearer(auto_error=False, bearerFormat="JWT", description="Access token of login")
-_Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
-
 
 class Verifier(Protocol):
     """What `app.state.verifier` has to be, e.g. a TokenVerifier."""
+
+    def recall(self, token: str) -> Principal | None:
+        """The principal of a token that was verified before and is still valid."""
 
     async def verify(self, token: str) -> Principal:
         """The principal of a token, or Unauthenticated."""
 
 
+def recall(request: Request) -> Principal | None:
+    """The principal of a bearer token that needs no verification any more; binds the user."""
+    token = _bearer_token(request)
+    principal = _verifier(request).recall(token) if token else None
+    if principal is not None:
+        bind_user(principal.user_id)
+    return principal
+
+
 async def authenticate(request: Request) -> Principal:
-    """The principal of the request's bearer token; binds the user for its log lines."""
-    values = request.headers.getlist("authorization")
-    scheme, _, token = values[0].partition(" ") if len(values) == 1 else ("", "", "")
-    if scheme.lower() != "bearer" or not token:
+    """The principal of the request's bearer token; binds the user for its log lines.
+
+    Unauthenticated without exactly one such token or if it is not valid, KeysUnavailable if that
+    cannot be told. What is refused is a security log event.
+    """
+    token = _bearer_token(request)
+    if not token:
         raise Unauthenticated("An access token is required", code="token_missing")
-    verifier = cast(Verifier, request.app.state.verifier)
     try:
-        principal = await verifier.verify(token.strip())
+        principal = await _verifier(request).verify(token)
     except Unauthenticated as exc:
         get_logger("security").info("token.rejected", code=exc.code)
         raise
@@ -37,20 +48,39 @@ async def authenticate(request: Request) -> Principal:
     return principal
 
 
-def require(*roles: Role) -> Callable[..., Awaitable[Principal]]:
-    """A dependency: the principal, if it has one of the roles (none given: any user).
+def _bearer_token(request: Request) -> str:
+    """The token of the only `Authorization` header; empty if there is none, or several headers."""
+    values = [value for name, value in request.scope["headers"] if name == b"authorization"]
+    scheme, _, token = values[0].decode("latin-1").partition(" ") if len(values) == 1 else ("",) * 3
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _verifier(request: Request) -> Verifier:
+    return cast(Verifier, request.app.state.verifier)
+
+
+class Require(SecurityBase):
+    """A dependency: the principal, if it has one of the roles; documented as a bearer token.
 
     Raises Unauthenticated (401) and Forbidden (403); a denial is a security log event.
     """
 
-    async def principal(request: Request, _credentials: _Credentials) -> Principal:
+    def __init__(self, roles: frozenset[Role]) -> None:
+        self.model = HTTPBearerModel(bearerFormat="JWT", description="Access token of login")
+        self.scheme_name = "HTTPBearer"
+        self._roles = roles
+
+    async def __call__(self, request: Request) -> Principal:
         who = await authenticate(request)
-        if roles and who.roles.isdisjoint(roles):
-            get_logger("security").warning("access.denied", required=[*roles])
+        if self._roles.isdisjoint(who.roles):
+            get_logger("security").warning("access.denied", required=sorted(self._roles))
             raise Forbidden("Your role may not do this")
         return who
 
-    return principal
+
+def require(*roles: Role) -> Require:
+    """The principal, if it has one of the roles."""
+    return Require(frozenset(roles))
 
 
 def roles_doc(*roles: Role) -> dict[str, Any]:

@@ -137,6 +137,10 @@ HEAD = b"POST /echo HTTP/1.1\r\nhost: x\r\n"
             b"GET / HTTP/1.1\r\n" + b"".join(b"h%d: 1\r\n" % n for n in range(3000)) + b"\r\n",
             b"431",
         ),
+        (
+            b"GET / HTTP/1.1\r\n" + b"".join(b"h%d: 1\r\n" % n for n in range(101)) + b"\r\n",
+            b"431",
+        ),
         (HEAD + b"content-length: 104857600\r\n\r\n" + b"x" * 1000, b"413"),
         (
             HEAD

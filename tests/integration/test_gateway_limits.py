@@ -13,10 +13,13 @@ from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
 from gateway.limits import MOVING_WINDOW, Limits, LocalWindows
+from gateway.round_trips import Call, RoundTrips
 from plainview.testing import captured_logs
 from shared.errors import TooMany
 from shared.storage import redis
+from shared.tokens import Role
 from tests.support.gateway_app import gateway, upstream
+from tests.support.issuer import Issuer
 from tests.support.servers import EmbeddedValkey
 
 SCHEDULES = 1_000
@@ -194,6 +197,28 @@ async def test_a_burst_of_one_client_gets_what_the_limit_gives(redis_url: str) -
         assert statuses.count(200) == 30
         assert statuses.count(429) == 120
         assert not [line for line in lines if line["event"] == "rate_limits.changed"]
+
+
+async def test_a_known_token_is_counted_with_its_address_in_one_round_trip(redis_url: str) -> None:
+    trips: list[list[str]] = []
+    send = RoundTrips._send
+
+    async def recorded(self: RoundTrips, asked: list[Call]) -> list[int]:
+        trips.append([key.split("/")[1] for key, _, _ in asked])
+        return await send(self, asked)
+
+    with Issuer() as issuer:
+        more = {"redis_url": redis_url, "auth_url": issuer.url}
+        headers = issuer.headers(uuid4().hex, Role.USER)
+        forged = {"Authorization": headers["Authorization"][:-9] + "A" * 9}
+        async with upstream() as up, gateway(redis=True, event_url=up.url, **more) as gw:
+            with patch.object(RoundTrips, "_send", recorded):
+                statuses = [
+                    (await gw.client.get("/api/v1/events", headers=given)).status_code
+                    for given in (headers, headers, forged)
+                ]
+    assert statuses == [200, 200, 401]
+    assert trips == [["address"], ["user"], ["address", "user"], ["address"]]
 
 
 async def test_local_windows_are_bounded() -> None:

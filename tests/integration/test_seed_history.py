@@ -28,7 +28,8 @@ from seed import history as seed_history
 from seed import seeder as seed
 from shared.storage import mongo as storage
 from shared.storage import redis as cache
-from shared.tokens import StaticKeys, TokenIssuer, TokenVerifier
+from shared.token_keys import StaticKeys
+from shared.tokens import TokenIssuer, TokenVerifier
 
 SEOUL = ZoneInfo("Asia/Seoul")
 NAME = "event-rewards"

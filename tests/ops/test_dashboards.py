@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from monitoring import alerts
-from monitoring.dashboards import DASHBOARDS
-from monitoring.dashboards.board import TAG
-from monitoring.dashboards.panels import WIDTH
+from monitoring.dashboards import boards
+from monitoring.settings import KIT
+from plainview.kit.panels import WIDTH
 
 Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,7 +69,7 @@ def model(board: Json) -> Iterator[str]:
         yield f"keys {sorted(set(board) ^ KEYS)}"
     if not 39 <= board["schemaVersion"] <= 42:
         yield "schemaVersion"
-    if board["tags"] != [TAG] or board["editable"]:
+    if board["tags"] != [KIT.tag] or board["editable"]:
         yield "tags, or editable"
     if not re.fullmatch(r"\d+[sm]", board["refresh"]) or board["refresh"] in ("1s", "2s"):
         yield "refreshed faster than Grafana allows: 5s"
@@ -174,7 +173,7 @@ def targets_of_links(board: Json) -> Iterator[str]:
         for uid in re.findall(r"/d/([\w-]+)", text):
             if uid not in uids:
                 yield f"no dashboard {uid}"
-        for page in re.findall(rf"{alerts.HANDBOOK}/(docs/[\w./-]+)", text):
+        for page in re.findall(rf"{KIT.handbook}/(docs/[\w./-]+)", text):
             if not (ROOT / page).exists():
                 yield f"no page {page}"
 
@@ -189,9 +188,9 @@ def test_dashboard(file: Path, check: Callable[[Json], Iterator[str]]) -> None:
 
 
 def test_files_are_those_that_are_built_each_with_its_own_uid() -> None:
-    assert {file.stem for file in FILES} == set(DASHBOARDS)
+    assert {file.stem for file in FILES} == set(boards())
     assert {file.stem: read(file)["uid"] for file in FILES} == {
-        name: f"er-{name}" for name in DASHBOARDS
+        name: f"er-{name}" for name in boards()
     }
     assert len({read(file)["title"] for file in FILES}) == len(FILES)
 
@@ -263,4 +262,4 @@ def test_each_check_can_fail(name: str) -> None:
 def test_the_budget_of_series_is_that_of_prometheus() -> None:
     config = yaml.safe_load((ROOT / "prometheus" / "prometheus.yml").read_text())
     limits = {job["sample_limit"] for job in config["scrape_configs"] if "sample_limit" in job}
-    assert limits == {alerts.SAMPLE_LIMIT}
+    assert limits == {KIT.thresholds.sample_limit}

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from lab.incidents.catalogue import BY_SLUG, Incident
-from monitoring import names
+from monitoring import rules
+from plainview.kit.names import metrics_in
 from tests.stack.programs import ROOT
 
 PAGES = ROOT / "docs" / "incidents"
@@ -30,4 +31,4 @@ def test_page(incident: Incident) -> None:
     blocks = re.findall(r"```promql\n(.*?)```", text, re.S)
     assert blocks
     for query in "".join(blocks).splitlines():
-        assert names.metrics_in(query) <= names.known(), query
+        assert metrics_in(query) <= rules.known(), query

@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 from generate import tables
-from monitoring import alerts, names, recording, rules
+from monitoring import alerts, rules
+from plainview.kit import names, recording
+from plainview.kit.rules import labels
 from tests.ops.test_configuration import program, run
 from tests.stack.programs import ROOT
 
@@ -97,9 +99,9 @@ def expected(name: str, found: dict[str, Any]) -> dict[str, Any]:
     (alert,) = [
         alert
         for alert in alerts.ALERTS
-        if alert.name == name and rules.labels(alert).items() <= found["labels"].items()
+        if alert.name == name and labels(alert).items() <= found["labels"].items()
     ]
-    links = {**rules.texts_of(alert), "summary": found["summary"]}
+    links = {**rules.rules().texts_of(alert), "summary": found["summary"]}
     return {"exp_labels": found["labels"], "exp_annotations": links}
 
 
@@ -194,7 +196,7 @@ def test_runbook(slug: str) -> None:
     assert sections == ["Meaning", "Impact", "Diagnosis", "Mitigation"]
     diagnosis = text.split("## Diagnosis")[1].split("## Mitigation")[0]
     assert "```" in diagnosis, "exact queries and commands"
-    known = names.known()
+    known = rules.known()
     for block in re.findall(r"```promql\n(.*?)```", text, re.S):
         for query in block.splitlines():
             assert names.metrics_in(query.split("#")[0]) <= known, query

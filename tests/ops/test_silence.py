@@ -13,12 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from auth.signals import CATALOGUE as AUTH
-from event.signals import CATALOGUE as EVENT
-from gateway.signals import CATALOGUE as GATEWAY
-from monitoring import alerts, names, recording, rules
-from plainview import PLATFORM
+from monitoring import alerts, rules
+from monitoring.settings import CATALOGUES, KIT
 from plainview.catalogue import Bounded
+from plainview.kit import names, recording
 from tests.ops.test_configuration import program
 from tests.stack.programs import ROOT
 from tests.support.half_hour import HalfHour
@@ -80,7 +78,7 @@ def test_a_bad_half_hour_is_not_silent(
 
 
 def test_every_metric_of_a_rule_is_fed() -> None:
-    groups = [*recording.groups(), *rules.prometheus_groups()]
+    groups = [*rules.recorded(), *rules.prometheus_groups()]
     read = {
         name
         for group in groups
@@ -89,15 +87,11 @@ def test_every_metric_of_a_rule_is_fed() -> None:
     }
     fed = {series.split("{")[0] for series in HalfHour().series()}
     others = {name for name in names.EXTERNAL if name.removesuffix("_total") in fed}
-    assert read - recording.recorded() - fed - others == set()
+    assert read - recording.recorded(KIT) - fed - others == set()
 
 
 def test_series_are_those_that_services_have() -> None:
-    declared = {
-        metric.name: metric
-        for catalogue in (PLATFORM, AUTH, EVENT, GATEWAY)
-        for metric in catalogue.specs
-    }
+    declared = {metric.name: metric for catalogue in CATALOGUES for metric in catalogue.specs}
     checked = set()
     for series in HalfHour().series():
         name, _, rest = series.partition("{")

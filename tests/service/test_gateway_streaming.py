@@ -404,7 +404,7 @@ async def test_keys_are_kept_while_auth_is_down() -> None:
             keys = gw.deps.verifier._keys  # type: ignore[attr-defined]
             assert (await gw.client.get(EVENTS, headers=headers)).status_code == 200
             issuer.__exit__()
-            keys._ttl = 0  # each request finds the keys outdated
+            keys._refresh_s = 0  # each request finds the keys outdated
             for _ in range(3):
                 assert (await gw.client.get(EVENTS, headers=headers)).status_code == 200
             with Issuer() as stranger:

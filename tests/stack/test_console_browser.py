@@ -23,6 +23,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from demo.machine import PORTS
 from lab.incidents.places import Demo
 from monitoring import alerts, rules
+from monitoring.settings import KIT
 from tests.support.servers import free_port, wait_until
 
 pytestmark = pytest.mark.timeout(500)  # the first test starts the demo and the browser
@@ -315,7 +316,7 @@ def cpu_seconds(pid: int) -> float:
 
 def test_an_alert_leads_to_its_runbook(page: Page) -> None:
     """The addresses in notifications (runbook_url) are pages of the console."""
-    url = rules.texts_of(alerts.GENERIC[0])["runbook_url"].removeprefix(alerts.HANDBOOK)
+    url = rules.rules().texts_of(alerts.GENERIC[0])["runbook_url"].removeprefix(KIT.handbook)
     assert page.goto(url).status == 200  # type: ignore[union-attr]
     expect(page.get_by_role("heading", name=alerts.GENERIC[0].name)).to_be_visible()
     page.get_by_role("link", name="Alerts").click()

@@ -13,7 +13,7 @@ from pymongo import MongoClient
 
 from auth.signals import CATALOGUE as AUTH
 from event.signals import CATALOGUE as EVENT
-from monitoring import names
+from plainview.kit.names import metrics_in
 from tests.stack import panels
 from tests.stack.books import RANGE_S, Books
 from tests.stack.expected import BY_HOUR, EXPECTED
@@ -32,7 +32,7 @@ BUSINESS = {metric.name for catalogue in (AUTH, EVENT) for metric in catalogue.s
 def is_business(target: panels.Target) -> bool:
     """All of users and events; of the others what names a metric of the business."""
     return target.dashboard in ("users", "events") or (
-        target.dashboard == "overview" and bool(names.metrics_in(target.expr) & BUSINESS)
+        target.dashboard == "overview" and bool(metrics_in(target.expr) & BUSINESS)
     )
 
 

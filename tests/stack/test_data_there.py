@@ -13,7 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from monitoring import alerts, recording, rules
+from monitoring import alerts, rules
+from monitoring.settings import KIT
+from plainview.kit import recording
 from tests.stack import panels
 from tests.stack.asking import (
     EMPTY_WHEN_HEALTHY,
@@ -41,7 +43,7 @@ def rules_of(stack: Stack) -> list[dict[str, Any]]:
 def evaluate_all(stack: Stack) -> None:
     """Every rule was evaluated from now on, without an error."""
     asked = time.time()
-    declared = [*recording.groups(), *rules.prometheus_groups()]
+    declared = [*rules.recorded(), *rules.prometheus_groups()]
 
     def evaluated() -> bool:
         return all(
@@ -90,16 +92,16 @@ def recorded(stack: Stack, doubled: Traffic) -> Traffic:
     """
 
     def empty() -> list[str]:
-        return sorted(name for name in recording.recorded() if not gives_data(stack, name))
+        return sorted(name for name in recording.recorded(KIT) if not gives_data(stack, name))
 
     until(lambda: not empty(), 480, f"data of {empty()}")
     return doubled
 
 
 def test_every_recording_rule_gives_data(stack: Stack, recorded: Traffic) -> None:
-    exprs = [rule["expr"] for group in recording.groups() for rule in group["rules"]]
+    exprs = [rule["expr"] for group in rules.recorded() for rule in group["rules"]]
     constant = [expr for expr in exprs if expr.startswith("vector(")]  # the objectives
-    assert len(constant) == len(alerts.SLOS)
+    assert len(constant) == len(KIT.slos)
     assert without_series(stack, set(exprs) - set(constant)) - RARE == set()
 
 

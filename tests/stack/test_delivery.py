@@ -16,7 +16,9 @@ import yaml
 
 from lab.incidents import messages
 from monitoring import alerts, rules
+from monitoring.settings import KIT
 from plainview import Alert
+from plainview.kit.rules import labels as labels_of
 from tests.stack import delivery, programs
 from tests.stack.programs import Program
 from tests.stack.stack import until
@@ -52,8 +54,8 @@ def sinks(run: Callable[[Program], Program], tmp_path: Path) -> delivery.Sinks:
 
 def posted(alert: Alert, **times: str) -> Json:
     """An alert as Prometheus would send it; the summary with something for its value."""
-    texts = {**rules.texts_of(alert), "summary": f"what {alert.name} says"}
-    labels = {"alertname": alert.name, "service": "event", **rules.labels(alert)}
+    texts = {**rules.rules().texts_of(alert), "summary": f"what {alert.name} says"}
+    labels = {"alertname": alert.name, "service": "event", **labels_of(alert)}
     return {"labels": labels, "annotations": texts, **times}
 
 
@@ -112,7 +114,7 @@ def test_every_alert_reaches_the_channels_of_its_severity(
         }, channel  # fmt: skip
     for message in sinks.hooks("slack"):
         (attachment,) = message["message"]["attachments"]
-        assert alerts.HANDBOOK + "/docs/runbooks/" in attachment["text"]
+        assert KIT.handbook + "/docs/runbooks/" in attachment["text"]
     for mail in sinks.mails():
         assert "Runbook: " in mail["Text"]
         assert "Dashboard: " in mail["Text"]

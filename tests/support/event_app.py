@@ -16,7 +16,8 @@ from event.deps import Deps
 from event.main import create_app
 from event.service import Service
 from event.settings import Settings
-from shared.tokens import Role, StaticKeys, TokenIssuer, TokenVerifier
+from shared.token_keys import StaticKeys
+from shared.tokens import Role, TokenIssuer, TokenVerifier
 from tests.support.fake_mongo import FakeDatabase
 
 

@@ -66,6 +66,15 @@ class Service:
             self.process.wait(10)
             self.process = None
 
+    def pause(self) -> None:
+        """SIGSTOP: connections are accepted by the kernel, nothing is answered."""
+        assert self.process
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self.process
+        self.process.send_signal(signal.SIGCONT)
+
     def terminate(self, timeout_s: float = 25) -> int:
         """SIGTERM; the exit code."""
         assert self.process

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, EmailStr
 from shared import errors
 from shared.storage.mongo import DatabaseTimeout, DatabaseUnavailable
 from shared.storage.redis import RedisTimeoutError
-from shared.web.limits import BodyLimit
-from shared.web.problems import install_error_handlers
+from shared.web.body_limit import MAX_BODY, MAX_DEPTH, MAX_MEMBERS, BodyLimit, BoundedRoute
+from shared.web.problems import MAX_ERRORS, install_error_handlers
 
 RAISED: dict[str, tuple[Exception, int, str]] = {
     "bad": (errors.BadRequest("x", code="missing_idempotency_key"), 400, "missing_idempotency_key"),
@@ -20,7 +20,6 @@ RAISED: dict[str, tuple[Exception, int, str]] = {
     "no": (errors.Forbidden(), 403, "forbidden"),
     "none": (errors.NotFound(), 404, "not_found"),
     "conflict": (errors.Conflict(code="in_flight", retry_after=3), 409, "in_flight"),
-    "large": (errors.TooLarge(), 413, "body_too_large"),
     "invalid": (errors.Invalid(), 422, "invalid_request"),
     "many": (errors.TooMany(retry_after=7), 429, "rate_limited"),
     "away": (DatabaseUnavailable(), 503, "database_unavailable"),
@@ -42,6 +41,7 @@ class Account(BaseModel):
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
+    app.router.route_class = BoundedRoute
     install_error_handlers(app)
     app.add_middleware(BodyLimit)
 
@@ -49,7 +49,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
     async def fail(name: str) -> None:
         raise RAISED[name][0]
 
-    @app.post("/accounts")
+    @app.post("/accounts", max_body_size=MAX_BODY)
     async def make(account: Account) -> dict[str, Any]:
         return {"stored": len(account.password.encode())}
 
@@ -100,11 +100,33 @@ async def test_validation_tells_where_but_not_what(client: httpx.AsyncClient) ->
     assert "4111111111111111" not in response.text
 
 
-async def test_errors_are_bounded(client: httpx.AsyncClient) -> None:
-    body = {"email": "a@b.example", "password": "", "tags": ["x"] * 50_000}
+def _nested(depth: int) -> Any:
+    return [_nested(depth - 1)] if depth else 1
+
+
+@pytest.mark.parametrize(
+    ("body", "checked"),
+    [
+        ({"tags": ["x"] * MAX_MEMBERS}, True),
+        ({"tags": ["x"] * (MAX_MEMBERS + 1)}, False),
+        ({f"k{number}": 0 for number in range(MAX_MEMBERS)}, True),
+        ({f"k{number}": 0 for number in range(MAX_MEMBERS + 1)}, False),
+        ({"tags": [[1] * 12] * 6}, False),
+        (_nested(MAX_DEPTH), True),
+        (_nested(MAX_DEPTH + 1), False),
+        (_nested(500), False),
+        ("x" * 100_000, True),
+    ],
+)
+async def test_a_body_of_many_parts_is_refused_before_it_is_validated(
+    client: httpx.AsyncClient, body: Any, checked: bool
+) -> None:
     response = await client.post("/accounts", json=body)
-    assert response.json()["error_count"] == 50_000
-    assert len(response.content) < 10_000
+    document = response.json()
+    assert (response.status_code, document["code"]) == (422, "invalid_request")
+    assert ("error_count" in document) == checked, document
+    assert len(document.get("errors", [])) <= MAX_ERRORS
+    assert len(response.content) < 4_000
 
 
 @pytest.mark.parametrize(

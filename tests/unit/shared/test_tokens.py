@@ -18,17 +18,8 @@ from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from shared.tokens import (
-    InvalidToken,
-    KeysUnavailable,
-    RemoteJwks,
-    Role,
-    StaticKeys,
-    TokenIssuer,
-    TokenVerifier,
-    load_key,
-    split_pem,
-)
+from shared.token_keys import KeysUnavailable, RemoteJwks, StaticKeys, load_key, split_pem
+from shared.tokens import LEEWAY_S, InvalidToken, Principal, Role, TokenIssuer, TokenVerifier
 
 KEY = OKPKey.generate_key("Ed25519", auto_kid=True)
 OTHER = OKPKey.generate_key("Ed25519", auto_kid=True)
@@ -219,9 +210,13 @@ INVALID["other claims under the signature"] = _swap_claims
 
 @pytest.mark.parametrize("name", INVALID)
 async def test_every_invalid_token_is_refused_in_the_same_words(name: str) -> None:
-    with pytest.raises(InvalidToken) as caught:
-        await verifier().verify(INVALID[name]())
-    assert caught.value.detail == "The token is not valid"
+    one, token = verifier(), INVALID[name]()
+    assert await one.verify(forge())  # what is remembered makes nothing else valid
+    for _ in range(2):
+        assert one.recall(token) is None
+        with pytest.raises(InvalidToken) as caught:
+            await one.verify(token)
+        assert caught.value.detail == "The token is not valid"
 
 
 @given(st.text(max_size=200) | st.from_regex(r"[A-Za-z0-9_-]{0,60}(\.[A-Za-z0-9_-]{0,60}){2}"))
@@ -293,7 +288,7 @@ class Publisher:
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
     """No time passes for the keys: the 2 s between two fetches are not over in any test."""
     clock = SimpleNamespace(monotonic=lambda: 1000.0, time=time.time)
-    monkeypatch.setattr("shared.tokens.time", clock)
+    monkeypatch.setattr("shared.token_keys.time", clock)
 
 
 def later(keys: RemoteJwks, seconds: float) -> None:
@@ -339,7 +334,7 @@ async def test_a_new_key_is_found_when_its_first_token_comes(
 )  # fmt: skip
 async def test_known_keys_stay_valid_while_their_source_fails(answer: httpx.Response) -> None:
     publisher = Publisher()
-    keys = publisher.keys(ttl=10)
+    keys = publisher.keys(refresh_s=10)
     assert await keys.find(str(KEY.kid)) is not None
     publisher.answer = lambda: answer
     later(keys, 60)
@@ -365,3 +360,117 @@ async def test_a_published_kid_cannot_stand_for_another_key() -> None:
     fake = {**OTHER.as_dict(private=False), "kid": KEY.kid}
     keys = StaticKeys({"keys": [fake]})
     assert await keys.find(str(KEY.kid)) is None
+
+
+async def test_keys_are_renewed_every_minute_also_for_tokens_that_are_remembered() -> None:
+    publisher = Publisher()
+    keys = publisher.keys()
+    remote, token = TokenVerifier(keys, "me", "them"), forge()
+    await remote.verify(token)
+    later(keys, 55)
+    assert remote.recall(token)
+    assert publisher.calls == 1
+    later(keys, 6)
+    assert remote.recall(token)
+    assert keys._task
+    await keys._task
+    assert publisher.calls == 2
+
+
+@pytest.mark.parametrize("remembered", [True, False])
+async def test_keys_that_cannot_be_renewed_are_dropped_after_seven_minutes(
+    remembered: bool,
+) -> None:
+    publisher = Publisher()
+    keys = publisher.keys()
+    remote, token = TokenVerifier(keys, "me", "them"), forge()
+    await remote.verify(token)
+    publisher.answer = lambda: httpx.Response(500)
+    later(keys, 415)
+    assert await remote.verify(token if remembered else forge())
+    assert keys._task
+    await keys._task
+    later(keys, 6)
+    with pytest.raises(KeysUnavailable):
+        await remote.verify(token if remembered else forge())
+    assert remote.recall(token) is None
+    publisher.answer = lambda: httpx.Response(200, json=issuer().jwks())
+    later(keys, 3)
+    assert await remote.verify(token)
+
+
+async def test_a_withdrawn_key_takes_its_remembered_tokens_with_it() -> None:
+    publisher = Publisher()
+    keys = publisher.keys()
+    both = issuer(KEY, (OTHER.as_pem(private=False).decode(),))
+    publisher.answer = lambda: httpx.Response(200, json=both.jwks())
+    remote = TokenVerifier(keys, "me", "them")
+    old = issuer(OTHER).access("u1", [Role.USER])[0]
+    assert await remote.verify(old)
+    publisher.answer = lambda: httpx.Response(200, json=issuer().jwks())
+    later(keys, 61)
+    assert remote.recall(old)  # begins to renew them
+    assert keys._task
+    await keys._task
+    assert remote.recall(old) is None
+    with pytest.raises(InvalidToken):
+        await remote.verify(old)
+
+
+class Counting(StaticKeys):
+    """Counts how often a key is wanted: once for each signature that is verified."""
+
+    found = 0
+
+    async def find(self, kid: str) -> OKPKey | None:
+        self.found += 1
+        return await super().find(kid)
+
+
+async def test_a_token_is_verified_once() -> None:
+    keys = Counting(issuer().jwks())
+    remembering = TokenVerifier(keys, "me", "them")
+    token = forge()
+    first = await remembering.verify(token)
+    assert remembering.recall(token) == first == await remembering.verify(token)
+    assert keys.found == 1
+    signature_of_another = forge(claims={"jti": "t2"}).rpartition(".")[2]
+    mixed = f"{token.rpartition('.')[0]}.{signature_of_another}"
+    assert remembering.recall(mixed) is None
+    with pytest.raises(InvalidToken):
+        await remembering.verify(mixed)
+
+
+@pytest.mark.parametrize(
+    ("claims", "shifts"),
+    [
+        # accepted from LEEWAY_S before it begins until LEEWAY_S after it ends, and no longer
+        ({}, {0: True, 299.5 + LEEWAY_S: True, 300 + LEEWAY_S: False, 0.5 - LEEWAY_S: True}),
+        ({}, {-1.5 - LEEWAY_S: False}),
+        ({"nbf": 30}, {0: True, 29 - LEEWAY_S: False, 31 - LEEWAY_S: True}),
+    ],
+)
+async def test_a_remembered_token_is_valid_as_long_as_the_token(
+    claims: dict[str, int], shifts: dict[float, bool]
+) -> None:
+    start = int(time.time())
+    with time_machine.travel(start, tick=False):
+        token = forge(claims={name: start + value for name, value in claims.items()})
+        remembering = verifier()
+        assert await remembering.verify(token)
+    for shift, valid in shifts.items():
+        with time_machine.travel(start + shift, tick=False):
+            assert (remembering.recall(token) is not None) == valid, shift
+            try:
+                fresh: Principal | None = await verifier().verify(token)
+            except InvalidToken:
+                fresh = None
+            assert (fresh is not None) == valid, shift
+
+
+async def test_no_more_is_remembered_than_allowed() -> None:
+    one = TokenVerifier(StaticKeys(issuer().jwks()), "me", "them", remembered=3)
+    tokens = [forge(claims={"jti": f"t{number}"}) for number in range(5)]
+    for token in tokens:
+        await one.verify(token)
+    assert [one.recall(token) is not None for token in tokens] == [False, False, True, True, True]

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from monitoring import alerts
-from monitoring.dashboards.board import SERVICES, Dashboard
-from monitoring.dashboards.panels import BAD, GOOD, WARN, Panel, Query, lines, stat, steps
+from .board import Dashboard, Row
+from .config import Kit, Windows
+from .panels import BAD, GOOD, WARN, Panel, Query, by, lines, stat, steps
+from .promql import SERVICE
 
-SERVICE = f"{{{SERVICES}}}"
-LEGEND = "{{service}} {{slo}}"
-LEFT = f"1 - service:slo_burn:rate30d{SERVICE}"
+EACH = "service, slo"
+LEFT = by(EACH, f"1 - service:slo_burn:rate30d{SERVICE}")
 
 
-def _burn(windows: tuple[str, str, float, str], who: str) -> Panel:
+def _burn(windows: Windows, who: str) -> Panel:
     long, short, factor, for_ = windows
     return lines(
         f"Burn rate over {long} and {short}",
         f"How many times faster than allowed the budget is spent. Both windows above {factor:g} "
         f"for {for_}: {who}. Above 1 the budget does not last 30 days.",
-        *(
-            Query(f"service:slo_burn:rate{window}{SERVICE}", f"{LEGEND} {window}")
-            for window in (long, short)
-        ),
+        *(by(EACH, f"service:slo_burn:rate{each}{SERVICE}", each) for each in (long, short)),
         thresholds=steps((factor, BAD)),
         no_data="no request in this time",
-        size=(12, 8),
     )
 
 
-def _budget() -> list[Panel]:
-    says = "; ".join(f"{slo.name}: {slo.objective:.3%} are {slo.summary}" for slo in alerts.SLOS)
+def _budget(kit: Kit) -> list[Panel]:
+    says = "; ".join(f"{slo.name}: {slo.objective:.3%} are {slo.summary}" for slo in kit.slos)
     return [
         stat(
             "Objectives",
@@ -43,7 +39,7 @@ def _budget() -> list[Panel]:
             "Share of the errors allowed in 30 days that is still to be had. At 0 the objective is "
             "missed: nothing risky is released until it grows again. A young stack has only seen "
             "its own life; before it counts as no traffic.",
-            Query(LEFT, LEGEND),
+            LEFT,
             unit="percentunit",
             thresholds=steps((0, WARN), (0.25, GOOD), base=BAD),
             no_data="no request yet",
@@ -52,30 +48,29 @@ def _budget() -> list[Panel]:
         lines(
             "Budget left over time",
             "A step down is an incident, a slope is a fault that nobody was called for.",
-            Query(LEFT, LEGEND),
+            LEFT,
             unit="percentunit",
             maximum=1,
-            size=(12, 8),
         ),
         lines(
             "Requests that spend the budget",
             "Requests a second that were not good, over five minutes.",
-            Query(f"service:slo_bad:rate5m{SERVICE}", LEGEND),
+            by(EACH, f"service:slo_bad:rate5m{SERVICE}"),
             unit="reqps",
-            size=(12, 8),
         ),
     ]
 
 
-def slos() -> Dashboard:
+def slos(kit: Kit) -> Dashboard:
     """Whether promises are kept, and how fast they are being broken."""
-    page = [_burn(windows, "somebody is called") for windows in alerts.PAGE]
-    ticket = [_burn(windows, "a ticket by e-mail") for windows in alerts.TICKET]
+    page = [_burn(windows, "somebody is called") for windows in kit.thresholds.page]
+    ticket = [_burn(windows, "a ticket by e-mail") for windows in kit.thresholds.ticket]
     return Dashboard(
-        uid="er-slos",
+        kit,
+        "slos",
         title="SLOs and error budgets",
         why="Are the promises kept, how much may still go wrong, how fast is it going wrong?",
         since="now-6h",
         refresh="1m",
-        rows=[("Budget", _budget()), ("Fast burn", page), ("Slow burn", ticket)],
+        rows=[Row("Budget", _budget(kit)), Row("Fast burn", page), Row("Slow burn", ticket)],
     )

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from monitoring.dashboards.board import TRACE_LINK, Dashboard, text_variable
-from monitoring.dashboards.panels import (
-    Json,
-    Panel,
-    Query,
-    column,
-    lines,
-    logs,
-    organize,
-    table,
-)
+from .board import TRACE_LINK, Dashboard, Row, text_variable
+from .config import Kit
+from .panels import Json, Panel, Query, cells, column, lines, logs, organize, table
+from .promql import where
 
-# every line has one of these; a selector may not consist of variables alone
-ALL = '{environment=~"$environment",service=~"$service",log_type=~"general|error|security"}'
-TROUBLE = (
-    '{environment=~"$environment",service=~"$service",level=~"warning|error|critical"} | json event'
-)
+# Every line has one of these kinds; Loki wants one matcher that is not a variable.
+ALL = where('log_type=~"general|error|security"')
+TROUBLE = where('level=~"warning|error|critical"')
+# columns of a line's fields, which Loki gives as labels
 FROM_LABELS: Json = {
     "id": "extractFields",
     "options": {"source": "labels", "format": "json", "replace": True, "keepTime": True},
@@ -32,7 +24,6 @@ def _volume(by: str, why: str) -> Panel:
         Query(f"sum by ({by}) (count_over_time({ALL}[$__auto]))", f"{{{{{by}}}}}", source="loki"),
         stacked=True,
         no_data="no line in this time",
-        size=(8, 8),
     )
 
 
@@ -60,7 +51,8 @@ def _errors() -> list[Panel]:
             "Which warnings and errors there were in this time, the 20 most frequent. An event is "
             "a constant: search for it to see its lines.",
             Query(
-                f"topk(20, sum by (service, level, event) (count_over_time({TROUBLE} [$__range])))",
+                f"topk(20, sum by (service, level, event) (count_over_time({TROUBLE} | json event"
+                " [$__range])))",
                 source="loki",
                 instant=True,
             ),
@@ -77,7 +69,7 @@ def _errors() -> list[Panel]:
         logs(
             "Newest warnings and errors",
             "The newest 100 lines. Open one: its trace is one click away.",
-            '{environment=~"$environment",service=~"$service",level=~"warning|error|critical"}',
+            TROUBLE,
             limit=100,
             no_data="no warning and no error in this time",
             size=(14, 10),
@@ -105,8 +97,8 @@ def _slow() -> list[Panel]:
             "The newest 100 requests that took at least as long as the limit above, each with its "
             "trace.",
             Query(
-                '{environment=~"$environment",service=~"$service",component="http"} | json'
-                " event, http_request_method, http_route, http_response_status_code, duration_s"
+                where('component="http"') + " | json event, http_request_method, http_route,"
+                " http_response_status_code, duration_s"
                 ' | event="http.request" | duration_s >= $slower_than'
                 f" | keep {fields},trace_id",
                 source="loki",
@@ -149,37 +141,26 @@ def _graph() -> list[Panel]:
             "Service graph",
             "Who calls whom, and how often a second: services, databases, and messages between "
             "services, counted from all traces before any is left out.",
-            [
-                Query(
-                    f"sum by (id, title) ({node('server')})"
-                    f" or sum by (id, title) ({node('client')})",
-                    instant=True, format="table",
-                ),
-                Query(
-                    "sum by (id, source, target)"
-                    f' (label_join({edges}, "id", " to ", "client", "server"))',
-                    instant=True, format="table",
-                ),
-            ],
+            cells(
+                f"sum by (id, title) ({node('server')}) or sum by (id, title) ({node('client')})",
+                "sum by (id, source, target)"
+                f' (label_join({edges}, "id", " to ", "client", "server"))',
+            ),
             "nodeGraph",
             unit="reqps",
-            options={
-                "nodes": {"mainStatUnit": "reqps"},
-                "edges": {"mainStatUnit": "reqps"},
-            },
-            transformations=[
-                organize({"Value #A": "mainstat", "Value #B": "mainstat"}),
-            ],
+            options={"nodes": {"mainStatUnit": "reqps"}, "edges": {"mainStatUnit": "reqps"}},
+            transformations=[organize({"Value #A": "mainstat", "Value #B": "mainstat"})],
             no_data="no trace in this time",
             size=(24, 12),
         )
-    ]  # fmt: skip
+    ]
 
 
-def logs_and_traces() -> Dashboard:
+def logs_and_traces(kit: Kit) -> Dashboard:
     """From a number of lines to one request."""
     return Dashboard(
-        uid="er-logs",
+        kit,
+        "logs",
         title="Logs and traces",
         why="What the services say: how much, what went wrong, one request from end to end.",
         variables=[
@@ -187,10 +168,10 @@ def logs_and_traces() -> Dashboard:
             text_variable("slower_than", "Slow: at least, seconds", "0.25"),
         ],
         rows=[
-            ("One request", _one()),
-            ("What goes wrong", _errors()),
-            ("How many lines", _how_many()),
-            ("Slow requests", _slow()),
-            ("Who calls whom", _graph()),
+            Row("One request", _one()),
+            Row("What goes wrong", _errors()),
+            Row("How many lines", _how_many(), (8, 8)),
+            Row("Slow requests", _slow()),
+            Row("Who calls whom", _graph()),
         ],
     )

@@ -1,16 +1,16 @@
-"""The names that may stand in a query, and those that do."""
+"""Names of metrics: those that may stand in a query, and those that do."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from auth.signals import CATALOGUE as AUTH
-from event.signals import CATALOGUE as EVENT
-from gateway.signals import CATALOGUE as GATEWAY
-from monitoring import recording
-from plainview import PLATFORM
+from plainview.catalogue import Catalogue
 
-# What others expose and rules or panels read, as seen on the programs that compose pins.
+from .config import Kit
+from .recording import recorded
+
+# What other programs expose and rules or panels read.
 EXTERNAL = {
     "up",
     "ALERTS",
@@ -39,10 +39,10 @@ EXTERNAL = {
 }  # fmt: skip
 
 
-def declared() -> set[str]:
+def declared(catalogues: Iterable[Catalogue]) -> set[str]:
     """Every metric of the catalogues, the parts of histograms included."""
     names = set()
-    for catalogue in (PLATFORM, AUTH, EVENT, GATEWAY):
+    for catalogue in catalogues:
         for metric in catalogue.specs:
             names.add(metric.name)
             if metric.kind == "histogram":
@@ -50,9 +50,9 @@ def declared() -> set[str]:
     return names
 
 
-def known() -> set[str]:
+def known(kit: Kit, catalogues: Iterable[Catalogue]) -> set[str]:
     """Whatever the services, the other programs or the recording rules make."""
-    return declared() | EXTERNAL | recording.recorded()
+    return declared(catalogues) | EXTERNAL | recorded(kit)
 
 
 def metrics_in(expr: str) -> set[str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from monitoring import alerts
-from plainview.settings import LATENCY_BUCKETS
+from .config import Kit
 
 Json = dict[str, Any]
 
@@ -14,10 +13,8 @@ DIRECT = ("5m", "30m", "1h")  # from the counters
 DERIVED = {"2h": 24, "6h": 72, "1d": 288, "3d": 864, "30d": 8640}  # so many spans of 5 minutes
 
 
-def groups() -> list[Json]:
+def groups(kit: Kit) -> list[Json]:
     """RED and resources by service, objectives over all windows of the burn-rate alerts."""
-    if alerts.LATENCY_S not in LATENCY_BUCKETS:
-        raise ValueError("the latency threshold has to be a bucket, else it is a guess")
     every = 'http_requests_total{service!=""}'
     failed = 'http_requests_total{service!="",status_code=~"5.."}'
     duration = 'http_request_duration_seconds_bucket{service!=""}'
@@ -37,7 +34,7 @@ def groups() -> list[Json]:
         },
     }
     fast: list[Json] = []
-    for slo in alerts.SLOS:
+    for slo in kit.slos:
         for window in DIRECT:
             total = f"sum by (environment, service) (rate({slo.total}[{window}]))"
             good = f"sum by (environment, service) (rate({slo.good}[{window}]))"
@@ -66,12 +63,12 @@ def groups() -> list[Json]:
             f" / {round(1 - slo.objective, 6)}",
             {"slo": slo.name},
         )
-        for slo in alerts.SLOS
+        for slo in kit.slos
         for window in (*DIRECT, *DERIVED)
     ]
     objectives = [
         _record("slo:objective:ratio", f"vector({slo.objective})", {"slo": slo.name})
-        for slo in alerts.SLOS
+        for slo in kit.slos
     ]
     return [
         group("red", [_record(name, expr) for name, expr in red.items()]),
@@ -90,6 +87,6 @@ def group(name: str, rules: list[Json], interval: str = INTERVAL) -> Json:
     return {"name": name, "interval": interval, "rules": rules}
 
 
-def recorded() -> set[str]:
+def recorded(kit: Kit) -> set[str]:
     """Names that recording rules make."""
-    return {rule["record"] for group in groups() for rule in group["rules"]}
+    return {rule["record"] for group in groups(kit) for rule in group["rules"]}

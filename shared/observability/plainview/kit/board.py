@@ -6,41 +6,29 @@ import json
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from monitoring import alerts
-from monitoring.dashboards.panels import PROMETHEUS, WIDTH, Json, Panel
+from .config import Kit
+from .panels import PROMETHEUS, SIZE, SIZES, WIDTH, Json, Panel
 
-TAG = "event-rewards"
-# Grafana's address of a trace search
-EXPLORE_TRACES = "/explore?schemaVersion=1&panes=" + quote(
-    json.dumps(
-        {
-            "traces": {
-                "datasource": "jaeger",
-                "queries": [{"refId": "A", "queryType": "search"}],
-                "range": {"from": "now-1h", "to": "now"},
-            }
-        }
-    )
-)
-# ... and of the trace that a cell of a table names; Grafana puts the two words in
-EXPLORE_TRACE = "/explore?schemaVersion=1&panes=" + (
-    quote(
-        json.dumps(
-            {
-                "trace": {
-                    "datasource": "SOURCE",
-                    "queries": [{"refId": "A", "query": "TRACE"}],
-                    "range": {"from": "now-1h", "to": "now"},
-                }
-            }
-        )
-    )
+
+def _explore(source: str, query: Json) -> str:
+    """Grafana's address of a search in the last hour."""
+    pane = {
+        "datasource": source,
+        "queries": [{"refId": "A", **query}],
+        "range": {"from": "now-1h", "to": "now"},
+    }
+    name = "trace" if "query" in query else "traces"
+    return "/explore?schemaVersion=1&panes=" + quote(json.dumps({name: pane}))
+
+
+EXPLORE_TRACES = _explore("jaeger", {"queryType": "search"})
+# The trace that a cell of a table names. Grafana puts the two words in, so they stay unquoted.
+EXPLORE_TRACE = (
+    _explore("SOURCE", {"query": "TRACE"})
     .replace("SOURCE", "${jaeger}")
     .replace("TRACE", "${__value.raw}")
 )
 TRACE_LINK = {"title": "Open the trace", "url": EXPLORE_TRACE, "targetBlank": False}
-# Every series of a service has both labels; `All` matches whatever there is.
-SERVICES = 'environment=~"$environment",service=~"$service"'
 
 
 def source_variable(name: str) -> Json:
@@ -104,18 +92,18 @@ def text_variable(name: str, label: str, default: str) -> Json:
     }
 
 
-def links() -> list[Json]:
+def links(kit: Kit) -> list[Json]:
     """To the other dashboards, keeping time and variables; to logs, traces, alerts, runbooks."""
     common: Json = {"icon": "external link", "targetBlank": False, "tooltip": "", "tags": []}
     others = {
-        **common, "type": "dashboards", "title": "Dashboards", "tags": [TAG], "url": "",
+        **common, "type": "dashboards", "title": "Dashboards", "tags": [kit.tag], "url": "",
         "asDropdown": True, "includeVars": True, "keepTime": True,
     }  # fmt: skip
     pages = {
-        "Logs": "/d/er-logs?${service:queryparam}&${environment:queryparam}",
+        "Logs": f"/d/{kit.uid('logs')}?${{service:queryparam}}&${{environment:queryparam}}",
         "Traces": EXPLORE_TRACES,
         "Alerts": "/alerting/list",
-        "Runbooks": f"{alerts.HANDBOOK}/docs/alerts.md",
+        "Runbooks": f"{kit.handbook}/docs/alerts.md",
     }
     return [
         others,
@@ -130,50 +118,44 @@ def links() -> list[Json]:
 
 
 @dataclass
-class Dashboard:
-    """A dashboard: rows of panels, laid out from left to right, top to bottom."""
+class Row:
+    """A row of panels under a title; `size` is that of panels without one of their own."""
 
-    uid: str
+    title: str
+    panels: list[Panel]
+    size: tuple[int, int] | None = None
+
+    def size_of(self, panel: Panel) -> tuple[int, int]:
+        """Columns of 24, and rows."""
+        return panel.size or self.size or SIZES.get(panel.kind, SIZE)
+
+
+@dataclass
+class Dashboard:
+    """Rows of panels, laid out from left to right and from top to bottom."""
+
+    kit: Kit
+    name: str  # its file's name, and the end of its UID
     title: str
     why: str
-    rows: list[tuple[str, list[Panel]]]
+    rows: list[Row]
     refresh: str = "30s"
     since: str = "now-1h"
     variables: list[Json] = field(default_factory=list)  # besides environment and service
 
+    @property
+    def uid(self) -> str:
+        """What its address has."""
+        return self.kit.uid(self.name)
+
     def json(self) -> Json:
         """The classic dashboard model, ready for a file provider."""
-        panels: list[Json] = []
-        y, number = 0, 0
-        for title, row in self.rows:
-            number += 1
-            place = {"x": 0, "y": y, "w": WIDTH, "h": 1}
-            panels.append(
-                {
-                    "id": number,
-                    "type": "row",
-                    "title": title,
-                    "collapsed": False,
-                    "gridPos": place,
-                    "panels": [],
-                }
-            )
-            y += 1
-            x = height = 0
-            for panel in row:
-                width, rows = panel.size
-                if x + width > WIDTH:
-                    x, y, height = 0, y + height, 0
-                number += 1
-                panels.append(panel.json(number, x, y))
-                x, height = x + width, max(height, rows)
-            y += height
         sources = [source_variable(name) for name in ("prometheus", "loki", "jaeger")]
         return {
             "uid": self.uid,
             "title": self.title,
             "description": self.why,
-            "tags": [TAG],
+            "tags": [self.kit.tag],
             "schemaVersion": 41,
             "version": 1,
             "editable": False,
@@ -182,7 +164,34 @@ class Dashboard:
             "time": {"from": self.since, "to": "now"},
             "timezone": "browser",
             "templating": {"list": [*sources, *service_variables(), *self.variables]},
-            "links": links(),
+            "links": links(self.kit),
             "annotations": {"list": []},
-            "panels": panels,
+            "panels": self._panels(),
         }
+
+    def _panels(self) -> list[Json]:
+        panels: list[Json] = []
+        y = 0
+        for row in self.rows:
+            place = {"x": 0, "y": y, "w": WIDTH, "h": 1}
+            panels.append(
+                {
+                    "id": len(panels) + 1,
+                    "type": "row",
+                    "title": row.title,
+                    "collapsed": False,
+                    "gridPos": place,
+                    "panels": [],
+                }
+            )
+            y += 1
+            x = height = 0
+            for panel in row.panels:
+                width, rows = row.size_of(panel)
+                if x + width > WIDTH:
+                    x, y, height = 0, y + height, 0
+                place = {"x": x, "y": y, "w": width, "h": rows}
+                panels.append(panel.json(len(panels) + 1, place))
+                x, height = x + width, max(height, rows)
+            y += height
+        return panels

@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
-from monitoring import alerts
-from monitoring.dashboards.board import SERVICES, Dashboard
-from monitoring.dashboards.panels import (
-    BAD,
-    GOOD,
-    PLAIN,
-    WARN,
-    Panel,
-    Query,
-    lines,
-    stat,
-    steps,
-    timed,
-)
-
-SERVICE = f"{{{SERVICES}}}"
-RATE = "[$__rate_interval]"
-SINK = f'{{exporter!="{alerts.OPTIONAL_EXPORTER}"}}'
-UP = [timed("1", "up", GOOD), timed("0", "down", BAD)]
+from .board import Dashboard, Row
+from .config import Kit, Thresholds
+from .panels import BAD, GOOD, PLAIN, UP, WARN, Panel, Query, by, lines, stat, steps, timed
+from .promql import highest, rate
 
 
-def _rate(metric: str, by: str, legend: str, labels: str = SERVICE) -> Query:
-    return Query(f"sum by ({by}) (rate({metric}{labels}{RATE}))", legend)
-
-
-def _either(metric: str, by: str, legend: str, labels: str = "") -> Query:
+def _either(metric: str, labels: str, legend: str, selector: str = "") -> Query:
     """A counter of a Collector: its version decides whether the name ends in `_total`."""
-    parts = [f"sum by ({by}) (rate({metric}{end}{labels}{RATE}))" for end in ("", "_total")]
-    return Query(" or ".join(parts), legend)
+    names = (metric, f"{metric}_total")
+    return Query(" or ".join(rate(name, labels, selector) for name in names), legend)
 
 
-def _scrapes() -> list[Panel]:
-    samples = 'scrape_samples_post_metric_relabeling{service!=""}'
+def _scrapes(t: Thresholds) -> list[Panel]:
+    samples = highest("scrape_samples_post_metric_relabeling", "service", '{service!=""}')
     return [
         stat(
             "Targets",
             "Whether Prometheus reaches each program. A service that is down: ServiceDown; "
             "another program: TelemetryTargetDown.",
-            Query("min by (job) (up)", "{{job}}"),
+            by("job", "min by (job) (up)"),
             mappings=UP,
             thresholds=steps((1, GOOD), base=BAD),
             size=(24, 4),
@@ -58,63 +39,59 @@ def _scrapes() -> list[Panel]:
         lines(
             "Scrape duration",
             "How long the slowest target of each job takes to answer; at 4 s Prometheus gives up.",
-            Query("max by (job) (scrape_duration_seconds)", "{{job}}"),
+            by("job", highest("scrape_duration_seconds", "job", "")),
             unit="s",
-            size=(10, 8),
         ),
         lines(
             "Series of a service, of its budget",
-            f"Samples in a scrape as a share of the {alerts.SAMPLE_LIMIT:,} beyond which "
+            f"Samples in a scrape as a share of the {t.sample_limit:,} beyond which "
             "Prometheus refuses the whole scrape. SeriesExplosion tells at "
-            f"{alerts.SERIES_GROWTH} times the usual.",
-            Query(f"max by (service) ({samples}) / {alerts.SAMPLE_LIMIT}", "{{service}}"),
+            f"{t.series_growth} times the usual.",
+            by("service", f"{samples} / {t.sample_limit}"),
             unit="percentunit",
             thresholds=steps((1, BAD)),
-            size=(10, 8),
         ),
     ]
 
 
-def _services() -> list[Panel]:
+def _services(t: Thresholds) -> list[Panel]:
+    exported, written = "service, outcome", "service, log_type"
+    of_queue = {
+        "matcher": {"id": "byRegexp", "options": "/of the queue/"},
+        "properties": [{"id": "unit", "value": "percentunit"}],
+    }
     return [
         lines(
             "Spans exported",
             "Spans that each service handed to the Collector, and batches that failed.",
-            _rate("telemetry_spans_exported_total", "service, outcome", "{{service}} {{outcome}}"),
+            by(exported, rate("telemetry_spans_exported_total", exported)),
             unit="cps",
-            size=(8, 8),
         ),
         lines(
             "Lost in the services",
             "Spans and log lines dropped because a queue was full, errors inside the telemetry. "
             "Anything above 0 is TelemetryDrops or LogIngestion; no request felt it.",
-            _rate("telemetry_spans_dropped_total", "service", "{{service}} spans"),
-            _rate("telemetry_log_lines_dropped_total", "service", "{{service}} lines"),
-            _rate("telemetry_errors_total", "service", "{{service}} errors"),
+            by("service", rate("telemetry_spans_dropped_total", "service"), "spans"),
+            by("service", rate("telemetry_log_lines_dropped_total", "service"), "lines"),
+            by("service", rate("telemetry_errors_total", "service"), "errors"),
             unit="cps",
-            size=(8, 8),
         ),
         lines(
             "Waiting in the services",
             "Spans waiting as a share of the queue, and log lines waiting. A queue that fills: "
             "the Collector, or whatever reads the output, is too slow or away.",
-            Query(
-                f"max by (service) (telemetry_span_queue_depth{SERVICE}) / {alerts.SPAN_QUEUE}",
-                "{{service}} spans, of the queue",
+            by(
+                "service",
+                f"{highest('telemetry_span_queue_depth', 'service')} / {t.span_queue}",
+                "spans, of the queue",
             ),
-            Query(f"max by (service) (telemetry_log_queue_depth{SERVICE})", "{{service}} lines"),
-            overrides=[
-                {
-                    "matcher": {"id": "byRegexp", "options": "/of the queue/"},
-                    "properties": [{"id": "unit", "value": "percentunit"}],
-                }
-            ],
-            size=(8, 8),
+            by("service", highest("telemetry_log_queue_depth", "service"), "lines"),
+            overrides=[of_queue],
         ),
         lines(
             "Log lines written",
             "Lines that each service wrote, by kind.",
-            _rate("telemetry_log_lines_total", "service, log_type", "{{service}} {{log_type}}"),
+            by(written, rate("telemetry_log_lines_total", written)),
             unit="cps",
             stacked=True,
             size=(24, 7),
@@ -122,7 +99,7 @@ def _services() -> list[Panel]:
     ]
 
 
-def _collector() -> list[Panel]:
+def _collector(kit: Kit) -> list[Panel]:
     return [
         lines(
             "Spans in and out",
@@ -131,7 +108,6 @@ def _collector() -> list[Panel]:
             _either("otelcol_receiver_accepted_spans", "job", "{{job}} in"),
             _either("otelcol_exporter_sent_spans", "job, exporter", "{{job}} out, {{exporter}}"),
             unit="cps",
-            size=(8, 8),
         ),
         lines(
             "Spans refused or lost",
@@ -139,22 +115,22 @@ def _collector() -> list[Panel]:
             "view that may lose some.",
             _either("otelcol_receiver_refused_spans", "job", "{{job}} refused"),
             _either("otelcol_receiver_failed_spans", "job", "{{job}} failed"),
-            _either("otelcol_exporter_send_failed_spans", "job", "{{job}} not sent", SINK),
-            _either("otelcol_exporter_enqueue_failed_spans", "job", "{{job}} not queued", SINK),
+            _either("otelcol_exporter_send_failed_spans", "job", "{{job}} not sent", kit.sinks),
+            _either(
+                "otelcol_exporter_enqueue_failed_spans", "job", "{{job}} not queued", kit.sinks
+            ),
             unit="cps",
             no_data="none was lost",
-            size=(8, 8),
         ),
         lines(
             "Collector's queue, of its size",
             "Batches that wait for Jaeger, on disk. Full, the Collector refuses spans.",
-            Query(
+            by(
+                "exporter",
                 "max by (exporter) (otelcol_exporter_queue_size / otelcol_exporter_queue_capacity)",
-                "{{exporter}}",
             ),
             unit="percentunit",
-            thresholds=steps((alerts.QUEUE_RATIO, WARN)),
-            size=(8, 8),
+            thresholds=steps((kit.thresholds.queue_ratio, WARN)),
         ),
     ]
 
@@ -164,77 +140,71 @@ def _loki() -> list[Panel]:
         lines(
             "Lines received by Loki",
             "Lines a second. The services write, Loki gets none: LogsSilent.",
-            Query(f"sum(rate(loki_distributor_lines_received_total{RATE}))", "received"),
+            Query(rate("loki_distributor_lines_received_total", labels=""), "received"),
             unit="cps",
-            size=(8, 8),
         ),
         lines(
             "Lines refused by Loki",
             "Lines a second that Loki refused, by reason, and writes its full disk refused.",
-            Query(f"sum by (reason) (rate(loki_discarded_samples_total{RATE}))", "{{reason}}"),
+            by("reason", rate("loki_discarded_samples_total", "reason", "")),
             Query(
-                f"sum(rate(loki_ingester_wal_disk_full_failures_total{RATE}))", "the disk is full"
+                rate("loki_ingester_wal_disk_full_failures_total", labels=""), "the disk is full"
             ),
             unit="cps",
-            size=(8, 8),
         ),
         lines(
             "Bytes received by Loki",
             "What comes in, by the hours it is kept: 360 general, 720 errors, 2160 security.",
-            Query(
-                f"sum by (retention_hours) (rate(loki_distributor_bytes_received_total{RATE}))",
-                "{{retention_hours}} h",
+            by(
+                "retention_hours",
+                rate("loki_distributor_bytes_received_total", "retention_hours", ""),
+                "h",
             ),
             unit="Bps",
-            size=(8, 8),
         ),
     ]
 
 
 def _rules() -> list[Panel]:
+    named = (
+        "label_replace(prometheus_rule_group_last_duration_seconds,"
+        ' "group", "$1", "rule_group", ".*;(.*)")'
+    )
     return [
         lines(
             "Duration of the rules",
             "How long each group of rules took last. Beyond its interval (15 s or more) alerts "
             "come late.",
-            Query(
-                "max by (group) (label_replace(prometheus_rule_group_last_duration_seconds,"
-                ' "group", "$1", "rule_group", ".*;(.*)"))',
-                "{{group}}",
-            ),
+            by("group", f"max by (group) ({named})"),
             unit="s",
-            size=(8, 8),
         ),
         lines(
             "Rules that fail",
             "Evaluations that ended with an error, a second: RuleFailures.",
-            Query(
-                f"sum by (job) (rate(prometheus_rule_evaluation_failures_total{RATE}))", "{{job}}"
-            ),
+            by("job", rate("prometheus_rule_evaluation_failures_total", "job", "")),
             unit="cps",
             thresholds=steps((0.0001, BAD), base=PLAIN),
-            size=(8, 8),
         ),
         lines(
             "Series in Prometheus",
             "Series in memory, of everything. It grows with replicas and new labels.",
             Query("max(prometheus_tsdb_head_series)", "series"),
-            size=(8, 8),
         ),
     ]
 
 
-def telemetry() -> Dashboard:
+def telemetry(kit: Kit) -> Dashboard:
     """Scrapes, the services' own telemetry, Collector, Loki and rules."""
     return Dashboard(
-        uid="er-telemetry",
+        kit,
+        "telemetry",
         title="Telemetry health",
         why="Can the other dashboards be trusted: does everything arrive, is anything lost?",
         rows=[
-            ("Scrapes", _scrapes()),
-            ("Services", _services()),
-            ("Collector and Jaeger", _collector()),
-            ("Loki", _loki()),
-            ("Rules", _rules()),
+            Row("Scrapes", _scrapes(kit.thresholds), (10, 8)),
+            Row("Services", _services(kit.thresholds), (8, 8)),
+            Row("Collector and Jaeger", _collector(kit), (8, 8)),
+            Row("Loki", _loki(), (8, 8)),
+            Row("Rules", _rules(), (8, 8)),
         ],
     )

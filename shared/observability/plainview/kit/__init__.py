@@ -1,0 +1,30 @@
+"""Dashboards, recording rules and alerts for any service that `observe()` makes observable.
+
+`Kit` says what an installation has; the builders make Grafana's and Prometheus' documents of it:
+
+    kit = Kit(services=("shop",))
+    boards = [system(kit), slos(kit), logs_and_traces(kit), telemetry(kit)]
+    alerts = generic_alerts(kit)
+
+Nothing is written here, and the rest of plainview does not import this package.
+"""
+
+from .alerts import generic_alerts
+from .board import Dashboard, Row
+from .config import Kit, Thresholds
+from .logs import logs_and_traces
+from .slos import slos
+from .system import system
+from .telemetry import telemetry
+
+__all__ = [
+    "Dashboard",
+    "Kit",
+    "Row",
+    "Thresholds",
+    "generic_alerts",
+    "logs_and_traces",
+    "slos",
+    "system",
+    "telemetry",
+]

@@ -1,0 +1,238 @@
+"""The alerts of any observed service; what an installation has besides it adds itself.
+
+An expression gives only what is wrong: no data is good, and an absence rule stands beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from plainview.catalogue import Alert
+
+from .config import Kit, Thresholds, Windows
+
+_STARTED = 'process_start_time_seconds{service!=""}'
+_REFUSED = "prometheus_target_scrapes_exceeded_sample_limit_total"
+_SAMPLES = 'scrape_samples_post_metric_relabeling{service!=""}'
+
+
+def _burning(
+    name: str, severity: Literal["critical", "ticket"], windows: Windows, floor_rps: float
+) -> Alert:
+    long, short, factor, for_ = windows
+    return Alert(
+        name,
+        f"service:slo_burn:rate{long} > {factor} and service:slo_burn:rate{short} > {factor}"
+        f" and service:slo_requests:rate{long} > {floor_rps}",
+        "{{ $labels.service }} spends the error budget of {{ $labels.slo }} {value:humanize} "
+        f"times too fast, over {long} and {short}",
+        for_,
+        severity,
+        ("slos",),
+        f"Burn rate over {long} and {short}",
+        {"window": long},
+    )
+
+
+def _either(name: str, selector: str = "") -> str:
+    """The Collector's counters: version and exporter decide whether names end in `_total`."""
+    return " or ".join(
+        f"sum by (job) (rate({full}{selector}[5m])) > 0" for full in (f"{name}_total", name)
+    )
+
+
+def failing_commands(t: Thresholds, system: str) -> str:
+    """By service: the share of failed commands of a database, or that no connection can be made.
+
+    duplicate_key and rejected are answers of the database and no failures.
+    """
+    kinds = 'error_type=~"timeout|unavailable|other"'
+    which = f'db_system_name="{system}"'
+    every = f"sum by (service) (rate(db_client_operation_duration_seconds_count{{{which}}}[1m]))"
+    return (
+        f"sum by (service) (rate(db_client_operation_failures_total{{{which},{kinds}}}[1m]))"
+        f" / ({every} > {t.floor_rps}) > {t.db_failure_ratio}"
+        f" or sum by (service) (rate(db_client_connection_failures_total{{{which}}}[30s]))"
+        f" > {t.connection_failures}"
+    )
+
+
+def generic_alerts(kit: Kit) -> list[Alert]:
+    """All of them, in the order of the table in the docs."""
+    t = kit.thresholds
+    return [*_requests(t), *_running(kit), *_resources(t), *_databases(t), *_telemetry(kit)]
+
+
+def _requests(t: Thresholds) -> list[Alert]:
+    return [
+        Alert(
+            "ApiErrorRate",
+            f"service:http_request_errors:ratio_rate5m > {t.error_ratio}"
+            f" and service:http_requests:rate5m > {t.floor_rps}",
+            "{{ $labels.service }}: {value:humanizePercentage} of requests end in a server error",
+            for_="1m", severity="critical", dashboards=("system",), panel="Error ratio by service",
+        ),
+        Alert(
+            "ApiLatencyP95",
+            f"service:http_request_duration_seconds:p95_5m > {t.latency_s}"
+            f" and service:http_requests:rate5m > {t.floor_rps}",
+            "{{ $labels.service }}: 5 % of requests take longer than {value:humanizeDuration}",
+            dashboards=("system",), panel="Latency by service, 95 of 100",
+        ),
+        *(_burning("SloBurnPage", "critical", windows, t.floor_rps) for windows in t.page),
+        *(_burning("SloBurnTicket", "ticket", windows, t.floor_rps) for windows in t.ticket),
+    ]  # fmt: skip
+
+
+def _running(kit: Kit) -> list[Alert]:
+    restarts = kit.thresholds.restarts
+    absent = " or ".join(f'absent(up{{job="{service}"}})' for service in kit.services)
+    return [
+        Alert(
+            "ServiceDown", 'up{service!=""} == 0',
+            "{{ $labels.service }} at {{ $labels.instance }} does not answer Prometheus",
+            for_="1m", severity="critical", dashboards=("telemetry",), panel="Targets",
+        ),
+        Alert(
+            # a stopped container's name leaves the DNS: its target is then gone, not down
+            "TargetAbsent", absent, "nothing of {{ $labels.job }} is to be found",
+            for_="1m", severity="critical", dashboards=("telemetry",), panel="Targets",
+        ),
+        Alert(
+            # what never ran in six hours is not installed (make up-core)
+            "TelemetryTargetDown",
+            'up{service=""} == 0 and max_over_time(up{service=""}[6h]) == 1',
+            "{{ $labels.job }} at {{ $labels.instance }} does not answer Prometheus any more",
+            dashboards=("telemetry",), panel="Targets",
+        ),
+        Alert(
+            "NotReady", "service_ready == 0",  # 2 minutes: draining takes seconds
+            "{{ $labels.service }} at {{ $labels.instance }} takes no requests",
+            for_="2m", severity="critical", dashboards=("overview",), panel="Dependencies",
+        ),
+        Alert(
+            # a new container is a new instance: those that vanished count as restarts too
+            "RestartLoop",
+            f"(sum by (service) (changes({_STARTED}[15m]))"
+            f" + count by (service) (count_over_time({_STARTED}[15m]))"
+            f" - count by (service) ({_STARTED}))"
+            f" / max_over_time(count by (service) ({_STARTED})[15m:15s]) > {restarts}",
+            "{{ $labels.service }}: {value:humanize} restarts per replica in 15 minutes",
+            for_="0s", dashboards=("overview",), panel="Restarts, last hour",
+        ),
+    ]  # fmt: skip
+
+
+def _resources(t: Thresholds) -> list[Alert]:
+    return [
+        Alert(
+            "HighMemory",
+            'process_resident_memory_bytes{service!=""} / (container_memory_limit_bytes > 0)'
+            f" > {t.memory_ratio}",
+            "{{ $labels.service }} at {{ $labels.instance }} uses {value:humanizePercentage} "
+            "of its memory",
+            dashboards=("system",), panel="Memory of each replica, of its limit",
+        ),
+        Alert(
+            "HighCpu",
+            'rate(process_cpu_seconds_total{service!=""}[5m]) / (container_cpu_limit_cores > 0)'
+            f" > {t.cpu_ratio}",
+            "{{ $labels.service }} at {{ $labels.instance }} uses {value:humanizePercentage} "
+            "of its CPU",
+            for_="10m", dashboards=("system",), panel="CPU of each replica, of its limit",
+        ),
+    ]  # fmt: skip
+
+
+def _databases(t: Thresholds) -> list[Alert]:
+    p95 = (
+        "histogram_quantile(0.95, sum by (le, service) (rate("
+        "db_client_operation_duration_seconds_bucket"
+        '{db_system_name="mongodb",db_operation_name!~".*_BLOCK"}[5m])))'
+    )
+    pool = (
+        'max by (service) (db_client_connections{db_system_name="mongodb",state="used"}'
+        ' / ignoring (state) (db_client_connections_max{db_system_name="mongodb"} > 0))'
+    )
+    return [
+        Alert(
+            # by what services see: an exporter that is down is not a database that is down
+            "MongoFailures", failing_commands(t, "mongodb"),
+            "{{ $labels.service }} cannot use MongoDB ({value:%.3g} of all commands fail, "
+            "or connections a second)",
+            for_="1m", severity="critical", dashboards=("system",), panel="Failed connections",
+        ),
+        Alert(
+            "MongoSlow",
+            f"{p95} > {t.db_slow_s} or {pool} > {t.pool_ratio}",
+            "{{ $labels.service }}: MongoDB is slow ({value:%.3g}: P95 in seconds, "
+            "or the used share of the pool)",
+            dashboards=("system",), panel="MongoDB, 95 of 100",
+        ),
+    ]  # fmt: skip
+
+
+def _telemetry(kit: Kit) -> list[Alert]:
+    t, sinks = kit.thresholds, kit.sinks
+    return [
+        Alert(
+            "TelemetryDrops",
+            " or ".join(
+                (
+                    "sum by (service) (rate(telemetry_spans_dropped_total[5m])) > 0",
+                    "sum by (service) (rate(telemetry_spans_exported_total"
+                    '{outcome="failure"}[5m])) > 0',
+                    "sum by (service) (rate(telemetry_errors_total[5m])) > 0",
+                    "max by (service) (telemetry_span_queue_depth)"
+                    f" / {t.span_queue} > {t.queue_ratio}",
+                    _either("otelcol_receiver_refused_spans"),
+                    _either("otelcol_receiver_failed_spans"),
+                    _either("otelcol_exporter_send_failed_spans", sinks),
+                    _either("otelcol_exporter_enqueue_failed_spans", sinks),
+                    f"max by (job) (otelcol_exporter_queue_size{sinks}"
+                    f" / otelcol_exporter_queue_capacity) > {t.queue_ratio}",
+                )
+            ),
+            "{{ $labels.service }}{{ $labels.job }} loses telemetry, or its queue is nearly full "
+            "({value:%.3g} a second, or the full share)",
+            dashboards=("telemetry",), panel="Lost in the services",
+        ),
+        Alert(
+            "LogIngestion",
+            "sum by (job) (rate(loki_discarded_samples_total[5m])) > 0"
+            " or sum by (job) (rate(loki_ingester_wal_disk_full_failures_total[5m])) > 0"
+            " or sum by (service) (rate(telemetry_log_lines_dropped_total[5m])) > 0",
+            "{{ $labels.service }}{{ $labels.job }} drops {value:humanize} log lines a second",
+            dashboards=("telemetry",), panel="Lines refused by Loki",
+        ),
+        Alert(
+            # an idle platform may be silent; only lines written and not received are an error
+            "LogsSilent",
+            "sum(rate(telemetry_log_lines_total[10m])) > 0"
+            ' and on () max_over_time(up{job="loki"}[6h]) == 1'
+            " unless on () sum(rate(loki_distributor_lines_received_total[10m])) > 0",
+            "services write {value:humanize} log lines a second, Loki got none for 10 minutes",
+            dashboards=("telemetry",), panel="Lines received by Loki",
+        ),
+        Alert(
+            "SeriesExplosion",
+            f"max by (service) ({_SAMPLES}) > {t.series_growth} * clamp_min("
+            f"max by (service) (avg_over_time({_SAMPLES}[6h] offset 30m)), {t.series_base})"
+            f" or sum by (job) (increase({_REFUSED}[10m])) > 0",
+            "{{ $labels.service }}{{ $labels.job }} has too many series ({value:humanize} of a "
+            "scrape, or scrapes refused at the limit)",
+            for_="10m", dashboards=("telemetry",), panel="Series of a service, of its budget",
+        ),
+        Alert(
+            "RuleFailures",
+            "sum by (job) (rate(prometheus_rule_evaluation_failures_total[5m])) > 0"
+            " or sum by (job) (rate(grafana_alerting_rule_evaluation_failures_total[5m])) > 0",
+            "{{ $labels.job }} cannot evaluate rules: alerts may be missing",
+            severity="critical", dashboards=("telemetry",), panel="Rules that fail",
+        ),
+        Alert(
+            "Watchdog", "vector(1)",
+            "always fires: when it stops arriving, alerts do not arrive either",
+            for_="0s", severity="none",
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,92 @@
+"""What an installation says of itself: one object that all dashboards, rules and alerts read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from plainview.catalogue import Slo
+from plainview.settings import LATENCY_BUCKETS
+
+# The windows of a burn-rate alert: (long, short, burn rate, for). SRE workbook, chapter 5.
+Windows = tuple[str, str, float, str]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Beyond these values an alert fires. Ratios are 0 to 1, `_s` are seconds."""
+
+    error_ratio: float = 0.05
+    latency_s: float = 0.5  # has to be a bucket of http_request_duration_seconds
+    floor_rps: float = 0.2  # with fewer requests a second a share of them says nothing
+    restarts: int = 2  # per replica in 15 minutes
+    memory_ratio: float = 0.85
+    cpu_ratio: float = 0.8
+    db_failure_ratio: float = 0.05
+    db_slow_s: float = 0.25
+    pool_ratio: float = 0.8
+    # Per second. PyMongo checks its connection every 10 s, so a database that is away gives 0.1.
+    connection_failures: float = 0.05
+    queue_ratio: float = 0.8
+    span_queue: int = 2048  # spans; OpenTelemetry's default size of the queue in a service
+    sample_limit: int = 20_000  # samples of one scrape, the same as sample_limit in prometheus.yml
+    series_growth: int = 3  # times the usual number of series
+    series_base: int = 3000  # a service with fewer series than this counts as having this many
+    page: tuple[Windows, ...] = (("1h", "5m", 14.4, "2m"), ("6h", "30m", 6, "15m"))
+    ticket: tuple[Windows, ...] = (("1d", "2h", 3, "1h"), ("3d", "6h", 1, "3h"))
+
+    def __post_init__(self) -> None:
+        """ValueError if the share of slow requests would be a guess between two buckets."""
+        if self.latency_s not in LATENCY_BUCKETS:
+            raise ValueError(f"latency_s={self.latency_s} is not one of {LATENCY_BUCKETS}")
+
+
+def _objectives(latency_s: float) -> tuple[Slo, ...]:
+    return (
+        Slo(
+            "availability",
+            0.999,
+            good='http_requests_total{service!="",status_code!~"5.."}',
+            total='http_requests_total{service!=""}',
+            summary="answered without a server error",
+        ),
+        Slo(
+            "latency",
+            0.99,
+            good=f'http_request_duration_seconds_bucket{{service!="",le="{latency_s}"}}',
+            total='http_request_duration_seconds_count{service!=""}',
+            summary=f"answered within {latency_s} s",
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Kit:
+    """One installation: its services, where its pages are, and its thresholds."""
+
+    services: tuple[str, ...]  # Prometheus' jobs that have to be there
+    prefix: str = "pv"  # a dashboard's UID is this, a hyphen and its name
+    tag: str = "plainview"  # of all dashboards: the menu lists those that have it
+    # Where runbooks are read: docs/runbooks/NAME.md below it. A forge that shows Markdown will do.
+    handbook: str = "http://localhost:8080"
+    grafana: str = "http://localhost:3000"
+    optional_exporter: str = ""  # of the Collector: one that may lose spans without an alert
+    thresholds: Thresholds = Thresholds()
+    objectives: tuple[Slo, ...] = ()  # empty: availability 99.9 % and latency 99 %
+
+    @property
+    def slos(self) -> tuple[Slo, ...]:
+        """The objectives of every service."""
+        return self.objectives or _objectives(self.thresholds.latency_s)
+
+    @property
+    def sinks(self) -> str:
+        """Selects the Collector's exporters that must not lose spans."""
+        return f'{{exporter!="{self.optional_exporter}"}}'
+
+    def uid(self, name: str) -> str:
+        """The UID of the dashboard with this name."""
+        return f"{self.prefix}-{name}"
+
+    def runbook(self, slug: str) -> str:
+        """The address of a runbook; `slug` may be one of Grafana's variables."""
+        return f"{self.handbook}/docs/runbooks/{slug}.md"

@@ -1,0 +1,48 @@
+"""Pieces of PromQL that panels share. Names of labels are given as PromQL has them: "le, path"."""
+
+from __future__ import annotations
+
+# Every series of a service has both labels; `All` in a dashboard's variable matches all of them.
+SERVICES = 'environment=~"$environment",service=~"$service"'
+
+
+def where(*matchers: str) -> str:
+    """A selector of the chosen services, with further matchers."""
+    return "{" + ",".join((SERVICES, *matchers)) + "}"
+
+
+SERVICE = where()
+SERVER_ERRORS = where('status_code=~"5.."')
+
+
+def total(expr: str, by: str = "") -> str:
+    """The sum, by these labels."""
+    return f"sum by ({by}) ({expr})" if by else f"sum({expr})"
+
+
+def rate(metric: str, by: str = "", labels: str = SERVICE) -> str:
+    """How much a counter grows a second."""
+    return total(f"rate({metric}{labels}[$__rate_interval])", by)
+
+
+def growth(metric: str, by: str = "", labels: str = SERVICE) -> str:
+    """How much a counter grew in the time that the dashboard shows."""
+    return total(f"increase({metric}{labels}[$__range])", by)
+
+
+def highest(metric: str, by: str = "", labels: str = SERVICE) -> str:
+    """A gauge that every replica knows: the same from each, so the highest is the value."""
+    return f"max by ({by}) ({metric}{labels})" if by else f"max({metric}{labels})"
+
+
+def quantile(part: float, histogram: str, by: str = "", labels: str = SERVICE) -> str:
+    """A quantile of a histogram; without observations there is none (NaN is left out)."""
+    buckets = rate(f"{histogram}_bucket", f"le, {by}" if by else "le", labels)
+    return f"histogram_quantile({part}, {buckets}) >= 0"
+
+
+def error_ratio(by: str = "service") -> str:
+    """Share of requests that ended with a server error; 0 where there are only good ones."""
+    every = rate("http_requests_total", by)
+    failed = rate("http_requests_total", by, SERVER_ERRORS)
+    return f"({failed} or {every} * 0) / ({every} > 0)"

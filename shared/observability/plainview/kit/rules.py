@@ -1,0 +1,123 @@
+"""Alerts as documents of Prometheus and Grafana, each with its runbook, dashboard and panel.
+
+Grafana evaluates and notifies; the same rules in Prometheus give `ALERTS` to dashboards and tests.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from plainview.catalogue import Alert
+
+from .board import Dashboard
+from .config import Kit
+from .recording import group
+
+Json = dict[str, Any]
+Alerts = Mapping[str, Sequence[Alert]]  # by the name of their group
+
+
+def labels(alert: Alert) -> dict[str, str]:
+    """What an alert carries besides the labels of its expression."""
+    return {"severity": alert.severity, **alert.labels}
+
+
+class Rules:
+    """The rules of one kit; `boards` are the dashboards that alerts name, by their name."""
+
+    def __init__(self, kit: Kit, boards: Mapping[str, Dashboard]) -> None:
+        self._kit = kit
+        self._boards = {name: board.json() for name, board in boards.items()}
+
+    def texts_of(self, alert: Alert, value: str = "$value") -> dict[str, str]:
+        """Summary and links; `value` is what the evaluating program calls the value."""
+
+        def put(found: re.Match[str]) -> str:
+            how = found[1]
+            if how.startswith("%"):
+                return f'{{{{ printf "{how}" {value} }}}}'
+            return f"{{{{ {value} | {how} }}}}"
+
+        texts = {
+            "summary": re.sub(r"\{value:([%.\w]+)\}", put, alert.summary),
+            "runbook_url": self._kit.runbook(alert.runbook),
+        }
+        if alert.dashboards:
+            uid, panel = self.place(alert)
+            view = f"?viewPanel={panel}" if panel else ""
+            texts["dashboard_url"] = f"{self._kit.grafana}/d/{uid}{view}"
+        return texts
+
+    def place(self, alert: Alert) -> tuple[str, int]:
+        """UID of an alert's dashboard, number of its panel or 0; KeyError if one is unknown."""
+        dashboard = self._boards[alert.dashboards[0]]
+        panels = {panel["title"]: panel["id"] for panel in dashboard["panels"]}
+        return dashboard["uid"], panels[alert.panel] if alert.panel else 0
+
+    def prometheus_groups(self, alerts: Alerts) -> list[Json]:
+        """The alerts as Prometheus evaluates them."""
+        return [
+            group(
+                name,
+                [
+                    {
+                        "alert": alert.name, "expr": alert.expr, "for": alert.for_,
+                        "labels": labels(alert), "annotations": self.texts_of(alert),
+                    }
+                    for alert in declared
+                ],
+            )
+            for name, declared in alerts.items()
+        ]  # fmt: skip
+
+    def grafana_groups(self, folder: str, alerts: Alerts) -> Json:
+        """The same for Grafana: whatever the expression gives is an alert, 0 too (`up == 0`)."""
+        groups = []
+        for name, declared in alerts.items():
+            rules = []
+            for alert in declared:
+                texts = self.texts_of(alert, "$values.A.Value")
+                if alert.dashboards:
+                    uid, panel = self.place(alert)
+                    texts["__dashboardUid__"] = uid
+                    if panel:
+                        texts["__panelId__"] = str(panel)
+                suffix = "".join(f"-{value}" for value in alert.labels.values())
+                # a threshold is a condition of Grafana; the real one stands in the expression
+                threshold: Json = {
+                    "refId": "B", "type": "threshold", "expression": "A",
+                    "datasource": {"type": "__expr__", "uid": "__expr__"},
+                    "conditions": [{"evaluator": {"type": "gt", "params": [-1]}}],
+                }  # fmt: skip
+                query: Json = {
+                    "refId": "A", "expr": alert.expr, "instant": True, "range": False,
+                    "datasource": {"type": "prometheus", "uid": "prometheus"},
+                }  # fmt: skip
+                rules.append(
+                    {
+                        "uid": f"{alert.runbook}{suffix}",
+                        "title": f"{alert.name}{suffix}",
+                        "condition": "B",
+                        "for": alert.for_,
+                        "noDataState": "OK",
+                        "execErrState": "Error",
+                        "isPaused": False,
+                        "labels": labels(alert),
+                        "annotations": texts,
+                        "data": [
+                            {
+                                "refId": model["refId"],
+                                "datasourceUid": model["datasource"]["uid"],
+                                "relativeTimeRange": {"from": 600, "to": 0},
+                                "model": model,
+                            }
+                            for model in (query, threshold)
+                        ],
+                    }
+                )
+            groups.append(
+                {"orgId": 1, "name": name, "folder": folder, "interval": "30s", "rules": rules}
+            )
+        return {"apiVersion": 1, "groups": groups}

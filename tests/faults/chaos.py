@@ -1,0 +1,183 @@
+"""Concurrent claims while parts of the platform are killed, hung and cut off, drawn from a seed.
+
+The seed decides who claims what, when, under which key, and what breaks when. How real processes
+interleave is theirs: the same seed makes the same attempt, not the same microseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from random import Random
+
+import aiohttp
+
+from shared.tokens import Role
+from tests.faults.history import GRANTED, REFUSALS, UNKNOWN, Call
+from tests.support.servers import EmbeddedMongo, EmbeddedValkey
+from tests.support.toxiproxy import Wire
+from tests.support.trio import Trio
+
+SPAN_S = 6.0  # claims begin, and things break, within so many seconds
+USERS = 40
+NOT_FINAL = {429, 500, 502, 503, 504}
+PATIENCE_S = 75.0  # how long a client asks for an answer
+FAULTS = (
+    "kill mongo",
+    "hang mongo",
+    "lose mongo's replies",
+    "cut mongo off",
+    "kill event",
+    "hang event",
+    "hang redis",
+)
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A user wants a reward (by its place in the list); `copies` of the request go out at once."""
+
+    at: float
+    user: str
+    reward: int
+    key: str
+    copies: int
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What breaks when, and is repaired `seconds` later; `target` is which event process."""
+
+    at: float
+    what: str
+    seconds: float
+    target: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a seed decides; `stock` by reward, all but the last approved automatically."""
+
+    stock: tuple[int, ...]
+    intents: tuple[Intent, ...]
+    faults: tuple[Fault, ...]
+
+    @classmethod
+    def of(cls, seed: int) -> Plan:
+        """The plan of a seed; every kind of fault comes within any seven seeds in a row."""
+        random = Random(seed)
+        stock = (random.randint(8, 16), random.randint(8, 16))
+        intents = []
+        for number in range(USERS):
+            for reward in range(len(stock)):
+                for claim in range(random.choice((1, 1, 2))):  # some ask again, under another key
+                    key = f"s{seed}-{number}-{reward}-{claim}"
+                    at, copies = random.uniform(0, SPAN_S), random.choice((1, 1, 1, 2, 3))
+                    intents.append(Intent(at, f"u{number}", reward, key, copies))
+        kinds = [FAULTS[seed % len(FAULTS)], *random.choices(FAULTS, k=2)]
+        faults = [
+            Fault(random.uniform(0.3, SPAN_S), what, random.uniform(0.5, 4), random.randrange(2))
+            for what in kinds
+        ]
+        return cls(stock, tuple(intents), tuple(sorted(faults, key=lambda fault: fault.at)))
+
+
+@dataclass
+class Platform:
+    """What is broken: the trio, its servers, and the wire to its database."""
+
+    trio: Trio
+    mongo: EmbeddedMongo
+    valkey: EmbeddedValkey
+    wire: Wire
+
+    def __post_init__(self) -> None:
+        self._locks = defaultdict[str, threading.Lock](threading.Lock)
+
+    async def break_all(self, plan: Plan) -> None:
+        """Let everything break and be repaired; returns when the last is repaired and ready."""
+        await asyncio.gather(*(asyncio.to_thread(self._run, fault) for fault in plan.faults))
+        for service in self.trio.services:
+            await asyncio.to_thread(service.wait_ready)
+
+    def _run(self, fault: Fault) -> None:
+        time.sleep(fault.at)
+        victim = next(name for name in ("mongo", "event", "redis") if name in fault.what)
+        # one fault of a victim at a time: what is hung cannot be started again
+        lock = self._locks[f"event {fault.target}" if victim == "event" else victim]
+        with lock, self._broken(fault):
+            time.sleep(fault.seconds)
+
+    @contextmanager
+    def _broken(self, fault: Fault) -> Iterator[None]:
+        event = self.trio.events[fault.target]
+        with ExitStack() as repairs:
+            match fault.what:
+                case "kill mongo":
+                    self.mongo.kill()
+                    repairs.callback(self.mongo.start)
+                case "hang mongo":
+                    self.mongo.pause()
+                    repairs.callback(self.mongo.resume)
+                case "lose mongo's replies":
+                    repairs.enter_context(self.wire.toxic("timeout", timeout=0))
+                case "cut mongo off":
+                    repairs.enter_context(self.wire.cut())
+                case "kill event":
+                    event.kill()
+                    repairs.callback(lambda: event.start().wait_ready())
+                case "hang event":
+                    event.pause()
+                    repairs.callback(event.resume)
+                case "hang redis":
+                    self.valkey.pause()
+                    repairs.callback(self.valkey.resume)
+            yield
+
+
+class Clients:
+    """Users who ask until they are answered; `calls` is the history."""
+
+    def __init__(self, trio: Trio, rewards: list[str], session: aiohttp.ClientSession) -> None:
+        self._trio, self._rewards, self._session = trio, rewards, session
+        self.calls: list[Call] = []
+
+    async def run(self, plan: Plan) -> None:
+        """All intents of a plan, each at its time."""
+        await asyncio.gather(
+            *(self._ask(intent) for intent in plan.intents for _ in range(intent.copies))
+        )
+
+    async def _ask(self, intent: Intent) -> None:
+        await asyncio.sleep(intent.at)
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            call = await self._attempt(intent)
+            self.calls.append(call)
+            if call.outcome != UNKNOWN:
+                return
+            await asyncio.sleep(0.3)
+
+    async def _attempt(self, intent: Intent) -> Call:
+        reward = self._rewards[intent.reward]
+        headers = {**self._trio.headers(intent.user, Role.USER), "Idempotency-Key": intent.key}
+        url = f"{self._trio.url}/api/v1/rewards/{reward}/requests"
+        start, outcome, body = time.monotonic(), UNKNOWN, {}
+        with suppress(aiohttp.ClientError, TimeoutError):
+            async with self._session.post(url, headers=headers) as reply:
+                body = await reply.json(content_type=None)
+                outcome = _outcome(reply.status, body.get("code", ""))
+        return Call(intent.user, reward, intent.key, start, time.monotonic(), outcome, body)
+
+
+def _outcome(status: int, code: str) -> str:
+    if status == 201:
+        return GRANTED
+    if status in NOT_FINAL or code == "in_flight":
+        return UNKNOWN
+    return code if code in REFUSALS else f"{status} {code}"
