@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 from plainview import Catalogue
+from shared.announcements import Announcement
+from shared.windows import DAYS, WINDOWS
 
 CATALOGUE = Catalogue("auth")
-DAYS = 30
-WINDOWS = {"day": 1, "week": 7, "month": DAYS}
 
 SignIn = Literal["success", "bad_credentials", "limited", "disabled"]
 SignUp = Literal["created", "duplicate"]
@@ -44,7 +44,7 @@ _pending = CATALOGUE.gauge(
 _announcements = CATALOGUE.counter(
     "announcements_total",
     "Announcements to the other services.",
-    labels={"type": ("user.registered", "user.logged_in"), "outcome": get_args(Announced)},
+    labels={"type": Announcement, "outcome": get_args(Announced)},
 )
 _degraded = CATALOGUE.gauge(
     "auth_limiter_degraded", "1 while this process limits sign-ins by itself, without Redis."
