@@ -54,18 +54,20 @@ clean:  ## delete the demo's data and logs
 	rm -rf .local
 
 # --- tests ---
-test: $(VENV)/.dev  ## unit, service, integration and end-to-end tests (TESTS=path for some of them)
-	$(BIN)/python -m pytest $(TESTS)
+# Each module of tests has one process: its servers are started once. The slowest modules come first.
+test: $(VENV)/.dev  ## unit, service, integration and end-to-end tests, side by side (TESTS=path for some, one by one)
+	$(BIN)/python -m pytest $(or $(TESTS),-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
 
 check: $(VENV)/.dev  ## style, types, imports, configuration
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/ops
+	$(BIN)/python -m generate --check
+	$(BIN)/python -m pytest tests/ops
 
 test-stack: $(VENV)/.dev  ## faults, and the real Prometheus, Collector, Jaeger, Chromium (tests/stack/build), and Loki if it is here
-	$(BIN)/python -m pytest tests/faults tests/stack
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder tests/stack tests/faults
 
 test-faults: $(VENV)/.dev  ## kills, hangs, cut wires and strangers, all of it: 25 minutes (Go builds Toxiproxy)
 	tests/stack/build toxiproxy

@@ -15,7 +15,6 @@ from event.claim_repository import ClaimRepository, DuplicateKey
 from event.eligibility import Eligibility
 from event.errors import AlreadyRequested, InFlight, KeyMismatch, Refused, SoldOut
 from event.ids import from_text, minted_at, new_id, now, to_text
-from event.reasons import Reason
 from plainview import get_logger
 from shared.errors import Conflict, NotFound, Timeout, Unavailable
 
@@ -58,7 +57,7 @@ class Claims:
             )
             raise
         except (Timeout, Unavailable):
-            signals.refused(Reason.TECHNICAL)
+            signals.refused("technical")
             raise
 
     async def _claim(self, user_id: str, reward: Document, user_key: str) -> Document:

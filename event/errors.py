@@ -1,26 +1,24 @@
 """The errors that only this service knows, by what they contradict."""
 
-from event.reasons import Reason
 from shared.errors import BadRequest, Conflict, Invalid
 
 
 class Refused(Conflict):
     """A claim that gets nothing and leaves nothing behind; `reason` is its label."""
 
-    reason = Reason.NONE
+    reason = "none"
 
 
 class SoldOut(Refused):
     """Nothing is left."""
 
-    code = reason = Reason.SOLD_OUT
+    code = reason = "sold_out"
 
 
 class ConditionUnmet(Refused):
     """The user has not come far enough; `conditions` tells how far."""
 
-    code: str = Reason.CONDITION_UNMET
-    reason = Reason.CONDITION_UNMET
+    code = reason = "condition_unmet"
 
 
 class ParticipationRequired(ConditionUnmet):
@@ -32,13 +30,13 @@ class ParticipationRequired(ConditionUnmet):
 class AlreadyRequested(Refused):
     """The user has requested this reward under another key."""
 
-    code = reason = Reason.ALREADY_REQUESTED
+    code = reason = "already_requested"
 
 
 class EventNotActive(Refused):
     """The event is a draft, closed, not yet begun or over."""
 
-    code = reason = Reason.EVENT_NOT_ACTIVE
+    code = reason = "event_not_active"
 
 
 class InFlight(Conflict):

@@ -1,7 +1,7 @@
 """Fixtures for all tests: telemetry errors are loud, servers are real and shared by a session."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from tests.stack import loki
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey
 from tests.support.trio import Trio
 
-pytest_plugins = ["tests.support.skipping"]
+pytest_plugins = ["tests.support.ending", "tests.support.skipping"]
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +21,16 @@ def _logs_written() -> Iterator[None]:
     """Log lines, written by a thread, belong to the output of the test that logged them."""
     yield
     flush_logs(1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Output with halves of characters, as some tests log it, can be sent between processes."""
+    report = yield
+    report.sections = [
+        (title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections
+    ]
+    return report
 
 
 @pytest.fixture(scope="session")

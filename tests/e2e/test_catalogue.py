@@ -10,7 +10,6 @@ from auth.signals import CATALOGUE as AUTH
 from event.signals import CATALOGUE as EVENT
 from gateway.signals import CATALOGUE as GATEWAY
 from plainview import PLATFORM, Catalogue
-from tests.e2e.test_observed import register
 from tests.support.trio import Service, Trio
 
 # Python's own collectors, which no catalogue lists one by one.
@@ -43,7 +42,7 @@ def declared(own: Catalogue) -> dict[str, tuple[str, frozenset[str]]]:
     ("name", "catalogue"), [("gateway", GATEWAY), ("auth", AUTH), ("event", EVENT)]
 )
 def test_scrape_equals_catalogue(trio: Trio, name: str, catalogue: Catalogue) -> None:
-    account = register(trio)
+    account = trio.register()
     httpx.post(f"{trio.url}/api/v1/auth/login", json=account).raise_for_status()
     httpx.get(f"{trio.url}/api/v1/events", headers=trio.headers("member")).raise_for_status()
     service = {"gateway": trio.gateway, "auth": trio.auth, "event": trio.events[0]}[name]

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from tests.support.demo import environment, running
-from tests.support.servers import wait_until
-from tests.support.trio import processes_below
+from tests.support.processes import processes_below
+from tests.support.waiting import until
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
@@ -59,9 +59,9 @@ def test_claim_then_a_kill_then_a_second_start(tmp_path: Path) -> None:
         # a killed program comes back
         victim = _pid_of("event", process.pid)
         os.kill(victim, signal.SIGKILL)
-        wait_until(lambda: not alive(victim))
+        until(lambda: not alive(victim))
         ready = f"{info['services']['event']}/health/ready"
-        wait_until(lambda: _status(ready) == 200, 60, "event after a kill")
+        until(lambda: _status(ready) == 200, 60, "event after a kill")
 
         assert (tmp_path / "local/secrets/signing_key.pem").stat().st_mode & 0o077 == 0
         assert info_file.stat().st_mode & 0o077 == 0
@@ -130,8 +130,5 @@ def _status(url: str) -> int:
 
 
 def _pid_of(service: str, demo: int) -> int:
-    shown = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True)
-    below = set(processes_below(demo))
-    rows = (line.split(maxsplit=1) for line in shown.stdout.splitlines())
-    found = [int(pid) for pid, args in rows if int(pid) in below and args.endswith(f"-m {service}")]
-    return found[0]
+    below = processes_below(demo)
+    return next(pid for pid, args in below.items() if args.endswith(f"-m {service}"))

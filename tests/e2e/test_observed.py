@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -18,9 +18,7 @@ from tests.support.canary import CANARY, plant
 from tests.support.otlp import OtlpReceiver
 from tests.support.servers import EmbeddedMongo
 from tests.support.trio import Service, Trio
-
-T = TypeVar("T")
-PASSWORD = "seven quiet lamps at noon"
+from tests.support.waiting import until
 
 
 def traced(
@@ -43,15 +41,6 @@ def observed(
     yield from traced(mongo, redis_url, tmp_path_factory.mktemp("observed"))
 
 
-def until(look: Callable[[], T], timeout_s: float = 10) -> T:
-    """What `look` finds, once it finds something."""
-    deadline = time.monotonic() + timeout_s
-    while not (found := look()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert found, "did not appear in time"
-    return found
-
-
 def lines_of(service: Service, **fields: object) -> list[dict[str, Any]]:
     return [
         line
@@ -69,16 +58,9 @@ def value(service: Service, name: str, **labels: str) -> float:
     )
 
 
-def register(trio: Trio) -> dict[str, str]:
-    account = {"email": f"{uuid4().hex[:10]}@example.com", "password": PASSWORD}
-    reply = httpx.post(f"{trio.url}/api/v1/auth/register", json={**account, "display_name": "Ann"})
-    assert reply.status_code == 201, reply.text
-    return account
-
-
 def test_a_logins_trace_spans_three_services(observed: tuple[Trio, OtlpReceiver]) -> None:
     trio, receiver = observed
-    account = register(trio)
+    account = trio.register()
     trace_id, caller = uuid4().hex, "1" * 16
     reply = httpx.post(
         f"{trio.url}/api/v1/auth/login",

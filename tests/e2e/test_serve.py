@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.servers import free_port, listens, wait_until
+from tests.support.servers import free_port, listens
+from tests.support.waiting import until
 
 
 class Served:
@@ -57,7 +58,7 @@ async def serving(drain: float = 1.0) -> AsyncIterator[Served]:
     port = free_port()
     process = start(port, DRAIN_SECONDS=str(drain))
     try:
-        await asyncio.to_thread(wait_until, lambda: listens(port), what="the server")
+        await asyncio.to_thread(until, lambda: listens(port), what="the server")
         yield Served(port, process)
     finally:
         process.kill()
@@ -234,7 +235,7 @@ async def shared_server() -> AsyncIterator[Served]:
 def _shared() -> object:
     port = free_port()
     process = start(port)
-    wait_until(lambda: listens(port), what="the server")
+    until(lambda: listens(port), what="the server")
     _RUNNING["one"] = Served(port, process)
     yield
     process.kill()

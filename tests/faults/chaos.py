@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from random import Random
@@ -36,6 +36,9 @@ FAULTS = (
     "hang event",
     "hang redis",
 )
+
+
+Figure = Callable[[str, str], None]  # what was measured, and the value
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.faults.chaos import Platform
+from tests.faults.chaos import Figure, Platform
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey
 from tests.support.toxiproxy import Toxiproxy
 from tests.support.trio import Trio
 
-Figure = Callable[[str, str], None]
-_FIGURES = pytest.StashKey[list[tuple[str, str]]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_FIGURES] = []
+PREFIX = "figure: "
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +33,20 @@ def platform(
 
 
 @pytest.fixture
-def figure(pytestconfig: pytest.Config) -> Figure:
+def figure(record_property: Callable[[str, object], None]) -> Figure:
     """`figure("mongo killed: recovered after", "3.2 s (bound 15 s)")`."""
-
-    def note(name: str, value: str) -> None:
-        pytestconfig.stash[_FIGURES].append((name, value))
-
-    return note
+    return lambda name, value: record_property(PREFIX + name, value)
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    if figures := config.stash[_FIGURES]:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Figures come with the tests' reports, so from other processes too."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    figures = [
+        f"{name.removeprefix(PREFIX)}: {value}"
+        for report in reports
+        for name, value in report.user_properties
+        if name.startswith(PREFIX)
+    ]
+    if figures:
         terminalreporter.section("figures")
-        for name, value in figures:
-            terminalreporter.write_line(f"{name}: {value}")
+        terminalreporter.write("\n".join(figures) + "\n")

@@ -13,9 +13,10 @@ import pytest
 
 from shared.tokens import Role
 from tests.support.otlp import OtlpReceiver
-from tests.support.servers import EmbeddedMongo, EmbeddedValkey, wait_until
+from tests.support.servers import EmbeddedMongo, EmbeddedValkey
 from tests.support.timing import in_time_blocking
 from tests.support.trio import Service, Trio
+from tests.support.waiting import until
 
 API = "/api/v1"
 pytestmark = pytest.mark.timeout(400)  # what is waited for may come late on a busy machine
@@ -71,7 +72,7 @@ def test_mongo_hangs(broken: Trio, own_mongo: EmbeddedMongo) -> None:
     own_mongo.pause()
     try:
         for service in (broken.auth, broken.events[0]):
-            wait_until(lambda s=service: status(s, "ready")[0] == 503, 60, "not ready")
+            until(lambda s=service: status(s, "ready")[0] == 503, 60, "not ready")
             for kind, expected in (("live", 200), ("ready", 503)):
 
                 def answers(
@@ -100,7 +101,7 @@ def test_mongo_hangs(broken: Trio, own_mongo: EmbeddedMongo) -> None:
         assert len(problem["trace_id"]) == 32
     finally:
         own_mongo.resume()
-    wait_until(lambda: browse(broken).status_code == 200, 60, "recovered")
+    until(lambda: browse(broken).status_code == 200, 60, "recovered")
 
 
 def test_redis_hangs(broken: Trio, own_valkey: EmbeddedValkey) -> None:
@@ -123,10 +124,10 @@ def test_redis_hangs(broken: Trio, own_valkey: EmbeddedValkey) -> None:
             reply = httpx.get(f"{broken.gateway.url}/health/ready", timeout=20)
             return reply.status_code, reply.json()["status"]
 
-        wait_until(lambda: readiness() == (200, "warn"), 60, "readiness says warn")
+        until(lambda: readiness() == (200, "warn"), 60, "readiness says warn")
     finally:
         own_valkey.resume()
-    wait_until(lambda: readiness() == (200, "pass"), 60, "pass")
+    until(lambda: readiness() == (200, "pass"), 60, "pass")
 
 
 def test_auth_away(broken: Trio) -> None:
@@ -148,12 +149,12 @@ def test_auth_away(broken: Trio) -> None:
         in_time_blocking(lambda: min(timed(login)[1] for _ in range(20)), 0.05)
     finally:
         broken.auth.start().wait_ready()
-    wait_until(lambda: login().status_code == 401, 60, "the breaker closes again")
+    until(lambda: login().status_code == 401, 60, "the breaker closes again")
 
 
 def test_a_rolling_restart_under_load_fails_nothing(broken: Trio) -> None:
     """SIGTERM to one of two event processes while clients go on through the gateway."""
-    wait_until(lambda: browse(broken).status_code == 200, 60)
+    until(lambda: browse(broken).status_code == 200, 60)
     answers: Counter[int] = Counter()
     stop = threading.Event()
     lock = threading.Lock()
@@ -210,7 +211,7 @@ def test_a_collector_that_hangs_is_not_felt(
                 ]  # fmt: skip
                 return float(line.split()[1])
 
-            wait_until(lambda: dropped() > 0, 30, "spans dropped")
+            until(lambda: dropped() > 0, 30, "spans dropped")
             start = time.monotonic()
             assert trio.gateway.terminate() == 0
             assert time.monotonic() - start < 15

@@ -13,8 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 from auth.__main__ import cli
-from tests.support.auth_app import auth_settings, private_pem
-from tests.support.servers import free_port, wait_until
+from ops.secrets import new_signing_key
+from tests.support.auth_app import auth_settings
+from tests.support.servers import free_port, ready
+from tests.support.waiting import until
 
 PASSWORD = "tall blue giraffes"
 
@@ -28,7 +30,7 @@ def environment(mongo_url: str, redis_url: str) -> dict[str, str]:
         "MONGO_DATABASE": f"auth_{uuid4().hex[:12]}",
         "REDIS_URL": redis_url,
         "PORT": str(free_port()),
-        "AUTH_SIGNING_KEY": private_pem(),
+        "AUTH_SIGNING_KEY": new_signing_key(),
         "DRAIN_SECONDS": "0",
         "LOG_FORMAT": "json",
     }
@@ -47,15 +49,8 @@ def url(environment: dict[str, str]) -> Iterator[str]:
         [sys.executable, "-m", "auth"], env=environment, stdout=subprocess.DEVNULL
     )
     url = f"http://127.0.0.1:{environment['PORT']}"
-
-    def ready() -> bool:
-        try:
-            return httpx.get(f"{url}/health/ready").status_code == 200
-        except httpx.TransportError:
-            return False
-
     try:
-        wait_until(ready, what="auth is ready")
+        until(lambda: ready(url), what="auth is ready")
         yield url
         process.terminate()
         assert process.wait(20) == 0

@@ -12,16 +12,16 @@ import pytest
 from redis.asyncio import Redis
 
 from auth import signals
-from auth.announcements import LOGGED_IN, REGISTERED, Relay, announcement
+from auth.announcements import LOGGED_IN, REGISTERED, STREAM, Relay, announcement
 from auth.repository import User, Users
 from plainview import request_context
 from plainview.testing import captured_logs, captured_spans, metric_delta
-from shared.announcements import STREAM
 from shared.background import stop
 from shared.storage import mongo as storage
 from shared.storage.redis import connect
 from tests.support.servers import EmbeddedValkey
 from tests.support.timing import in_time
+from tests.support.waiting import soon
 
 
 @pytest.fixture
@@ -56,11 +56,16 @@ async def register(users: Users, relay: Relay, number: int = 0) -> User:
     return user
 
 
-async def read(redis: Redis, count: int, timeout_s: float = 30.0) -> list[dict[str, str]]:
-    deadline = time.monotonic() + timeout_s
-    while len(entries := await redis.xrange(STREAM)) < count and time.monotonic() < deadline:
-        await asyncio.sleep(0.01)
-    return [fields for _, fields in entries]
+async def nothing_waits(users: Users) -> bool:
+    return not await users.count_waiting()
+
+
+async def read(redis: Redis, count: int) -> list[dict[str, str]]:
+    async def entries() -> list[dict[str, str]]:
+        found = [fields for _, fields in await redis.xrange(STREAM)]
+        return found if len(found) >= count else []
+
+    return await soon(entries, what=f"{count} entries")
 
 
 async def test_an_announcement_is_there_at_once_with_its_context(
@@ -71,8 +76,7 @@ async def test_an_announcement_is_there_at_once_with_its_context(
         with captured_spans() as spans, request_context("request-number-7"), counted:
             user = await register(users, relay)
             (entry,) = await read(redis, 1)
-            while await users.count_waiting():
-                await asyncio.sleep(0.01)
+            await soon(lambda: nothing_waits(users))
         assert (entry["type"], entry["user_id"]) == (REGISTERED, user.id)
         assert entry["request_id"] == "request-number-7"
         produced = next(span for span in spans if span.name == f"send {STREAM}")
@@ -108,13 +112,10 @@ async def test_nothing_is_lost_while_redis_is_killed_and_order_is_kept(
                 written.append(login["id"])
                 relay.wake()
             bob = await register(users, relay, 1)
-            async with asyncio.timeout(20):
-                while metric_delta(signals._pending).value != 2:  # users
-                    await asyncio.sleep(0.1)
+            await soon(lambda: metric_delta(signals._pending).value == 2)  # users
             own_valkey.start()
             entries = await read(redis, 7)
-            while await users.count_waiting():
-                await asyncio.sleep(0.05)
+            await soon(lambda: nothing_waits(users))
         unique = {entry["id"]: entry for entry in entries}  # at least once
         assert [key for key, e in unique.items() if e["type"] == LOGGED_IN] == written
         assert {e["user_id"] for e in unique.values() if e["type"] == REGISTERED} == {
@@ -135,8 +136,7 @@ async def test_what_another_process_left_is_published(
     async with running(users, own_valkey) as (_, redis):
         entries = await read(redis, 120)
         assert len({entry["id"] for entry in entries}) == 120
-        while await users.count_waiting():
-            await asyncio.sleep(0.01)
+        await soon(lambda: nothing_waits(users))
 
 
 async def test_a_redis_that_hangs_costs_sign_ins_nothing(

@@ -74,7 +74,7 @@ async def test_changes_that_end_sessions_win_over_sign_ins(database: Database) -
     assert await users.set_roles("nobody", [Role.AUDITOR]) is None
 
 
-async def test_announcements_wait_until_removed(database: Database) -> None:
+async def test_announcements_until_removed(database: Database) -> None:
     users = Users(database)
     ann, bob = user(), user("bob@example.com")
     await users.create(ann, ANNOUNCED)

@@ -12,14 +12,14 @@ import pytest
 from event import consumer as consumer_module
 from event import signals
 from event.claim_repository import ClaimRepository
-from event.consumer import DEAD_LETTERS, GROUP, Consumer
+from event.consumer import DEAD_LETTERS, GROUP, STREAM, Consumer
 from plainview import inject_context, produce_span
 from plainview.testing import captured_spans, metric_delta
-from shared.announcements import STREAM
 from shared.background import stop
 from shared.storage import redis as redis_storage
 from shared.storage.mongo import DatabaseUnavailable, connect
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey
+from tests.support.waiting import soon
 
 SEOUL = ZoneInfo("Asia/Seoul")
 AT = "2026-11-22T16:30:00Z"  # the 23rd in Seoul
@@ -167,20 +167,14 @@ async def test_it_goes_on_after_redis_was_killed_and_came_back_empty() -> None:
         task = asyncio.ensure_future(Consumer(redis, repository, SEOUL).run())
         try:
             await announce(redis, "user.registered", "before")
-            await until_known(repository, "before")
+            await soon(lambda: repository.member("before"))
             valkey.kill()
             await asyncio.sleep(0.5)
             valkey.start()
             await announce(redis, "user.registered", "after", datetime.now(UTC).isoformat())
-            await until_known(repository, "after")
+            await soon(lambda: repository.member("after"))
             assert not task.done()
         finally:
             await stop(task)
             await redis.aclose()
             await client.close()
-
-
-async def until_known(repository: ClaimRepository, user: str) -> None:
-    async with asyncio.timeout(30):
-        while not await repository.member(user):
-            await asyncio.sleep(0.05)

@@ -12,6 +12,7 @@ from tests.support.event_data import add_event, add_reward
 from tests.support.issuer import Issuer
 from tests.support.servers import EmbeddedMongo, free_port
 from tests.support.timing import in_time
+from tests.support.waiting import soon
 
 
 async def test_it_starts_without_servers_and_serves_when_the_database_comes() -> None:
@@ -41,11 +42,13 @@ async def test_it_starts_without_servers_and_serves_when_the_database_comes() ->
             await in_time(refused, 2.5)
             assert (await client.get("/health/live")).status_code == 200
             assert (await client.get("/health/ready")).status_code == 503
+
+            async def ready() -> bool:
+                return (await client.get("/health/ready")).status_code == 200
+
             try:
                 await asyncio.to_thread(mongo.start)
-                async with asyncio.timeout(30):
-                    while (await client.get("/health/ready")).status_code != 200:
-                        await asyncio.sleep(0.1)
+                await soon(ready)
                 database = app.state.deps.claims._repository
                 names = {name: getattr(database, name) for name in ("events", "rewards")}
                 names["participations"] = database.participations

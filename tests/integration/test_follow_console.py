@@ -19,7 +19,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind
 
-from tests.support.servers import free_port, wait_until
+from tests.support.servers import free_port, ready
+from tests.support.waiting import until
 
 
 def start(folder: Path, **more: str) -> SimpleNamespace:
@@ -41,18 +42,11 @@ def start(folder: Path, **more: str) -> SimpleNamespace:
     return SimpleNamespace(process=process, url=f"http://127.0.0.1:{port}", otlp=otlp)
 
 
-def ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health/ready").status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     folder = tmp_path_factory.mktemp("console")
     running = start(folder)
-    wait_until(lambda: ready(running.url), 60, "console")
+    until(lambda: ready(running.url), 60, "console")
     demo = {"services": {"console": running.url}}
     (folder / "demo.json").write_text(json.dumps(demo))
     yield SimpleNamespace(folder=folder, **vars(running))
@@ -129,7 +123,7 @@ def test_requests_are_listed_newest_first_by_kind(console: SimpleNamespace) -> N
         reply = httpx.get(f"{console.url}/api/requests", params={"kind": kind, "limit": 2})
         return [item["request_id"] for item in reply.json()["items"]]
 
-    wait_until(lambda: listed("slow") == ["req-listed-2"], what="the lines")
+    until(lambda: listed("slow") == ["req-listed-2"], what="the lines")
     assert listed("recent") == ["req-listed-2", "req-listed-1"]
     assert listed("failed") == ["req-listed-1"]
     assert httpx.get(f"{console.url}/api/requests?kind=other").status_code == 422
@@ -180,7 +174,7 @@ def test_it_does_not_listen_wider_without_a_token(tmp_path: Path) -> None:
 async def test_the_page_of_a_wide_console_wants_the_token(tmp_path: Path) -> None:
     wide = start(tmp_path, HOST="0.0.0.0", CONSOLE_TOKEN="a-token-of-some-length")
     try:
-        await asyncio.to_thread(wait_until, lambda: ready(wide.url), 60, "console")
+        await asyncio.to_thread(until, lambda: ready(wide.url), 60, "console")
         async with httpx.AsyncClient(base_url=wide.url) as http:
             for path in ("/", "/follow", "/api/requests", "/metrics"):
                 assert (await http.get(path)).status_code == 401, path

@@ -19,7 +19,8 @@ from plainview.signals import (
 )
 from plainview.testing import captured_spans, metric_delta
 from tests.support.otlp import OtlpReceiver
-from tests.support.servers import free_port, wait_until
+from tests.support.servers import free_port
+from tests.support.waiting import soon
 
 
 @pytest.fixture
@@ -38,8 +39,7 @@ async def upstream() -> AsyncIterator[str]:
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
     task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await soon(lambda: server.started, what="uvicorn")
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     await task
@@ -116,4 +116,4 @@ async def test_a_dead_collector_is_not_felt(
         start = loop.time()
         assert not await asyncio.to_thread(tracing.shutdown, 0.5)
         assert loop.time() - start < 3  # by default an exporter tries for 10 s
-        await asyncio.to_thread(wait_until, lambda: dropped.value + failed.value >= 2)
+        await soon(lambda: dropped.value + failed.value >= 2)

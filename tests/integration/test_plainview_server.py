@@ -14,7 +14,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from plainview import Check, ObservabilitySettings, configure_logging, observe
-from tests.support.servers import free_port, wait_until
+from tests.support.servers import free_port
+from tests.support.waiting import until
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def serving(app: FastAPI, **options) -> Iterator[str]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        wait_until(lambda: server.started, what="uvicorn")
+        until(lambda: server.started, what="uvicorn")
         yield f"127.0.0.1:{port}"
     finally:
         server.should_exit = True
@@ -85,7 +86,7 @@ def test_probes_answer_while_a_dependency_hangs():
         "hanging", traces=False, check_interval_s=0.1, checks=lambda: {"mongo": Check(ping)}
     )
     with serving(app) as address, httpx.Client(base_url=f"http://{address}") as client:
-        wait_until(lambda: client.get("/health/ready").status_code == 200)
+        until(lambda: client.get("/health/ready").status_code == 200)
         state["hangs"] = True
         took, start = [], time.monotonic()
         while time.monotonic() - start < 3:
@@ -99,7 +100,7 @@ def test_probes_answer_while_a_dependency_hangs():
         assert sorted(took)[-5] < 0.3
         assert client.get("/health/ready").status_code == 503
         state["hangs"] = False
-        wait_until(lambda: client.get("/health/ready").status_code == 200)
+        until(lambda: client.get("/health/ready").status_code == 200)
 
 
 def test_odd_host_headers_are_no_failures():

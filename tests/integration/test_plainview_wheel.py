@@ -15,7 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.support.servers import free_port
+from tests.support.servers import free_port, ready
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,13 +85,7 @@ def service(python: Path, tmp_path: Path) -> Iterator[tuple[str, Path]]:
         process = subprocess.Popen(command, cwd=tmp_path, env={}, stdout=out, stderr=out)
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(300):
-            try:
-                if httpx.get(f"{url}/health/ready").status_code == 200:
-                    break
-            except httpx.TransportError:
-                assert process.poll() is None, log.read_text()
-            time.sleep(0.1)
+        until(lambda: ready(url), what=f"the service, see {log}")
         yield url, log
     finally:
         process.terminate()

@@ -11,8 +11,6 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from prometheus_client import REGISTRY
 
 import auth.main
@@ -24,6 +22,7 @@ from event.claim_repository import ClaimRepository
 from event.claims import Claims
 from event.gauges import Gauges
 from event.service import Service
+from ops.secrets import new_signing_key
 from seed import history as seed_history
 from seed import seeder as seed
 from shared.storage import mongo as storage
@@ -35,15 +34,10 @@ SEOUL = ZoneInfo("Asia/Seoul")
 NAME = "event-rewards"
 
 
-def pem() -> str:
-    key = Ed25519PrivateKey.generate()
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
 @pytest.fixture
 async def world(mongo_url: str, redis_url: str) -> AsyncIterator[SimpleNamespace]:
     """Both services on databases of their own, and a seeder for them."""
-    name, key = uuid4().hex[:12], pem()
+    name, key = uuid4().hex[:12], new_signing_key()
     common: dict[str, Any] = {
         "user_hash_key": "k" * 16,
         "mongo_url": mongo_url,

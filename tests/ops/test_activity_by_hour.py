@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from monitoring.dashboards.events import events
-from tests.ops.test_configuration import program, run
+from tests.ops.checks import program, run
 from tests.stack.panels import fill
 
 SCRAPE_S, SAMPLES = 5, 960  # 80 minutes

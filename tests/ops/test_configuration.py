@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,8 @@ from console.settings import ConsoleSettings
 from event.settings import Settings as EventSettings
 from gateway.settings import Settings as GatewaySettings
 from seed.seeder import SeedSettings
-from tests.stack.programs import ROOT, binary
+from tests.ops.checks import program, run
+from tests.stack.programs import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -42,28 +41,6 @@ LISTENS = {
     "mailpit": {1025, 8025},
     "console": {4318, 8080},
 }
-
-
-def program(name: str) -> str:
-    """The checker's path; without it CI fails and a person's run says what was skipped."""
-    try:
-        return str(binary(name))
-    except FileNotFoundError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
-
-
-def run(*command: str, **environment: str) -> None:
-    result = subprocess.run(
-        command,
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **environment},
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def listening(service: str) -> set[int]:

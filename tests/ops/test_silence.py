@@ -17,7 +17,7 @@ from monitoring import alerts, rules
 from monitoring.settings import CATALOGUES, KIT
 from plainview.catalogue import Bounded
 from plainview.kit import names, recording
-from tests.ops.test_configuration import program
+from tests.ops.checks import program
 from tests.stack.programs import ROOT
 from tests.support.half_hour import HalfHour
 

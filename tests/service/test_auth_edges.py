@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from auth.settings import Settings
+from ops.secrets import new_signing_key
 from shared.token_keys import StaticKeys
 from shared.tokens import Role, TokenVerifier
-from tests.support.auth_app import PASSWORD, auth_app, auth_settings, private_pem
+from tests.support.auth_app import PASSWORD, auth_app, auth_settings
 
 DEEP = "[" * 10_000 + "]" * 10_000
 ODD: dict[str, Any] = {
@@ -117,7 +118,7 @@ async def test_two_authorizations_are_none() -> None:
 
 
 async def test_two_keys_are_published_and_tokens_verify_on_them() -> None:
-    old = private_pem()
+    old = new_signing_key()
     async with auth_app(auth_signing_key=old) as before:
         token, _ = before.issuer.access("u1", [Role.USER])
     public = await _public_of(old)
@@ -148,6 +149,6 @@ def test_weak_secrets_do_not_start(change: dict[str, str]) -> None:
 
 
 def test_settings_do_not_show_their_secrets() -> None:
-    pem = private_pem()
+    pem = new_signing_key()
     settings: Settings = auth_settings(auth_signing_key=pem)
     assert pem.split("\n")[1] not in repr(settings)

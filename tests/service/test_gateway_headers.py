@@ -1,6 +1,5 @@
 """What passes the gateway, either way: headers, addresses, paths, redirects."""
 
-import asyncio
 import gzip
 import re
 from collections.abc import Iterator
@@ -206,9 +205,7 @@ async def test_odd_queries_are_passed_on_and_break_nothing(issuer: Issuer) -> No
 @pytest.mark.parametrize("path", ["/metrics", "/health/live", "/health/ready", "/health/startup"])
 async def test_own_pages_are_for_listed_peers(path: str) -> None:
     async with gateway() as gw:
-        async with asyncio.timeout(30):  # ready is who has asked its dependencies once
-            while (await gw.client.get(path)).status_code != 200:
-                await asyncio.sleep(0.01)
+        await gw.becomes(200, path)  # ready is who has asked its dependencies once
     async with gateway(metrics_allow="192.0.2.0/24", trusted_proxies="127.0.0.1") as gw:
         reply = await gw.client.get(path, headers={"X-Forwarded-For": "192.0.2.1"})
         assert reply.status_code == 404

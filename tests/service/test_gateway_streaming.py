@@ -15,8 +15,9 @@ from shared.tokens import Role
 from shared.web.client import Places
 from shared.web.problems import install_error_handlers
 from shared.web.transport import UpstreamTransport
-from tests.support.gateway_app import Gateway, gateway, served, upstream
+from tests.support.gateway_app import gateway, served, upstream
 from tests.support.issuer import Issuer
+from tests.support.waiting import soon
 
 EVENTS = "/api/v1/events"
 LOGIN = "/api/v1/auth/login"
@@ -26,19 +27,6 @@ LOGIN = "/api/v1/auth/login"
 def issuer() -> Iterator[Issuer]:
     with Issuer() as issuer:
         yield issuer
-
-
-async def until(condition, timeout_s: float = 30) -> None:  # type: ignore[no-untyped-def]
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-async def until_ready(gw: Gateway) -> None:
-    """Ready, as soon as all dependencies have been asked once."""
-    async with asyncio.timeout(30):
-        while (await gw.client.get("/health/ready")).status_code != 200:
-            await asyncio.sleep(0.01)
 
 
 class Raw:
@@ -138,7 +126,7 @@ async def test_100_mb_are_refused_after_1_mib(announced: bool) -> None:
         if announced:
             assert up.seen == []
         else:
-            await until(lambda: up.seen and up.seen[0].cancelled)
+            await soon(lambda: up.seen and up.seen[0].cancelled)
             assert len(up.seen[0].body) <= 1024 * 1024
 
 
@@ -160,7 +148,7 @@ async def test_at_the_deadline_504_and_the_work_is_cancelled(issuer: Issuer) -> 
             assert problem["request_id"] == reply.headers["x-request-id"]
             assert len(problem["trace_id"]) == 32
             assert up.url not in reply.text
-            await until(lambda: up.seen[-1].cancelled)
+            await soon(lambda: up.seen[-1].cancelled)
         assert time.monotonic() - began < 9  # by default it is 5 s, twice
         assert len(up.seen) == 2  # a slow call is not made again
 
@@ -177,9 +165,9 @@ async def test_a_client_that_leaves_cancels_the_call(issuer: Issuer) -> None:
                 gw.client.request(method, EVENTS, json=body, headers=headers)
             )
             count = len(up.seen)
-            await until(lambda count=count: len(up.seen) > count)
+            await soon(lambda count=count: len(up.seen) > count)
             call.cancel()
-            await until(lambda: up.seen[-1].cancelled)
+            await soon(lambda: up.seen[-1].cancelled)
         assert not gw.deps.upstreams["event"].breaker.is_open
 
 
@@ -191,7 +179,7 @@ async def test_a_client_that_leaves_while_it_sends_is_no_error() -> None:
             # each stays for long enough to be passed on
             talks = (gw.talk(data.encode(), 2) for data in (short, long) for _ in range(6))
             assert await asyncio.gather(*talks) == [b""] * 12
-            await until(lambda: up.seen and all(one.cancelled for one in up.seen), 10)
+            await soon(lambda: up.seen and all(one.cancelled for one in up.seen), 10)
             assert len(up.seen) == 6  # a short body is sent on when it is here
             await asyncio.sleep(0.1)
         assert [line for line in lines if line["level"] == "error"] == []
@@ -217,7 +205,7 @@ async def test_a_dead_upstream_is_503_and_soon_not_asked() -> None:
         page = (await gw.client.get("/metrics")).text
         assert 'upstream_breaker_open{upstream="auth"} 1.0' in page
         assert 'upstream_breaker_open{upstream="event"} 0.0' in page
-        await until_ready(gw)
+        await gw.becomes(200)
 
 
 async def test_a_breaker_closes_when_the_upstream_is_back(issuer: Issuer) -> None:
@@ -343,7 +331,7 @@ async def test_more_calls_than_may_be_in_flight_are_shed(issuer: Issuer) -> None
         gw.deps.upstreams["event"]._places = Places(5, 12)
         headers = issuer.headers("ann", Role.USER)
         calls = [asyncio.create_task(gw.client.get(EVENTS, headers=headers)) for _ in range(12)]
-        await until(lambda: sum(call.done() for call in calls) >= 7)
+        await soon(lambda: sum(call.done() for call in calls) >= 7)
         go_on.set()
         replies = await asyncio.gather(*calls)
         statuses = sorted(reply.status_code for reply in replies)
@@ -410,7 +398,7 @@ async def test_keys_are_kept_while_auth_is_down() -> None:
             with Issuer() as stranger:
                 theirs = stranger.headers("eve", Role.ADMIN)
                 assert (await gw.client.get(EVENTS, headers=theirs)).status_code == 401
-            await until_ready(gw)
+            await gw.becomes(200)
 
             async def hang(_: httpx.Request) -> httpx.Response:
                 await asyncio.sleep(60)

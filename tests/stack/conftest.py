@@ -24,6 +24,36 @@ from tests.support.otlp import OtlpReceiver
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey
 from tests.support.trio import Trio
 
+# Two processes: one waits for alerts, the other asks the pipeline, first one that is quiet from its
+# start, then one whose data are compared. All other modules go to whoever is free.
+GROUPS = {
+    "waiting": ["incidents", "delivery"],
+    "pipeline": ["silence", "pipeline", "follow_stack", "data_right", "data_there",
+                 "faults_show_data"],
+}  # fmt: skip
+TURNS = {name: group for group, names in GROUPS.items() for name in names}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    turns = list(TURNS)
+
+    def turn(item: pytest.Item) -> int:
+        name = item.path.stem.removeprefix("test_")
+        item.add_marker(pytest.mark.xdist_group(TURNS.get(name, name)))
+        return turns.index(name) if name in TURNS else len(turns)
+
+    items.sort(key=turn)  # stable: the order inside of a module stays
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Which of the two pipelines a module asks; the first is gone when the second starts."""
+    if "stack" in metafunc.fixturenames:
+        data = metafunc.module.__name__.rpartition(".")[2].startswith(("test_data", "test_faults"))
+        which = "data" if data else "silence"
+        metafunc.parametrize(
+            "stack", [which], indirect=True, scope="session", ids=[pytest.HIDDEN_PARAM]
+        )
+
 
 @pytest.fixture(scope="session")
 def loki(loki_binary: Path, stack: Stack) -> Loki:
@@ -34,11 +64,12 @@ def loki(loki_binary: Path, stack: Stack) -> Loki:
 
 @pytest.fixture(scope="session")
 def stack(
+    request: pytest.FixtureRequest,
     mongo: EmbeddedMongo,
     valkey: EmbeddedValkey,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
-    directory, begin = tmp_path_factory.mktemp("stack"), time.time()
+    directory, begin = tmp_path_factory.mktemp(request.param), time.time()
     ports = programs.Ports.free()
     with ExitStack() as opened:
 

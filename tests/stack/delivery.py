@@ -16,10 +16,11 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.stack.programs import ROOT, Program, binary, free_ports
+from tests.stack.programs import ROOT, Program, binary
+from tests.support.servers import free_port, free_ports
 
 Json = dict[str, Any]
-PROVISIONED = ROOT / "grafana" / "provisioning" / "alerting"
+PROVISIONED = ROOT / "grafana" / "provisioning" / "alerting" / "notifications.yaml"
 TIMES = ("group_wait", "group_interval", "repeat_interval")
 
 
@@ -47,7 +48,7 @@ class Sinks:
 
 def notify_sink(directory: Path) -> tuple[Program, str]:
     """The sink of compose; its address."""
-    (port,) = free_ports(1)
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "ops.notify_sink"]
     return Program(
@@ -74,11 +75,9 @@ def alertmanager(
     `quick` shortens the waits, `maintenance` makes the mute timing last all day (and
     without it there is none, so that a test does not depend on the day of the week).
     """
-    (port,) = free_ports(1)
+    port = free_port()
     directory.mkdir(parents=True, exist_ok=True)
-    document: Json = {}
-    for name in ("messages.yaml", "notifications.yaml"):
-        document |= yaml.safe_load((PROVISIONED / name).read_text())
+    document: Json = yaml.safe_load(PROVISIONED.read_text())
     environment = {
         "SLACK_WEBHOOK_URL": f"{sinks.hook}/slack",
         "PAGERDUTY_URL": f"{sinks.hook}/pagerduty",

@@ -13,7 +13,8 @@ from typing import Any
 
 import httpx
 
-from tests.stack.programs import CACHE, ROOT, Program, free_ports
+from tests.stack.programs import CACHE, ROOT, Program
+from tests.support.servers import free_ports
 
 ANSWER_S = 60  # for an answer that a busy machine may give late
 HOUR_NS = 3600 * 10**9

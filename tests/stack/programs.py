@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 
 from lab import local_prometheus
-from tests.support.servers import free_port
+from tests.support.servers import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("STACK_CACHE", Path.home() / ".cache" / "event-rewards"))
@@ -28,11 +28,6 @@ def binary(name: str) -> Path:
     if not found:
         raise FileNotFoundError(f"{name} is not built: run tests/stack/build")
     return found[-1]
-
-
-def free_ports(count: int) -> list[int]:
-    """Free loopback ports, all different."""
-    return [free_port() for _ in range(count)]
 
 
 @dataclass

@@ -24,7 +24,8 @@ from demo.machine import PORTS
 from lab.incidents.places import Demo
 from monitoring import alerts, rules
 from monitoring.settings import KIT
-from tests.support.servers import free_port, wait_until
+from tests.support.servers import free_port
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(500)  # the first test starts the demo and the browser
 PATIENCE_S = 60  # for what is only waited for; what is promised has a bound of its own
@@ -42,7 +43,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     )
     try:
         info_file = folder / "demo.json"
-        wait_until(lambda: info_file.exists() or process.poll() is not None, 240, "the demo")
+        until(lambda: info_file.exists() or process.poll() is not None, 240, "the demo")
         assert process.poll() is None, "the demo ended"
         info = json.loads(info_file.read_text())
         yield SimpleNamespace(**{**info, "folder": folder, "ports": ports})
@@ -219,7 +220,7 @@ def test_nothing_serious_for_axe_and_nothing_beyond_the_edge(
         found: list[dict[str, Any]] = httpx.get(f"{url}/api/requests", timeout=20).json()["items"]
         return found
 
-    wait_until(recent, PATIENCE_S, "requests of the demo's traffic")
+    until(recent, PATIENCE_S, "requests of the demo's traffic")
     known = recent()[0]["trace_id"]
     context = browser.new_context(
         base_url=url,

@@ -20,7 +20,7 @@ from tests.stack.loki import Loki
 from tests.stack.spans import send_traces
 from tests.stack.stack import ANSWER_S, Stack, until
 from tests.stack.traffic import Traffic
-from tests.support.servers import EmbeddedMongo
+from tests.support.servers import EmbeddedMongo, free_port
 
 pytestmark = [pytest.mark.usefixtures("quiet"), pytest.mark.timeout(900)]
 Appears = Callable[[], None]
@@ -108,7 +108,7 @@ def test_spans_that_jaeger_refuses(stack: Stack, appears: Appears) -> None:
 def test_spans_that_find_the_queue_full(stack: Stack, appears: Appears) -> None:
     """As shipped it waits for room; this one has no room and does not wait."""
     queue = "exporters.otlp_grpc/jaeger.sending_queue"
-    (closed,) = programs.free_ports(1)
+    closed = free_port()
     settings = ("queue_size=1", "num_consumers=1", "block_on_overflow=false")
     with collector(stack, closed, *(f"{queue}.{setting}" for setting in settings)) as address:
         for _ in range(5):

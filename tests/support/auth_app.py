@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
-from joserfc.jwk import OKPKey
 
 from auth.deps import Deps, issuer
 from auth.limiter import SignInLimiter
@@ -19,13 +18,10 @@ from auth.passwords import Passwords
 from auth.repository import EmailTaken, Families, Family, User, Users
 from auth.service import Accounts
 from auth.settings import Settings
+from ops.secrets import new_signing_key
 from shared.tokens import Role, TokenIssuer
 
 PASSWORD = "a staple that is correct"
-
-
-def private_pem() -> str:
-    return OKPKey.generate_key("Ed25519").as_pem(private=True).decode()
 
 
 def auth_settings(**more: Any) -> Settings:
@@ -33,7 +29,7 @@ def auth_settings(**more: Any) -> Settings:
         "user_hash_key": "k" * 32,
         "redis_url": "redis://nowhere",
         "mongo_url": "mongodb://nowhere",
-        "auth_signing_key": private_pem(),
+        "auth_signing_key": new_signing_key(),
         "log_format": "json",
     }
     return Settings(**{**values, **more})

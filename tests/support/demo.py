@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from demo.machine import PORTS
-from tests.support.servers import free_port, wait_until
+from tests.support.servers import free_port
+from tests.support.waiting import until
 
 
 def environment(directory: Path, **changes: str) -> dict[str, str]:
@@ -27,7 +28,7 @@ def running(env: dict[str, str], out: Path) -> Iterator[subprocess.Popen[bytes]]
             [sys.executable, "-m", "demo"], env=env, stdout=file, stderr=file
         )
     try:
-        wait_until(lambda: info.exists() or process.poll() is not None, 110, "the demo")
+        until(lambda: info.exists() or process.poll() is not None, 110, "the demo")
         assert process.poll() is None, out.read_text()
         yield process
     finally:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 
 from event.claim_repository import ClaimRepository
@@ -16,21 +14,10 @@ from event.deps import Deps
 from event.main import create_app
 from event.service import Service
 from event.settings import Settings
+from ops.secrets import new_signing_key
 from shared.token_keys import StaticKeys
 from shared.tokens import Role, TokenIssuer, TokenVerifier
 from tests.support.fake_mongo import FakeDatabase
-
-
-def private_pem() -> str:
-    return (
-        Ed25519PrivateKey.generate()
-        .private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        .decode()
-    )
 
 
 @dataclass
@@ -60,7 +47,7 @@ async def event_app(database: Any = None) -> AsyncIterator[EventApp]:
     database = database or FakeDatabase()
     repository = ClaimRepository(database)
     await repository.create_indexes()
-    issuer = TokenIssuer(private_pem(), settings.token_issuer, settings.token_audience)
+    issuer = TokenIssuer(new_signing_key(), settings.token_issuer, settings.token_audience)
     keys = StaticKeys(issuer.jwks())
     deps = Deps(
         Claims(repository, settings.business_timezone, settings.claim_stale_seconds),

@@ -18,6 +18,7 @@ from gateway.limits import Limits
 from gateway.main import create_app
 from gateway.settings import Settings
 from shared.web.protocol import BoundedProtocol, Bounds, bounded_protocol
+from tests.support.waiting import soon
 
 NOWHERE = "http://127.0.0.1:1"
 MANY = "1000000/minute"
@@ -162,6 +163,15 @@ class Gateway:
                     got += chunk
         writer.close()
         return got
+
+    async def becomes(self, status: int, path: str = "/health/ready") -> httpx.Response:
+        """The first reply with this status; ready is who has asked all dependencies once."""
+
+        async def reply() -> httpx.Response | None:
+            got = await self.client.get(path)
+            return got if got.status_code == status else None
+
+        return await soon(reply, what=f"{status} of {path}")  # type: ignore[return-value]
 
     async def get(self, target: str, *headers: str, wait_s: float = 3.0) -> tuple[int, str]:
         """Status and body for a request target that no client would send."""

@@ -5,15 +5,15 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from ops.secrets import new_signing_key
 from shared.tokens import Role, TokenIssuer
-from tests.support.event_app import private_pem
 
 
 class Issuer:
     """Publishes keys at `/.well-known/jwks.json`, as auth does."""
 
     def __init__(self) -> None:
-        self._issuer = TokenIssuer(private_pem(), "event-rewards", "event-rewards")
+        self._issuer = TokenIssuer(new_signing_key(), "event-rewards", "event-rewards")
         body = json.dumps(self._issuer.jwks()).encode()
 
         class Handler(BaseHTTPRequestHandler):

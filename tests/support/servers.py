@@ -1,6 +1,7 @@
 """Real servers on loopback, each a child process that a test may pause and kill."""
 
 import contextlib
+import fcntl
 import os
 import random
 import shutil
@@ -8,45 +9,55 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from demo.embedded import mongo_command, valkey_command
+import httpx
 
+from demo.embedded import mongo_command, valkey_command
+from tests.support.waiting import until
+
+# Byte N locked: port N is some process's until it ends, whoever else looks for ports meanwhile.
+_claims = (Path(tempfile.gettempdir()) / f"event-rewards-ports-{os.getuid()}").open("ab")
 _given: set[int] = set()
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now, given out once.
+    """A port of loopback that nobody listens on now, given out once among all test processes.
 
     Below the range from which systems take ports of outgoing connections: one of those would
-    sit on it before the server that it is meant for starts. A quarter of them, by process: two
-    sessions side by side seldom take the same one before either listens.
+    sit on it before the server that it is meant for starts.
     """
-    for port in random.sample(range(20000 + os.getpid() % 4, 32000, 4), 1000):
+    for port in random.sample(range(20000, 32000), 1000):
         with socket.socket() as sock, contextlib.suppress(OSError):
             sock.bind(("127.0.0.1", port))
-            if port not in _given:
+            fcntl.lockf(_claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+            if port not in _given:  # a process may lock its own byte again
                 _given.add(port)
                 return port
     raise RuntimeError("no port is free")
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 20.0, what: str = "") -> None:
-    """Poll until `condition()` is true; TimeoutError that says `what` if it never is."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {timeout_s} s: {what or condition}")
-        time.sleep(0.05)
+def free_ports(count: int) -> list[int]:
+    """So many of them."""
+    return [free_port() for _ in range(count)]
+
+
+wait_until = until  # the name of old
 
 
 def listens(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5):
         return True
     return False
+
+
+def ready(url: str) -> bool:
+    """The service there says that it is ready."""
+    try:
+        return httpx.get(f"{url}/health/ready", timeout=1).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 class Server:
@@ -73,7 +84,7 @@ class Server:
             self.process = subprocess.Popen(
                 self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
-        wait_until(self._up, what=f"{self.name} on port {self.port}")
+        until(self._up, what=f"{self.name} on port {self.port}")
         return self
 
     def _up(self) -> bool:

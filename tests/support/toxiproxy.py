@@ -14,7 +14,8 @@ from typing import Any, Self
 import httpx
 
 from tests.stack.programs import binary
-from tests.support.servers import free_port, wait_until
+from tests.support.servers import free_port
+from tests.support.waiting import until
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Toxiproxy:
         command = [binary("toxiproxy-server"), "-host", "127.0.0.1", "-port", str(self._port)]
         quiet = subprocess.DEVNULL
         self._process = subprocess.Popen(command, stdout=quiet, stderr=quiet, stdin=quiet)
-        wait_until(self._up, what="toxiproxy")
+        until(self._up, what="toxiproxy")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
@@ -18,9 +17,12 @@ import httpx
 
 from ops.secrets import new_signing_key
 from shared.tokens import Role, TokenIssuer
-from tests.support.servers import free_port, wait_until
+from tests.support.servers import free_port, ready
+from tests.support.waiting import until
 
 _DATABASES = itertools.count(1)
+PATIENCE_S = 30  # for an answer that a busy machine may give late
+PASSWORD = "seven quiet lamps at noon"
 
 
 class Service:
@@ -48,16 +50,13 @@ class Service:
         return self
 
     def wait_ready(self, timeout_s: float = 60) -> Self:
-        wait_until(self.ready, timeout_s, f"{self.name} is not ready, see {self.log}")
+        until(self.ready, timeout_s, f"{self.name} is not ready, see {self.log}")
         return self
 
     def ready(self) -> bool:
         assert self.process
         assert self.process.poll() is None, f"{self.name} ended: {self.log.read_text()[-3000:]}"
-        try:
-            return httpx.get(f"{self.url}/health/ready", timeout=1).status_code == 200
-        except httpx.TransportError:
-            return False
+        return ready(self.url)
 
     def kill(self) -> None:
         """SIGKILL: nothing is finished, nothing is closed."""
@@ -171,6 +170,19 @@ class Trio:
     def headers(self, user_id: str, *roles: Role) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token(user_id, *roles)}"}
 
+    def client(self, user_id: str = "", *roles: Role) -> httpx.Client:
+        """Asks the gateway's API, as this user or as nobody; patient on a busy machine."""
+        headers = self.headers(user_id, *roles) if user_id else None
+        return httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=PATIENCE_S)
+
+    def register(self) -> dict[str, str]:
+        """A new account, as `login` takes it."""
+        account = {"email": f"{uuid4().hex[:10]}@example.com", "password": PASSWORD}
+        with self.client() as http:
+            reply = http.post("/auth/register", json={**account, "display_name": "Ann"})
+        assert reply.status_code == 201, reply.text
+        return account
+
     def __enter__(self) -> Self:
         try:
             for service in self.services:
@@ -186,13 +198,3 @@ class Trio:
         for service in self.services:
             service.kill()
         self._balancer.close()
-
-
-def processes_below(pid: int) -> Iterator[int]:
-    """The process IDs of all descendants."""
-    shown = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
-    pairs = [tuple(map(int, line.split())) for line in shown.stdout.splitlines()]
-    parents = {pid}
-    while found := {child for child, parent in pairs if parent in parents} - parents:
-        parents |= found
-        yield from found

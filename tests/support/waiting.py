@@ -11,7 +11,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(look: Callable[[], T], timeout_s: float = 20, what: str = "", every_s: float = 0.05) -> T:
+def until(look: Callable[[], T], timeout_s: float = 30, what: str = "", every_s: float = 0.05) -> T:
     """What `look()` finds, once that is true; AssertionError that says `what` if it never is.
 
     `look` has to look for all that is asserted afterwards: the rest may come later.
@@ -25,7 +25,7 @@ def until(look: Callable[[], T], timeout_s: float = 20, what: str = "", every_s:
 
 async def soon(
     look: Callable[[], T | Awaitable[T]],
-    timeout_s: float = 20,
+    timeout_s: float = 30,
     what: str = "",
     every_s: float = 0.02,
 ) -> T:

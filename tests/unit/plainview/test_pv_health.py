@@ -7,6 +7,7 @@ import pytest
 from plainview import Check, ObservabilitySettings
 from plainview.health import HealthMonitor
 from plainview.signals import DEPENDENCY_UP, SERVICE_READY
+from tests.support.waiting import soon
 
 SETTINGS = ObservabilitySettings(service_name="test", check_interval_s=0.05, check_timeout_s=0.1)
 
@@ -26,12 +27,6 @@ class Dependency:
                 await asyncio.sleep(0.01)
             except asyncio.CancelledError:
                 self.cancelled += 1
-
-
-async def until(condition, timeout_s=30.0):
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 @pytest.fixture
@@ -57,7 +52,7 @@ async def test_not_ready_before_the_first_check_of_everything(watched):
     assert (status, body["status"], body["output"]) == (503, "fail", "starting")
     assert monitor.report("startup")[0] == 503
     assert monitor.report("live") == (200, {"status": "pass"})
-    await until(lambda: monitor.ready)
+    await soon(lambda: monitor.ready)
     status, body = monitor.report("ready")
     assert (status, body["status"]) == (200, "warn")
     assert mongo.pings >= 1
@@ -66,12 +61,12 @@ async def test_not_ready_before_the_first_check_of_everything(watched):
 async def test_required_fails_optional_warns_and_both_recover(watched):
     monitor, mongo, redis, changes = watched
     await monitor.start()
-    await until(lambda: monitor.status == "pass")
+    await soon(lambda: monitor.status == "pass")
     redis.mode = "error"
-    await until(lambda: monitor.status == "warn")
+    await soon(lambda: monitor.status == "warn")
     assert monitor.report("ready")[0] == 200
     mongo.mode = "error"
-    await until(lambda: monitor.status == "fail")
+    await soon(lambda: monitor.status == "fail")
     status, body = monitor.report("ready")
     assert status == 503
     assert body["checks"]["mongo"][0]["status"] == "fail"
@@ -84,7 +79,7 @@ async def test_required_fails_optional_warns_and_both_recover(watched):
     # a service that was ready once has started, whatever happens later
     assert monitor.report("startup")[0] == 200
     mongo.mode = redis.mode = "ok"
-    await until(lambda: monitor.status == "pass")
+    await soon(lambda: monitor.status == "pass")
     assert SERVICE_READY.collector._value.get() == 1
     assert changes[:2] == [("redis", False), ("mongo", False)]
     assert sorted(changes[2:]) == [("mongo", True), ("redis", True)]
@@ -94,24 +89,24 @@ async def test_required_fails_optional_warns_and_both_recover(watched):
 async def test_a_hanging_ping_fails_in_time_and_does_not_pile_up(watched, mode):
     monitor, mongo, redis, _ = watched
     await monitor.start()
-    await until(lambda: monitor.ready)
+    await soon(lambda: monitor.ready)
     mongo.mode = mode
-    await until(lambda: not monitor.ready)  # by the time-out: no finding is too old by then
+    await soon(lambda: not monitor.ready)  # by the time-out: no finding is too old by then
     before, redis_before = mongo.pings, redis.pings
     await asyncio.sleep(0.5)
-    await until(lambda: redis.pings - redis_before >= 3)
+    await soon(lambda: redis.pings - redis_before >= 3)
     assert monitor.report("ready")[0] == 503
     if mode == "stubborn":  # it refuses to end: it is not asked again
-        await until(lambda: mongo.cancelled >= 2)
+        await soon(lambda: mongo.cancelled >= 2)
         assert mongo.pings == before
     mongo.mode = "ok"
-    await until(lambda: monitor.ready)
+    await soon(lambda: monitor.ready)
 
 
 async def test_draining_is_not_ready_but_alive(watched):
     monitor, *_ = watched
     await monitor.start()
-    await until(lambda: monitor.ready)
+    await soon(lambda: monitor.ready)
     monitor.start_draining()
     status, body = monitor.report("ready")
     assert (status, body["output"]) == (503, "draining")
@@ -123,7 +118,7 @@ async def test_old_findings_are_not_believed(watched, monkeypatch):
     monitor, *_ = watched
     monitor._believed_s = HealthMonitor(SETTINGS, dict)._believed_s
     await monitor.start()
-    await until(lambda: monitor.status == "pass")
+    await soon(lambda: monitor.status == "pass")
     for task in monitor._tasks:  # whatever killed them
         task.cancel()
     from plainview import health

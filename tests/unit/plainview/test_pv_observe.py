@@ -24,6 +24,7 @@ from plainview import (
 )
 from plainview.decode import parse_metrics
 from plainview.testing import captured_logs, captured_spans, metric_delta
+from tests.support.waiting import soon
 
 OPENMETRICS = {"Accept": "application/openmetrics-text;version=1.0.0"}
 PARTS = ("logs", "metrics", "http_metrics", "health", "traces", "access_log", "exemplars")
@@ -207,10 +208,11 @@ async def test_readiness_follows_checks_and_draining():
     assert app.state.observability is observability
 
     async def becomes(status, client):
-        async with asyncio.timeout(30):
-            while (reply := await client.get("/health/ready")).status_code != status:
-                await asyncio.sleep(0.01)
-        return reply
+        async def reply():
+            got = await client.get("/health/ready")
+            return got if got.status_code == status else None
+
+        return await soon(reply)
 
     with captured_logs() as lines:
         async with client_of(app) as client:

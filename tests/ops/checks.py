@@ -1,0 +1,30 @@
+"""Programs that check their own configuration."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from tests.stack.programs import ROOT, binary
+
+
+def program(name: str) -> str:
+    """The checker's path; without it the test is skipped, and says how to get it (CI fails)."""
+    try:
+        return str(binary(name))
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+
+
+def run(*command: str, **environment: str) -> None:
+    result = subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
