@@ -14,17 +14,17 @@ from redis.asyncio import Redis
 from auth import signals
 from auth.repository import Users
 from plainview import get_logger, inject_context, produce_span
+from shared.announcements import STREAM, Announcement
 
-STREAM = "users:announcements"
 STREAM_LENGTH = 100_000
-REGISTERED, LOGGED_IN = "user.registered", "user.logged_in"
+REGISTERED, LOGGED_IN = Announcement.REGISTERED, Announcement.LOGGED_IN
 PENDING_LIMIT = 100  # of one user: 100 sign-ins while Redis is away, then the oldest are dropped
 POLL_S = 1.0  # for what another replica or a crash left; own writes wake the relay at once
 BATCH_USERS = 50
 _log = get_logger("messaging")
 
 
-def announcement(kind: str, user_id: str) -> dict[str, str]:
+def announcement(kind: Announcement, user_id: str) -> dict[str, str]:
     """An announcement to keep with the user, carrying the context of this request.
 
     IDs sort by time, so that the relay keeps the order of what happened to a user.
@@ -32,7 +32,7 @@ def announcement(kind: str, user_id: str) -> dict[str, str]:
     with produce_span(STREAM):
         return {
             "id": f"{time.time_ns():016x}{token_hex(8)}",
-            "type": kind,
+            "type": kind.value,
             "user_id": user_id,
             "occurred_at": datetime.now(UTC).isoformat(),
             **inject_context(),

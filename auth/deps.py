@@ -52,7 +52,7 @@ async def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     stack.push_async_callback(cache.aclose)
     database = client.database(settings.mongo_database)
     users, families = Users(database), Families(database)
-    passwords = Passwords(settings.auth_password_threads, settings.auth_password_queue)
+    passwords = Passwords(settings.auth_password_threads, settings.auth_password_wait_seconds)
     stack.callback(passwords.close)
     relay = Relay(users, cache)
     limiter = SignInLimiter(cache, settings.auth_account_limit, settings.auth_address_limit)

@@ -9,13 +9,14 @@ from auth import signals
 from auth.repository import Users
 from plainview import get_logger
 from shared.errors import DomainError
+from shared.windows import DAYS
 
 INTERVAL_S = 15.0
 
 
 async def count_users(users: Users, zone: tzinfo) -> None:
     """Count all users, and sign-ups by day of the business time zone."""
-    days = [datetime.now(zone).date() - timedelta(days=ago) for ago in range(-1, signals.DAYS)]
+    days = [datetime.now(zone).date() - timedelta(days=ago) for ago in range(-1, DAYS)]
     starts = [_midnight(day, zone) for day in days]  # by dates: a day need not have 24 hours
     sign_ups = [await users.count_created(since, until) for until, since in pairwise(starts)]
     signals.population(await users.count(), sign_ups)

@@ -1,7 +1,9 @@
-"""argon2id away from the event loop: few at once, few waiting, and none for hopeless passwords."""
+"""Passwords: hashed by few threads, none waits for longer than its client, no common ones."""
 
 import asyncio
+import math
 import secrets
+import time
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,7 @@ from typing import NamedTuple, TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from auth import signals
 from shared.errors import Invalid, Unavailable
 
 MIN_LENGTH, MAX_LENGTH = 8, 128
@@ -45,23 +48,38 @@ def refuse_common(password: str, *personal: str) -> None:
 
 
 class Passwords:
-    """argon2id (m=19 MiB, t=2, p=1: OWASP's minimum) in `threads`, with `waiting` more at most."""
+    """argon2id (m=19 MiB, t=2, p=1: OWASP's minimum) in `threads`, away from the event loop.
+
+    Who would wait for a thread for longer than `wait_s` seconds is refused at once: a client that
+    has given up would be hashed for in vain, and those behind it would be late as well.
+    """
 
     def __init__(
-        self, threads: int = 2, waiting: int = 100, *, memory_kib: int = 19_456, time_cost: int = 2
+        self,
+        threads: int = 2,
+        wait_s: float = 2.0,
+        *,
+        memory_kib: int = 19_456,
+        time_cost: int = 2,
     ) -> None:
         self._hasher = PasswordHasher(time_cost=time_cost, memory_cost=memory_kib, parallelism=1)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
-        self._room = threads + waiting
+        self._threads, self._wait_s, self._inside = threads, wait_s, 0
+        began = time.monotonic()
         # checked for users that do not exist, so that they take as long as those that do
         self._dummy = self._hasher.hash(secrets.token_hex())
+        self.each_s = time.monotonic() - began
+        """What one takes at present, in seconds."""
 
     async def hash(self, password: str) -> str:
         """The encoded hash. Unavailable if too many wait."""
         return await self._run(lambda: self._hasher.hash(_normal(password)))
 
     async def verify(self, stored: str | None, password: str) -> Verdict:
-        """Whether the password fits the stored hash; None takes as long and never fits."""
+        """Whether the password fits the stored hash; None takes as long and never fits.
+
+        Unavailable if too many wait.
+        """
         return await self._run(lambda: self._verify(stored, _normal(password)))
 
     def _verify(self, stored: str | None, password: str) -> Verdict:
@@ -73,19 +91,41 @@ class Passwords:
         return Verdict(stored is not None, self._hasher.hash(password) if outdated else None)
 
     async def _run(self, work: Callable[[], T]) -> T:
-        if self._room <= 0:
-            raise Unavailable("Too many sign-ins at the moment", code="busy", retry_after=1)
-        self._room -= 1
-        future = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        ahead = max(0, self._inside - self._threads + 1)
+        wait_s = ahead * self.each_s / self._threads
+        if wait_s > self._wait_s:
+            raise _busy("refused", wait_s)
+        queued = time.monotonic()
+
+        def timed() -> tuple[float, T | None]:
+            began = time.monotonic()
+            if began - queued > self._wait_s and ahead:  # they have become slower meanwhile
+                return 0.0, None
+            result = work()
+            return time.monotonic() - began, result
+
+        self._inside += 1
+        future = asyncio.get_running_loop().run_in_executor(self._pool, timed)
         future.add_done_callback(self._leave)
-        return await future
+        took, result = await future
+        if result is None:
+            raise _busy("late", self._wait_s)
+        signals.password_hashed("done")
+        self.each_s += (took - self.each_s) / 8
+        return result
 
     def _leave(self, _: object) -> None:
-        self._room += 1
+        self._inside -= 1
 
     def close(self) -> None:
         """End the threads; what waits is dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _busy(outcome: signals.PasswordHash, wait_s: float) -> Unavailable:
+    signals.password_hashed(outcome)
+    detail = "Too many sign-ins at the moment"
+    return Unavailable(detail, code="busy", retry_after=max(1, math.ceil(wait_s)))
 
 
 def _normal(password: str) -> str:

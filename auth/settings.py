@@ -17,9 +17,11 @@ class Settings(MongoSettings):
     auth_previous_keys: str = ""
     auth_account_limit: str = "10/5 minutes"
     auth_address_limit: str = "200/5 minutes"
-    #: argon2id calculations at once, and how many more may wait for one (19 MiB and 30 ms each)
+    #: argon2id calculations at once, 19 MiB each
     auth_password_threads: int = Field(2, ge=1, le=16)
-    auth_password_queue: int = Field(100, ge=0)
+    #: who would wait for one for longer is refused; well below the gateway's
+    #: UPSTREAM_DEADLINE_SECONDS, after which nobody waits for the reply
+    auth_password_wait_seconds: float = Field(2.0, ge=0, le=30)
     auth_family_days: int = Field(30, ge=1, le=365)
 
     @field_validator("auth_signing_key")

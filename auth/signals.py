@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 from plainview import Catalogue
+from shared.announcements import Announcement
+from shared.windows import DAYS, WINDOWS
 
 CATALOGUE = Catalogue("auth")
-DAYS = 30
-WINDOWS = {"day": 1, "week": 7, "month": DAYS}
 
 SignIn = Literal["success", "bad_credentials", "limited", "disabled"]
 SignUp = Literal["created", "duplicate"]
 Refresh = Literal["rotated", "repeated", "reused", "expired", "invalid"]  # reused: maybe a theft
 Announced = Literal["published", "failed", "dropped"]  # dropped: the user had too many that waited
+# refused: too many waited; late: the wait became longer than it was expected to be
+PasswordHash = Literal["done", "refused", "late"]
 
 _sign_ins = CATALOGUE.counter(
     "auth_sign_ins_total", "Sign-in attempts by outcome.", labels={"outcome": get_args(SignIn)}
@@ -42,11 +44,22 @@ _pending = CATALOGUE.gauge(
 _announcements = CATALOGUE.counter(
     "announcements_total",
     "Announcements to the other services.",
-    labels={"type": ("user.registered", "user.logged_in"), "outcome": get_args(Announced)},
+    labels={"type": Announcement, "outcome": get_args(Announced)},
 )
 _degraded = CATALOGUE.gauge(
     "auth_limiter_degraded", "1 while this process limits sign-ins by itself, without Redis."
 )
+
+_password_hashes = CATALOGUE.counter(
+    "auth_password_hashes_total",
+    "Password hashes wanted: done, or not done since too many waited.",
+    labels={"outcome": get_args(PasswordHash)},
+)
+
+
+def password_hashed(outcome: PasswordHash) -> None:
+    """A password was hashed, or was not for want of threads."""
+    _password_hashes.inc(outcome=outcome)
 
 
 def signed_in(outcome: SignIn) -> None:

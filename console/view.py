@@ -10,6 +10,7 @@ from console.scrape import Metrics, Watcher
 from console.store import Line, Store
 from console.titles import Titles
 from plainview.decode import SpanRecord
+from shared.thresholds import PENDING_S, SERVICE
 
 Rows = list[tuple[str, str]]  # key, markup
 Reasons = list[tuple[str, str, str]]  # word, of, what
@@ -17,7 +18,6 @@ OWN = {"timestamp", "service", "environment", "event", "level", "log_type", "com
 OWN |= {"request_id", "trace_id", "span_id", "user_id", "logger", "message"}
 LISTED = 12
 MAX_LINES = 500  # of one request
-ERRORS_BAD, SLOW_BAD, BACKLOG_BAD = 0.05, 0.5, 60  # ratio, seconds: as the platform's alerts
 
 
 class View:
@@ -77,12 +77,12 @@ class View:
             elif s.status == "warn":
                 without = [("why_without", s.name, name) for name in lost]
                 odd += without or [("why_warn", s.name, "")]
-            if s.now.errors > ERRORS_BAD:
+            if s.now.errors > SERVICE.error_ratio:
                 bad.append(("why_errors", s.name, percent(s.now.errors)))
-            if s.now.p95 > SLOW_BAD:
+            if s.now.p95 > SERVICE.latency_s:
                 odd.append(("why_slow", s.name, span(s.now.p95)))
         event = self._page("event")
-        if (age := event.value("reward_requests_oldest_pending_seconds")) > BACKLOG_BAD:
+        if (age := event.value("reward_requests_oldest_pending_seconds")) > PENDING_S:
             bad.append(("why_backlog", "", span(age)))
         if wrong := event.value("claim_invariant_violations"):
             bad.append(("why_violation", "", f"{wrong:.0f}"))

@@ -15,6 +15,7 @@ from event.claim_repository import ClaimRepository, DuplicateKey
 from event.eligibility import Eligibility
 from event.errors import AlreadyRequested, InFlight, KeyMismatch, Refused, SoldOut
 from event.ids import from_text, minted_at, new_id, now, to_text
+from event.reasons import Reason
 from plainview import get_logger
 from shared.errors import Conflict, NotFound, Timeout, Unavailable
 
@@ -57,7 +58,7 @@ class Claims:
             )
             raise
         except (Timeout, Unavailable):
-            signals.refused("technical")
+            signals.refused(Reason.TECHNICAL)
             raise
 
     async def _claim(self, user_id: str, reward: Document, user_key: str) -> Document:

@@ -17,10 +17,10 @@ from event import signals
 from event.ids import from_text, to_text
 from event.repository import Repository
 from plainview import batch_span, consume_span, get_logger
+from shared.announcements import STREAM, Announcement
 from shared.errors import Timeout, Unavailable
 from shared.storage.redis import RedisError
 
-STREAM = "users:announcements"
 DEAD_LETTERS = f"{STREAM}:dead"
 GROUP = "event"
 BATCH = 100
@@ -126,9 +126,9 @@ class Consumer:
         if not 0 < len(user_id) <= 64:
             raise ValueError("not a user ID")
         match type_:
-            case "user.registered":
+            case Announcement.REGISTERED:
                 return await self._repository.registered(user_id, to_text(at))
-            case "user.logged_in":
+            case Announcement.LOGGED_IN:
                 day = at.astimezone(self._zone).strftime("%Y%m%d")
                 return await self._repository.logged_in(user_id, to_text(at), day)
             case _:

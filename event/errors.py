@@ -1,24 +1,26 @@
 """The errors that only this service knows, by what they contradict."""
 
+from event.reasons import Reason
 from shared.errors import BadRequest, Conflict, Invalid
 
 
 class Refused(Conflict):
     """A claim that gets nothing and leaves nothing behind; `reason` is its label."""
 
-    reason = "none"
+    reason = Reason.NONE
 
 
 class SoldOut(Refused):
     """Nothing is left."""
 
-    code = reason = "sold_out"
+    code = reason = Reason.SOLD_OUT
 
 
 class ConditionUnmet(Refused):
     """The user has not come far enough; `conditions` tells how far."""
 
-    code = reason = "condition_unmet"
+    code: str = Reason.CONDITION_UNMET
+    reason = Reason.CONDITION_UNMET
 
 
 class ParticipationRequired(ConditionUnmet):
@@ -30,13 +32,13 @@ class ParticipationRequired(ConditionUnmet):
 class AlreadyRequested(Refused):
     """The user has requested this reward under another key."""
 
-    code = reason = "already_requested"
+    code = reason = Reason.ALREADY_REQUESTED
 
 
 class EventNotActive(Refused):
     """The event is a draft, closed, not yet begun or over."""
 
-    code = reason = "event_not_active"
+    code = reason = Reason.EVENT_NOT_ACTIVE
 
 
 class InFlight(Conflict):

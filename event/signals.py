@@ -2,22 +2,13 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Literal, get_args
 
+from event.reasons import Reason
 from plainview import Bounded, Catalogue
+from shared.announcements import Announcement
 
 CATALOGUE = Catalogue("event")
-
-
-class Reason(StrEnum):
-    """Why a reward request got its status."""
-
-    NONE = "none"
-    SOLD_OUT = "sold_out"
-    CONDITION_UNMET = "condition_unmet"
-    ALREADY_REQUESTED = "already_requested"
-    EVENT_NOT_ACTIVE = "event_not_active"
-    OPERATOR = "operator"
-    TECHNICAL = "technical"
 
 
 class Activity(StrEnum):
@@ -30,13 +21,19 @@ class Activity(StrEnum):
     DECISION = "decision"
 
 
+Participation = Literal["joined", "repeated", "refused"]
+Status = Literal["approved", "pending", "rejected", "refused"]
+KeyUse = Literal["first", "replayed", "in_flight", "mismatch"]
+Recovery = Literal["finished", "undone"]
+Applied = Literal["applied", "duplicate", "failed"]
+
 SERIES = Bounded(100)  # events or rewards with series of their own; the rest share `_other`
 
 EVENTS_ACTIVE = CATALOGUE.gauge("events_active", "Events that are active")
 PARTICIPATIONS = CATALOGUE.counter(
     "event_participations_total",
     "Attempts to take part in an event",
-    labels={"outcome": ("joined", "repeated", "refused")},
+    labels={"outcome": get_args(Participation)},
 )
 PARTICIPANTS = CATALOGUE.gauge(
     "event_participants", "Users that take part in an active event", labels={"event_id": SERIES}
@@ -49,7 +46,7 @@ PARTICIPATION_RATE = CATALOGUE.gauge(
 REQUESTS = CATALOGUE.counter(
     "reward_requests_total",
     "Reward requests by what became of them",
-    labels={"status": ("approved", "pending", "rejected", "refused"), "reason": Reason},
+    labels={"status": get_args(Status), "reason": Reason},
 )
 EVENT_REQUESTS = CATALOGUE.gauge(
     "event_reward_requests",
@@ -93,12 +90,12 @@ VIOLATIONS = CATALOGUE.gauge(
 RECOVERED = CATALOGUE.counter(
     "claims_recovered_total",
     "Stock work that a crash or a lost reply had left",
-    labels={"outcome": ("finished", "undone")},
+    labels={"outcome": get_args(Recovery)},
 )
 IDEMPOTENCY = CATALOGUE.counter(
     "idempotency_total",
     "Claims by what their Idempotency-Key meant",
-    labels={"outcome": ("first", "replayed", "in_flight", "mismatch")},
+    labels={"outcome": get_args(KeyUse)},
 )
 STREAM_LAG = CATALOGUE.gauge(
     "stream_consumer_lag", "Announcements of auth that are not applied yet"
@@ -107,13 +104,13 @@ STREAM_MESSAGES = CATALOGUE.counter(
     "stream_messages_total",
     "Announcements of auth by what became of them",
     labels={
-        "type": ("user.registered", "user.logged_in", "other"),
-        "outcome": ("applied", "duplicate", "failed"),
+        "type": (*Announcement, "other"),
+        "outcome": get_args(Applied),
     },
 )
 
 
-def participation(outcome: str) -> None:
+def participation(outcome: Participation) -> None:
     """Somebody `joined`, asked again (`repeated`) or was `refused`."""
     PARTICIPATIONS.inc(outcome=outcome)
     if outcome == "joined":
@@ -126,7 +123,7 @@ def requested(status: str) -> None:
     ACTIVITY.inc(kind=Activity.REWARD_REQUEST)
 
 
-def refused(reason: str) -> None:
+def refused(reason: Reason) -> None:
     """A claim got nothing."""
     REQUESTS.inc(status="refused", reason=reason)
 
@@ -138,22 +135,24 @@ def decided(status: str, seconds: float) -> None:
     DECISION_DURATION.observe(seconds)
 
 
-def key_used(outcome: str) -> None:
+def key_used(outcome: KeyUse) -> None:
     """What an Idempotency-Key meant."""
     IDEMPOTENCY.inc(outcome=outcome)
 
 
-def recovered(outcome: str) -> None:
+def recovered(outcome: Recovery) -> None:
     """Left-over stock work was `finished` or `undone`."""
     RECOVERED.inc(outcome=outcome)
 
 
-def announcement(type_: str, outcome: str) -> None:
+def announcement(type_: str, outcome: Applied) -> None:
     """A message was `applied`, a `duplicate` or `failed`."""
-    known = type_ if type_ in ("user.registered", "user.logged_in") else "other"
+    known = type_ if type_ in set(Announcement) else "other"
     STREAM_MESSAGES.inc(type=known, outcome=outcome)
     if outcome == "applied":
-        ACTIVITY.inc(kind=Activity.SIGN_UP if known == "user.registered" else Activity.SIGN_IN)
+        ACTIVITY.inc(
+            kind=Activity.SIGN_UP if known == Announcement.REGISTERED else Activity.SIGN_IN
+        )
 
 
 def stream_lag(messages: int) -> None:

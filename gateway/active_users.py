@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from gateway import signals
 from shared.errors import Unavailable
 from shared.storage.redis import RedisError
+from shared.windows import DAYS, WINDOWS
 
 KEEP_DAYS = 62  # two months: what a month's view may look back on
 AGAIN_S = 300  # a user costs one entry in so many seconds
@@ -64,15 +65,15 @@ class ActiveUsers:
     async def refresh(self) -> None:
         """Flush, then read the estimates into the gauges."""
         await self.flush()
-        keys = [self._key(day) for day in range(signals.DAYS)]
+        keys = [self._key(day) for day in range(DAYS)]
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for key in keys:
                     pipe.pfcount(key)
-                for days in signals.WINDOWS.values():
+                for days in WINDOWS.values():
                     pipe.pfcount(*keys[:days])
                 counts = await pipe.execute()
         except (RedisError, OSError) as error:
             raise Unavailable("Active users wait for Redis") from error
-        by_day, windows = counts[: signals.DAYS], counts[signals.DAYS :]
-        signals.active_users(dict(zip(signals.WINDOWS, windows, strict=True)), by_day)
+        by_day, windows = counts[:DAYS], counts[DAYS:]
+        signals.active_users(dict(zip(WINDOWS, windows, strict=True)), by_day)

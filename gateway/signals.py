@@ -1,13 +1,14 @@
 """The gateway's signals: what is measured, and functions that say what happened."""
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 from plainview import Catalogue
+from shared.windows import DAYS, WINDOWS
 
 CATALOGUE = Catalogue("gateway")
 UPSTREAMS = ("auth", "event")
-WINDOWS = {"day": 1, "week": 7, "month": 30}
-DAYS = 30
+Verified = Literal["accepted", "rejected", "forbidden", "keys_unavailable"]
 
 _active = CATALOGUE.gauge(
     "active_users",
@@ -45,7 +46,7 @@ _fast_failures = CATALOGUE.counter(
 _verifications = CATALOGUE.counter(
     "token_verifications_total",
     "Access tokens presented, by outcome.",
-    labels={"outcome": ("accepted", "rejected", "forbidden", "keys_unavailable")},
+    labels={"outcome": get_args(Verified)},
 )
 
 
@@ -75,7 +76,7 @@ def limits_degraded(value: bool) -> None:
     _degraded.set(value)
 
 
-def verification(outcome: str) -> None:
+def verification(outcome: Verified) -> None:
     """A token was `accepted`, `rejected`, its roles `forbidden`, or no keys were there."""
     _verifications.inc(outcome=outcome)
 

@@ -18,7 +18,7 @@ import auth.settings
 import event.main
 import event.settings
 from generate import tables
-from monitoring import dashboards, rules
+from monitoring import channels, dashboards, rules
 from ops.secrets import new_signing_key
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,7 +81,11 @@ def merged_openapi() -> dict[str, Any]:
 def generated() -> dict[Path, str]:
     """Path below the root to text, of every generated file."""
     document = json.dumps(merged_openapi(), indent=1, ensure_ascii=False) + "\n"
-    return {OPENAPI: document, **dashboards.generated(), **rules.generated(), **tables.generated()}
+    parts = (dashboards, rules, channels, tables)
+    return {
+        OPENAPI: document,
+        **{path: text for part in parts for path, text in part.generated().items()},
+    }
 
 
 def main(check: bool) -> int:

@@ -6,16 +6,15 @@ import re
 from pathlib import Path
 
 from lab.incidents.catalogue import INCIDENTS
-from monitoring import alerts
+from monitoring import alerts, retention
+from monitoring.channels import CHANNELS
 from monitoring.settings import CATALOGUES
 from plainview import Alert, Bounded, Catalogue, Metric
 
+ROOT = Path(__file__).resolve().parents[1]
 ALERTS, METRICS = Path("docs/alerts.md"), Path("docs/metrics.md")
+ARCHITECTURE = Path("docs/architecture.md")
 SHOWN = 8  # values of a label; of more only their number
-SEVERITIES = {
-    "critical": "PagerDuty and Slack", "warning": "Slack", "ticket": "e-mail",
-    "none": "the dead man's switch",
-}  # fmt: skip
 
 ALERTS_HEAD = """\
 # Alerts
@@ -59,7 +58,10 @@ def alert_table() -> str:
         )
         for alert in alerts.ALERTS
     ]
-    to = "; ".join(f"{severity}: {channel}" for severity, channel in SEVERITIES.items())
+    to = "; ".join(
+        f"{severity}: {' and '.join(channel.name for channel in channels)}"
+        for severity, channels in CHANNELS.items()
+    )
     return (
         ALERTS_HEAD.format(to=to)
         + "\n".join(
@@ -131,6 +133,20 @@ def metric_table() -> str:
     )
 
 
+def block(path: Path, name: str, text: str) -> str:
+    """A hand-written page with what stands between its two comments written anew."""
+    begin, end = f"<!-- make generate: {name} -->\n", "\n<!-- end -->"
+    before, _, rest = (ROOT / path).read_text().partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"{path} has no block {begin.strip()} ... {end.strip()}")
+    return before + begin + text + end + after
+
+
 def generated() -> dict[Path, str]:
-    """File and text of both."""
-    return {ALERTS: alert_table(), METRICS: metric_table()}
+    """File and text of all."""
+    return {
+        ALERTS: alert_table(),
+        METRICS: metric_table(),
+        ARCHITECTURE: block(ARCHITECTURE, "retention", retention.table()),
+    }

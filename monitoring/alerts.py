@@ -10,7 +10,6 @@ from monitoring.settings import (
     CLAIM_FLOOR_RPS,
     KIT,
     PENDING,
-    PENDING_S,
     SIGN_IN_FAILURE_RATIO,
     SIGN_IN_FAILURES,
     TECHNICAL_RATIO,
@@ -18,6 +17,7 @@ from monitoring.settings import (
 from plainview import Alert
 from plainview.kit import generic_alerts
 from plainview.kit.alerts import failing_commands
+from shared.thresholds import PENDING_S
 
 GENERIC = generic_alerts(KIT)
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 from auth.signals import CATALOGUE as AUTH
 from event.signals import CATALOGUE as EVENT
 from gateway.signals import CATALOGUE as GATEWAY
+from monitoring import retention
 from plainview import PLATFORM
 from plainview.kit import Kit
+from shared import thresholds
 
 KIT = Kit(
     services=("gateway", "auth", "event"),
     prefix="er",
     tag="event-rewards",
     optional_exporter="otlp_http/console",  # a view: it may lose spans
+    log_days=retention.log_days(),
+    thresholds=thresholds.SERVICE,
 )
 CATALOGUES = (PLATFORM, GATEWAY, AUTH, EVENT)  # the library's first
 
 SIGN_IN_FAILURES, SIGN_IN_FAILURE_RATIO = 1, 0.5  # per second, and of all sign-ins
 TECHNICAL_RATIO, CLAIM_FLOOR_RPS = 0.1, 0.05  # claims that fail by our fault, of at least so many
-PENDING_S, PENDING = 60, 100  # stock work left undone: age of the oldest, how many
+PENDING = 100  # claims whose stock work is left undone

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import httpx
 
 from lab.incidents.places import wait_until
+from monitoring.channels import CHANNELS
 from plainview import Alert
 
 SINK = f"http://127.0.0.1:{os.environ.get('SINK_PORT', '8090')}"
 MAIL = f"http://127.0.0.1:{os.environ.get('MAIL_PORT', '8025')}"
-CHANNELS = {"critical": {"pagerduty", "slack"}, "warning": {"slack"}, "ticket": {"mail"}}
 WITHIN_S = 180.0  # of the rule being true: evaluation, grouping, sending
 UNIT_S = {"s": 1, "m": 60, "h": 3600}
 
@@ -45,7 +45,7 @@ def received(alert: str, since: float, sink: str = SINK, mail: str = MAIL) -> li
 
 def await_all(alert: Alert, state: str, since: float, say: Callable[[str], None]) -> bool:
     """Wait until every channel of the alert's severity has one; tell each with its seconds."""
-    missing = set(CHANNELS[alert.severity])
+    missing = {channel.caught_as for channel in CHANNELS[alert.severity]}
     wait_s = WITHIN_S + (seconds(alert.for_) if state == "firing" else 0)
 
     def look() -> bool:

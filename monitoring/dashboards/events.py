@@ -7,7 +7,7 @@ from typing import Any
 from monitoring.dashboards import rewards
 from monitoring.dashboards.rewards import EVENTS, SINCE
 from monitoring.dashboards.users import event_variable
-from monitoring.settings import KIT, PENDING, PENDING_S
+from monitoring.settings import KIT, PENDING
 from plainview.kit import Dashboard, Row
 from plainview.kit.panels import (
     BAD,
@@ -27,6 +27,7 @@ from plainview.kit.panels import (
     table,
 )
 from plainview.kit.promql import SERVICE, highest, rate, where
+from shared.thresholds import PENDING_S
 
 ALL = ("approved", "pending", "rejected")
 

@@ -23,12 +23,13 @@ from plainview.kit.panels import (
     steps,
 )
 from plainview.kit.promql import SERVICE, highest, rate, where
+from shared.windows import WINDOWS
 
 ESTIMATED = (
     "Users with an authenticated request; days of the business time zone, today included. "
     "Counted with a HyperLogLog, standard error 0.81 %."
 )
-WINDOWS = {"day": "Today", "week": "Last 7 days", "month": "Last 30 days"}
+SHOWN = {window: "Today" if days == 1 else f"Last {days} days" for window, days in WINDOWS.items()}
 
 
 def event_variable() -> Json:
@@ -74,7 +75,7 @@ def _active() -> list[Panel]:
                 Query(users(window), label),
                 no_data="none yet",
             )
-            for window, label in WINDOWS.items()
+            for window, label in SHOWN.items()
         ),
         stat(
             "Stickiness",
@@ -111,7 +112,7 @@ def _new() -> list[Panel]:
                 no_data="nothing from auth",
                 size=(4, 4),
             )
-            for window, label in WINDOWS.items()
+            for window, label in SHOWN.items()
         ),
         outcomes(
             "Sign-ups by outcome",

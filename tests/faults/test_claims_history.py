@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
+from shared.announcements import STREAM
 from shared.storage.mongo import Database, connect
 from tests.faults.chaos import FAULTS, USERS, Clients, Figure, Plan, Platform
 from tests.faults.history import DECIDED_WITHIN_S, GRANTED, Stored, violations
@@ -23,7 +24,6 @@ from tests.faults.size import many
 from tests.support.event_data import add_event, add_reward
 
 pytestmark = pytest.mark.timeout(240)
-STREAM = "users:announcements"
 SEEDS = [int(os.environ["FAULTS_SEED"])] if "FAULTS_SEED" in os.environ else range(many(20, 3))
 
 

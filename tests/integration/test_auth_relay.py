@@ -12,10 +12,11 @@ import pytest
 from redis.asyncio import Redis
 
 from auth import signals
-from auth.announcements import LOGGED_IN, REGISTERED, STREAM, Relay, announcement
+from auth.announcements import LOGGED_IN, REGISTERED, Relay, announcement
 from auth.repository import User, Users
 from plainview import request_context
 from plainview.testing import captured_logs, captured_spans, metric_delta
+from shared.announcements import STREAM
 from shared.background import stop
 from shared.storage import mongo as storage
 from shared.storage.redis import connect

@@ -12,9 +12,10 @@ import pytest
 from event import consumer as consumer_module
 from event import signals
 from event.claim_repository import ClaimRepository
-from event.consumer import DEAD_LETTERS, GROUP, STREAM, Consumer
+from event.consumer import DEAD_LETTERS, GROUP, Consumer
 from plainview import inject_context, produce_span
 from plainview.testing import captured_spans, metric_delta
+from shared.announcements import STREAM
 from shared.background import stop
 from shared.storage import redis as redis_storage
 from shared.storage.mongo import DatabaseUnavailable, connect

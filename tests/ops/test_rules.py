@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from generate import tables
-from monitoring import alerts, rules
+from monitoring import alerts, channels, rules
 from plainview.kit import names, recording
 from plainview.kit.rules import labels
 from tests.ops.checks import program, run
@@ -22,7 +22,7 @@ RUNBOOKS = {alert.runbook for alert in alerts.ALERTS}
 
 
 def test_generated_files_are_fresh() -> None:
-    for path, text in {**rules.generated(), **tables.generated()}.items():
+    for path, text in {**rules.generated(), **channels.generated(), **tables.generated()}.items():
         assert (ROOT / path).read_text() == text, f"{path}: make generate"
 
 
@@ -58,29 +58,37 @@ def test_grafana_rules() -> None:
 
 
 def test_every_severity_has_its_channel() -> None:
-    document = provisioned("notifications.yaml")
-    text = (ROOT / rules.GRAFANA / "notifications.yaml").read_text()
+    notifications, messages = provisioned("notifications.yaml"), provisioned("messages.yaml")
     compose = (ROOT / "docker-compose.yml").read_text()
-    for name in re.findall(r'"\$(\w+)"', text):
+    for name in re.findall(r"'?\$(\w+)'?", (ROOT / channels.NOTIFICATIONS).read_text()):
         assert re.search(rf"\n      {name}: \$\{{{name}:-\S+\}}\n", compose), f"{name} may be empty"
-    assert ":-" not in text
     points = {
         point["name"]: {receiver["type"] for receiver in point["receivers"]}
-        for point in document["contactPoints"]
+        for point in notifications["contactPoints"]
     }
-    (tree,) = document["policies"]
-    routes = {route["object_matchers"][0][2]: route["receiver"] for route in tree["routes"]}
-    channels = {value: points[receiver] for value, receiver in routes.items()}
-    assert channels == {
-        "Watchdog": {"webhook"}, "critical": {"pagerduty", "slack"},
-        "warning": {"slack"}, "ticket": {"email"},
-    }  # fmt: skip
-    assert tree["routes"][0]["receiver"] == "deadman"
-    assert {alert.severity for alert in alerts.ALERTS} == {"critical", "warning", "ticket", "none"}
+    (tree,) = notifications["policies"]
+    routed = {
+        value: points[route["receiver"]]
+        for route in tree["routes"]
+        for _, _, value in route["object_matchers"]
+    }
+    assert routed == {
+        severity: {channel.kind for channel in told} for severity, told in channels.CHANNELS.items()
+    }
+    assert {alert.severity for alert in alerts.ALERTS} == set(routed)
+    assert points[tree["receiver"]], "what matches no route would reach nobody"
     muted = {name for route in tree["routes"] for name in route.get("mute_time_intervals", [])}
-    assert muted == {mute["name"] for mute in document["muteTimes"]}
-    uids = [receiver["uid"] for p in document["contactPoints"] for receiver in p["receivers"]]
+    assert muted == {mute["name"] for mute in messages["muteTimes"]}
+    uids = [each["uid"] for point in notifications["contactPoints"] for each in point["receivers"]]
     assert len(set(uids)) == len(uids)
+    defined = set(re.findall(r'define "([\w.]+)"', str(messages["templates"])))
+    assert set(re.findall(r'template "([\w.]+)"', str(notifications))) <= defined
+
+
+def test_a_critical_alert_wakes_somebody_and_the_watchdog_nobody() -> None:
+    assert channels.PAGERDUTY in channels.CHANNELS["critical"]
+    assert channels.CHANNELS["none"] == (channels.DEADMAN,)
+    assert {alert.name for alert in alerts.ALERTS if alert.severity == "none"} == {"Watchdog"}
 
 
 def seconds(text: str) -> int:

@@ -88,7 +88,9 @@ async def test_unknown_user_and_wrong_password_look_alike() -> None:
 
 
 async def test_unknown_user_and_wrong_password_take_as_long() -> None:
-    async with auth_app(Passwords(threads=1), auth_account_limit="999/minute") as app:
+    async with auth_app(
+        Passwords(threads=1), auth_account_limit="999/minute", auth_address_limit="999/minute"
+    ) as app:
         await app.registered()
 
         async def seconds(email: str) -> float:
@@ -166,7 +168,7 @@ async def test_failures_of_an_address_are_limited_over_accounts() -> None:
 
 
 async def test_sign_ins_that_were_not_checked_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    passwords, gate = Passwords(threads=1, waiting=0), threading.Event()
+    passwords, gate = Passwords(threads=1, wait_s=0), threading.Event()
     verify = passwords._verify
 
     def held(stored: str | None, password: str) -> Verdict:

@@ -20,7 +20,7 @@ from tests.stack.programs import ROOT, Program, binary
 from tests.support.servers import free_port, free_ports
 
 Json = dict[str, Any]
-PROVISIONED = ROOT / "grafana" / "provisioning" / "alerting" / "notifications.yaml"
+PROVISIONED = ROOT / "grafana" / "provisioning" / "alerting"
 TIMES = ("group_wait", "group_interval", "repeat_interval")
 
 
@@ -77,7 +77,9 @@ def alertmanager(
     """
     port = free_port()
     directory.mkdir(parents=True, exist_ok=True)
-    document: Json = yaml.safe_load(PROVISIONED.read_text())
+    document: Json = {}
+    for name in ("messages.yaml", "notifications.yaml"):
+        document |= yaml.safe_load((PROVISIONED / name).read_text())
     environment = {
         "SLACK_WEBHOOK_URL": f"{sinks.hook}/slack",
         "PAGERDUTY_URL": f"{sinks.hook}/pagerduty",

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from lab.incidents import messages
-from monitoring import alerts, rules
+from monitoring import alerts, channels, rules
 from monitoring.settings import KIT
 from plainview import Alert
 from plainview.kit.rules import labels as labels_of
@@ -28,9 +28,9 @@ from tests.support.trio import Trio
 pytestmark = pytest.mark.timeout(400)
 Json = dict[str, Any]
 CHANNELS = {
-    "critical": {"pagerduty", "slack"}, "warning": {"slack"}, "ticket": {"email"},
-    "none": {"deadman"},
-}  # fmt: skip
+    severity: {channel.caught_as for channel in channels}
+    for severity, channels in channels.CHANNELS.items()
+}
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def received(sinks: delivery.Sinks, state: str) -> dict[str, set[str]]:
     for mail in sinks.mails():
         if mail["Subject"].startswith(state.upper()):
             name = mail["Subject"].split(": ")[1].split()[0]
-            found.setdefault(name, set()).add("email")
+            found.setdefault(name, set()).add("mail")
     return found
 
 
@@ -102,7 +102,7 @@ def test_every_alert_reaches_the_channels_of_its_severity(
             read = messages.received(alert.name, began.timestamp() - 1, sinks.hook, sinks.mail)
             assert {(one.channel, one.state) for one in read} == {
                 (channel, state)
-                for channel in messages.CHANNELS[alert.severity]
+                for channel in CHANNELS[alert.severity]
                 for state in ("firing", "resolved")
             }, alert.name
 

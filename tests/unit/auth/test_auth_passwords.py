@@ -8,7 +8,9 @@ import argon2
 import pytest
 from argon2 import PasswordHasher, extract_parameters
 
+from auth import signals
 from auth.passwords import Passwords, refuse_common
+from plainview.testing import metric_delta
 from shared.errors import Invalid, Unavailable
 from tests.support.waiting import soon
 
@@ -66,7 +68,8 @@ async def test_without_a_usable_hash_nothing_fits(stored: str | None) -> None:
 async def test_few_at_once_few_wait_and_the_rest_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    passwords = Passwords(threads=2, waiting=3, memory_kib=8, time_cost=1)
+    passwords = Passwords(threads=2, wait_s=60, memory_kib=8, time_cost=1)
+    passwords.each_s = 40  # so the third that waits would begin after 60 s, a fourth after 80
     running, most, gate = 0, 0, threading.Event()
     lock = threading.Lock()
 
@@ -87,10 +90,46 @@ async def test_few_at_once_few_wait_and_the_rest_is_refused(
     gate.set()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert results.count("done") == 5
-    assert sum(isinstance(result, Unavailable) for result in results) == 5
+    refusals = [result for result in results if isinstance(result, Unavailable)]
+    assert len(refusals) == 5
+    assert {refusal.retry_after for refusal in refusals} == {80}
     assert most == 2
     monkeypatch.undo()
     assert not (await passwords.verify(None, "x")).fits  # room again
+
+
+async def test_who_waited_longer_than_expected_is_not_hashed_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passwords = Passwords(threads=1, wait_s=0.2, memory_kib=8, time_cost=1)
+    hashed, gate = [], threading.Event()
+
+    def slow(stored: str | None, password: str) -> str:
+        hashed.append(password)
+        gate.wait(30)
+        return "done"
+
+    monkeypatch.setattr(passwords, "_verify", slow)
+    with metric_delta(signals._password_hashes, outcome="late") as late:
+        tasks = [asyncio.create_task(passwords.verify(None, name)) for name in ("a", "b", "c")]
+        await asyncio.sleep(0.3)
+        gate.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert results[0] == "done"
+    assert all(isinstance(result, Unavailable) for result in results[1:])
+    assert hashed == ["a"]
+    assert late.value == 2
+    with metric_delta(signals._password_hashes, outcome="done") as done:
+        assert await passwords.verify(None, "d") == "done"  # type: ignore[comparison-overlap]
+    assert done.value == 1
+
+
+async def test_after_a_slow_time_sign_ins_are_possible_again() -> None:
+    passwords = Passwords(threads=1, wait_s=1, memory_kib=8, time_cost=1)
+    passwords.each_s = 1000
+    for _ in range(100):  # nobody is before it, so it is tried, and found to be quick
+        await passwords.verify(None, "x")
+    assert passwords.each_s < 1
 
 
 async def test_the_event_loop_goes_on_while_hashing() -> None:

@@ -50,8 +50,9 @@ def dependencies(dependant: Dependant) -> Iterator[Callable[..., Any]]:
 
 
 def is_plain(call: Callable[..., Any]) -> bool:
+    forms = (call, type(call).__call__)  # a function, or an object that is called
     kinds = (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
-    return not any(kind(each) for kind in kinds for each in (call, type(call).__call__))
+    return not any(kind(form) for kind in kinds for form in forms)
 
 
 @pytest.mark.parametrize("name", APPS)

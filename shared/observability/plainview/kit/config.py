@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from plainview.catalogue import Slo
 from plainview.settings import LATENCY_BUCKETS
@@ -70,6 +71,8 @@ class Kit:
     handbook: str = "http://localhost:8080"
     grafana: str = "http://localhost:3000"
     optional_exporter: str = ""  # of the Collector: one that may lose spans without an alert
+    # Days that Loki keeps a line, by its kind; empty: panels do not say.
+    log_days: Mapping[str, int] = field(default_factory=dict)
     thresholds: Thresholds = Thresholds()
     objectives: tuple[Slo, ...] = ()  # empty: availability 99.9 % and latency 99 %
 
@@ -77,6 +80,13 @@ class Kit:
     def slos(self) -> tuple[Slo, ...]:
         """The objectives of every service."""
         return self.objectives or _objectives(self.thresholds.latency_s)
+
+    def kept(self, template: str) -> str:
+        """What a panel says of how long lines are kept: each kind and its `days` or `hours`."""
+        return ", ".join(
+            template.format(kind=kind, days=days, hours=days * 24)
+            for kind, days in self.log_days.items()
+        )
 
     @property
     def sinks(self) -> str:

@@ -27,7 +27,7 @@ def _volume(by: str, why: str) -> Panel:
     )
 
 
-def _how_many() -> list[Panel]:
+def _how_many(kit: Kit) -> list[Panel]:
     return [
         _volume(
             "service",
@@ -39,7 +39,7 @@ def _how_many() -> list[Panel]:
         ),
         _volume(
             "log_type",
-            "Log lines by how long they are kept: general 15 days, error 30, security 90.",
+            f"Log lines by kind; days that each is kept: {kit.kept('{kind} {days}')}.",
         ),
     ]
 
@@ -170,7 +170,7 @@ def logs_and_traces(kit: Kit) -> Dashboard:
         rows=[
             Row("One request", _one()),
             Row("What goes wrong", _errors()),
-            Row("How many lines", _how_many(), (8, 8)),
+            Row("How many lines", _how_many(kit), (8, 8)),
             Row("Slow requests", _slow()),
             Row("Who calls whom", _graph()),
         ],

@@ -135,7 +135,7 @@ def _collector(kit: Kit) -> list[Panel]:
     ]
 
 
-def _loki() -> list[Panel]:
+def _loki(kit: Kit) -> list[Panel]:
     return [
         lines(
             "Lines received by Loki",
@@ -154,7 +154,7 @@ def _loki() -> list[Panel]:
         ),
         lines(
             "Bytes received by Loki",
-            "What comes in, by the hours it is kept: 360 general, 720 errors, 2160 security.",
+            f"What comes in, by the hours it is kept: {kit.kept('{hours} {kind}')}.",
             by(
                 "retention_hours",
                 rate("loki_distributor_bytes_received_total", "retention_hours", ""),
@@ -204,7 +204,7 @@ def telemetry(kit: Kit) -> Dashboard:
             Row("Scrapes", _scrapes(kit.thresholds), (10, 8)),
             Row("Services", _services(kit.thresholds), (8, 8)),
             Row("Collector and Jaeger", _collector(kit), (8, 8)),
-            Row("Loki", _loki(), (8, 8)),
+            Row("Loki", _loki(kit), (8, 8)),
             Row("Rules", _rules(), (8, 8)),
         ],
     )

@@ -1,0 +1,15 @@
+"""Why a reward request got its status: the label of its metric and the code of its refusal."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """The console has words for each (console/static/words.json), as a test demands."""
+
+    NONE = "none"
+    SOLD_OUT = "sold_out"
+    CONDITION_UNMET = "condition_unmet"
+    ALREADY_REQUESTED = "already_requested"
+    EVENT_NOT_ACTIVE = "event_not_active"
+    OPERATOR = "operator"
+    TECHNICAL = "technical"

@@ -1,0 +1,151 @@
+"""Who hears of what: each channel once, and the severities that it is told of.
+
+Addresses are variables of the environment: `docker-compose.yml` gives each a value that works,
+because an empty one stops Grafana. What the messages say is in
+grafana/provisioning/alerting/messages.yaml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Json = dict[str, Any]
+NOTIFICATIONS = Path("grafana/provisioning/alerting/notifications.yaml")
+TITLE, TEXT = '{{ template "er.title" . }}', '{{ template "er.text" . }}'
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A way to people: `kind` and `settings` are those of a Grafana contact point's receiver."""
+
+    name: str  # as people call it
+    kind: str
+    settings: Mapping[str, Any]
+    caught_as: str  # what the local catchers call it: the notification sink, or Mailpit ("mail")
+    resolved: bool = True  # whether it is told when an alert is over
+
+
+@dataclass(frozen=True)
+class Route:
+    """Which alerts go to which channels, and how Grafana groups and repeats them."""
+
+    severity: str
+    channels: tuple[Channel, ...]
+    timing: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""  # of Grafana's contact point, else the severity's
+
+    @property
+    def receiver(self) -> str:
+        """The name of Grafana's contact point."""
+        return self.name or self.severity
+
+
+SLACK = Channel(
+    "Slack",
+    "slack",
+    {"url": "$SLACK_WEBHOOK_URL", "username": "Grafana", "title": TITLE, "text": TEXT},
+    "slack",
+)
+PAGERDUTY = Channel(
+    "PagerDuty",
+    "pagerduty",
+    {
+        "integrationKey": "$PAGERDUTY_KEY",
+        "url": "$PAGERDUTY_URL",
+        "severity": "critical",
+        "class": "{{ .CommonLabels.alertname }}",
+        "summary": TITLE,
+    },
+    "pagerduty",
+)
+EMAIL = Channel(
+    "e-mail",
+    "email",
+    {"addresses": "$ALERT_EMAIL_TO", "singleEmail": True, "subject": TITLE, "message": TEXT},
+    "mail",
+)
+DEADMAN = Channel(
+    "the dead man's switch",
+    "webhook",
+    {"url": "$DEADMAN_URL", "httpMethod": "POST"},
+    "deadman",
+    resolved=False,
+)
+
+# The first route that matches decides. The watchdog has severity none: in Slack it is noise.
+ROUTES = (
+    Route(
+        "none",
+        (DEADMAN,),
+        {
+            "group_by": ["alertname"],
+            "group_wait": "0s",
+            "group_interval": "1m",
+            "repeat_interval": "5m",
+        },
+        name="deadman",
+    ),
+    Route("critical", (PAGERDUTY, SLACK), {"repeat_interval": "1h"}),
+    Route(
+        "ticket",
+        (EMAIL,),
+        {"group_wait": "5m", "group_interval": "1h", "repeat_interval": "1d"},
+    ),
+    # Warnings wait while the platform is maintained; critical alerts never do.
+    Route("warning", (SLACK,), {"mute_time_intervals": ["maintenance"]}),
+)
+CHANNELS = {route.severity: route.channels for route in ROUTES}
+FALLBACK = "warning"  # the severity of what matches no route
+
+
+def notifications() -> Json:
+    """Contact points and the tree of policies, as Grafana provisions them."""
+    return {
+        "apiVersion": 1,
+        "contactPoints": [
+            {
+                "orgId": 1,
+                "name": route.receiver,
+                "receivers": [
+                    {
+                        "uid": f"{route.receiver}-{channel.kind}",
+                        "type": channel.kind,
+                        "disableResolveMessage": not channel.resolved,
+                        "settings": dict(channel.settings),
+                    }
+                    for channel in route.channels
+                ],
+            }
+            for route in ROUTES
+        ],
+        "policies": [
+            {
+                "orgId": 1,
+                "receiver": FALLBACK,
+                "group_by": ["alertname", "service"],
+                "group_wait": "10s",
+                "group_interval": "1m",
+                "repeat_interval": "4h",
+                "routes": [
+                    {
+                        "receiver": route.receiver,
+                        "object_matchers": [["severity", "=", route.severity]],
+                        **route.timing,
+                    }
+                    for route in ROUTES
+                ],
+            }
+        ],
+    }
+
+
+def generated() -> dict[Path, str]:
+    """Grafana's file."""
+    text = yaml.safe_dump(notifications(), sort_keys=False, width=1000, allow_unicode=True)
+    head = "# Written by `make generate` from monitoring/channels.py: change that, not this.\n"
+    return {NOTIFICATIONS: head + text}
