@@ -166,6 +166,11 @@ class GaugeSpec(_Spec):
         with _GUARD:
             self._child(labels).set(value)
 
+    def ask(self, source: Callable[[], float]) -> None:
+        """Let a metric without labels be what `source` says when it is scraped."""
+        with _GUARD:
+            self.collector.set_function(source)
+
     def replace(
         self,
         values: Mapping[tuple[str, ...], float],
@@ -283,11 +288,21 @@ class Catalogue:
 
     def register(self, registry: CollectorRegistry = REGISTRY) -> None:
         """Expose the metrics; may be called again. ValueError if a name is registered already."""
+        if refused := self.expose(registry):
+            raise ValueError("; ".join(refused))
+
+    def expose(self, registry: CollectorRegistry = REGISTRY) -> list[str]:
+        """Like `register`, but leaves out what cannot be exposed and says so, a sentence each."""
         if registry in self._registries:
-            return
-        for collector in self._collectors:
-            registry.register(collector)
+            return []
         self._registries.append(registry)
+        refused = []
+        for collector in self._collectors:
+            try:
+                registry.register(collector)
+            except ValueError as error:
+                refused.append(f"a metric of {self.namespace} is not shown: {error}")
+        return refused
 
     def _declare(
         self, spec: type[S], make: Callable[..., Any], metric: Metric, **options: Any

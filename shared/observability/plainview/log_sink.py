@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import os
 import select
+import stat
 import sys
 import threading
 import time
@@ -118,15 +119,23 @@ class LogSink:
             with contextlib.suppress(Empty):
                 while len(batch) < 1000:
                     batch.append(queue.get_nowait())
-            start = 0
+            start, limit = 0, self._chunk_size()
             while start < len(batch):
                 end, size = start + 1, len(batch[start][0])
-                while end < len(batch) and size + len(batch[end][0]) <= _CHUNK:
+                while end < len(batch) and size + len(batch[end][0]) <= limit:
                     size += len(batch[end][0])
                     end += 1
                 self._chunk(batch[start:end], size)
                 start = end
             self._report()
+
+    def _chunk_size(self) -> int:
+        """Bytes to write at once: to pipes what is written as one piece, to files more."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            mode = os.fstat((self.stream or sys.stdout).fileno()).st_mode
+            if stat.S_ISREG(mode) or stat.S_ISCHR(mode):
+                return 16 * _CHUNK
+        return _CHUNK
 
     def _chunk(self, lines: list[tuple[bytes, str, str]], size: int) -> None:
         try:
@@ -157,14 +166,14 @@ class LogSink:
             data = b"\n" + data
         poll = select.poll()
         poll.register(fd, select.POLLOUT)
-        rest = memoryview(data)
+        rest, limit = memoryview(data), self._chunk_size()
         try:
             while rest:
                 while not poll.poll(500):
                     self._report()
                 # not through the stream: its lock, held by a stuck thread, would block the exit
                 with contextlib.suppress(BlockingIOError):
-                    rest = rest[os.write(fd, rest[:_CHUNK]) :]
+                    rest = rest[os.write(fd, rest[:limit]) :]
         finally:
             self._torn = (self._torn and len(rest) == len(data)) or 0 < len(rest) < len(data)
 

@@ -25,6 +25,7 @@ from . import context
 from .guarded import guarded
 from .log_sink import LogSink
 from .masking import bounded, mask, mask_trace
+from .record import Record
 
 if TYPE_CHECKING:
     from .settings import ObservabilitySettings
@@ -66,6 +67,7 @@ def configure_logging(settings: ObservabilitySettings, stream: IO[Any] | None = 
     Takes over the stdlib's root logger and the warnings. With `logs=False` nothing is written
     and the stdlib is left alone.
     """
+    settings = settings.identified()
     _State.enabled = settings.logs
     _State.masking = settings.masking
     _State.names = (settings.service_name, settings.environment)
@@ -82,6 +84,11 @@ def configure_logging(settings: ObservabilitySettings, stream: IO[Any] | None = 
     take_over_stdlib()
     if not structlog.is_configured():
         structlog.configure(processors=[_process], wrapper_class=_WRAPPER)
+
+
+def enabled() -> bool:
+    """Whether lines are written."""
+    return _State.enabled
 
 
 def set_log_level(level: str) -> None:
@@ -193,6 +200,8 @@ def _base(level: str, event: str, component: str) -> dict[str, Any]:
     if request is not None:
         line["request_id"] = request.request_id
     span = trace.get_current_span().get_span_context()
+    if not span.trace_id and isinstance(request, Record):
+        span = request.span.get_span_context()  # over already
     if span.trace_id:
         line["trace_id"] = f"{span.trace_id:032x}"
         line["span_id"] = f"{span.span_id:016x}"
@@ -201,19 +210,23 @@ def _base(level: str, event: str, component: str) -> dict[str, Any]:
     return line
 
 
-def access(method: str, route: str | None, status: int, duration_s: float) -> None:
+def access(record: Record) -> None:
     """Write `http.request`, as an error from status 500 on; no route is `__unknown__`.
 
     Nothing is masked: method and route are of closed sets, never what a client wrote.
     """
-    level = "error" if status >= 500 else "info"
+    failed = record.status >= 500 or record.error is not None
+    level = "error" if failed else "info"
     if not _State.enabled or _LEVELS[level] < _State.level:
         return
     line = _base(level, "http.request", "http")
-    line["http_request_method"] = method
-    line["http_route"] = route or "__unknown__"
-    line["http_response_status_code"] = status
-    line["duration_s"] = round(duration_s, 6)
+    line["http_request_method"] = record.method
+    line["http_route"] = record.path
+    line["http_response_status_code"] = record.status
+    line["http_response_body_size"] = record.size
+    line["duration_s"] = round(record.duration_s, 6)
+    if failed:
+        line["error_type"] = record.error_type
     _send(line)
 
 

@@ -1,11 +1,14 @@
 """W3C trace context as far as others are trusted: `traceparent` alone.
 
-`baggage` and `tracestate` are neither read nor forwarded.
+`baggage` and `tracestate` are neither read nor forwarded, unless `OTEL_PROPAGATORS` says so.
 """
 
 from __future__ import annotations
 
+import importlib
+import os
 import re
+from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import (
@@ -52,3 +55,26 @@ class TraceparentPropagator(TraceContextTextMapPropagator):
         super().inject(headers, context)
         if "traceparent" in headers:
             setter.set(carrier, "traceparent", headers["traceparent"])
+
+
+def _import_propagate() -> tuple[Any, list[str]]:
+    """OpenTelemetry's module; its import raises if OTEL_PROPAGATORS has an unknown name."""
+    name = "opentelemetry.propagate"
+    try:
+        return importlib.import_module(name), []
+    except Exception as error:  # whatever a propagator's own import raises
+        wanted = os.environ.pop("OTEL_PROPAGATORS")
+        try:
+            return importlib.import_module(name), [f"OTEL_PROPAGATORS={wanted}: {error}"]
+        finally:
+            os.environ["OTEL_PROPAGATORS"] = wanted
+
+
+propagate, _refused = _import_propagate()
+
+
+def install_propagator() -> list[str]:
+    """Propagate `traceparent` alone, or what OTEL_PROPAGATORS names; what is to be told."""
+    if _refused or not os.environ.get("OTEL_PROPAGATORS"):
+        propagate.set_global_textmap(TraceparentPropagator())
+    return _refused

@@ -13,12 +13,20 @@ from opentelemetry.trace import Link, Status
 
 from .guarded import guarded
 from .logs import get_logger
-from .masking import mask, mask_text
+from .masking import mask, mask_text, masked_key
 from .signals import SPANS_EXPORTED
 
 _REPORT_EVERY_S = 60.0
 # Free text of whoever calls: a secret in it looks like nothing a pattern could know.
 _DROPPED = {"url.query", "user_agent.original", "http.request.method_original"}
+# Values of closed sets, numbers and addresses: instruments write them, not whoever calls.
+_CLOSED = frozenset(
+    (
+        *("http.request.method", "http.route", "http.response.status_code", "url.scheme"),
+        *("network.protocol.version", "client.address", "client.port", "server.port"),
+        *("request_id", "db.system.name", "db.operation.name", "network.peer.port"),
+    )
+)
 
 
 class ReportingExporter(SpanExporter):
@@ -88,18 +96,23 @@ def masked(span: ReadableSpan) -> ReadableSpan:
 
 
 def _attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    result = {}
+    result: dict[str, Any] = {}
     for name, value in attributes.items():
-        if name in _DROPPED:
+        kind = type(value)
+        if name in _CLOSED or kind is bool or kind is float:
+            result[name] = value  # the library's own, of closed sets, or no text
+        elif name in _DROPPED:
             continue
-        if name == "url.path":
+        elif name == "url.path":
             result[name] = attributes.get("http.route", "__unknown__")
         elif name == "url.full":
             result[name] = _origin(str(value))
+        elif kind is str and not masked_key(name.rpartition(".")[2])[1]:
+            result[name] = mask_text(value)
         else:
             # of `http.request.header.authorization` the last part is the key that tells
             key = name.rpartition(".")[2]
-            result[name] = mask({key: list(value) if isinstance(value, tuple) else value})[key]
+            result[name] = mask({key: list(value) if kind is tuple else value})[key]
     return result
 
 
