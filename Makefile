@@ -7,7 +7,7 @@ COMPOSE ?= docker compose
 CORE := secrets gateway auth event mongo redis prometheus grafana collector-queue collector jaeger
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-faults test-stack test-compose follow break fix incidents generate lock clean up up-core down logs ps reset load screenshots
+.PHONY: help demo test coverage check test-faults test-stack test-compose follow break fix incidents generate lock clean up up-core down logs ps reset load screenshots
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -57,6 +57,12 @@ clean:  ## delete the demo's data and logs
 # Each module of tests has one process: its servers are started once. The slowest modules come first.
 test: $(VENV)/.dev  ## unit, service, integration and end-to-end tests, side by side (TESTS=path for some, one by one)
 	$(BIN)/python -m pytest $(or $(TESTS),-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
+
+coverage: $(VENV)/.dev  ## what of the code `make test` runs, by file; takes twice as long
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -q
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
 
 check: $(VENV)/.dev  ## style, types, imports, configuration
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from tests.support.waiting import until
 
 def environment(directory: Path, **changes: str) -> dict[str, str]:
     ports = {name: str(free_port()) for name in PORTS}
-    more = {"LOCAL_DIR": str(directory), "SEED_USERS": "20", "SEED_RPS": "1"}
+    more = {"LOCAL_DIR": str(directory), "SEED_USERS": "20", "SEED_RPS": "1", "COLUMNS": "20"}
     return {**os.environ, **ports, **more, **changes}
 
 

@@ -25,7 +25,7 @@ GRACE_S = 20  # for fixtures to be torn down
 
 def processes_below(pid: int) -> dict[int, str]:
     """The commands of all descendants that have not ended, by process ID."""
-    command = ["ps", "-eo", "pid=,ppid=,stat=,args="]
+    command = ["ps", "-wweo", "pid=,ppid=,stat=,args="]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ps:
         rows = [line.split(maxsplit=3) for line in ps.communicate()[0].splitlines()]
     known = {int(row[0]): (int(row[1]), row[3]) for row in rows if row[2][0] != "Z"}
