@@ -64,13 +64,13 @@ coverage: $(VENV)/.dev  ## what of the code `make test` runs, by file; takes twi
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
-check: $(VENV)/.dev  ## style, types, imports, configuration
+check: $(VENV)/.dev  ## style, types, imports, generated files, configuration; says what it could not check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m generate --check
-	$(BIN)/python -m pytest tests/ops
+	$(BIN)/python -m pytest -q -r fE tests/ops
 
 test-stack: $(VENV)/.dev  ## faults, and the real Prometheus, Collector, Jaeger, Chromium (tests/stack/build), and Loki if it is here
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder tests/stack tests/faults
