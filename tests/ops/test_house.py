@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -14,12 +15,17 @@ import pytest
 from tests.stack.programs import ROOT
 from tests.support.skipping import NEEDS_LOKI
 
+ENVIRONMENT = {**os.environ, "PYTEST_ADDOPTS": ""}  # CI's are not meant for these runs
+
+
+def ended(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=100
+    )
+
 
 def run_pytest(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100
-    )
+    return ended([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments])
 
 
 def test_what_needs_loki_is_listed() -> None:
@@ -116,7 +122,13 @@ sys.exit(processes.run({seconds}, sys.argv[1:]))
 """
     arguments = [sys.executable, "-c", program, *command]
     return subprocess.run(
-        arguments, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100
+        arguments,
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
     )
 
 
