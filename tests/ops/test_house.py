@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import subprocess
 import sys
@@ -13,15 +12,14 @@ from uuid import uuid4
 import pytest
 
 from tests.stack.programs import ROOT
-from tests.support.processes import ended
 from tests.support.skipping import NEEDS_LOKI
-
-ENVIRONMENT = {**os.environ, "PYTEST_ADDOPTS": ""}  # CI's are not meant for these runs
 
 
 def run_pytest(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    return ended(command, env=ENVIRONMENT)
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100
+    )
 
 
 def test_what_needs_loki_is_listed() -> None:
@@ -117,12 +115,14 @@ processes.GRACE_S = 1
 sys.exit(processes.run({seconds}, sys.argv[1:]))
 """
     arguments = [sys.executable, "-c", program, *command]
-    return ended(arguments, env=ENVIRONMENT)
+    return subprocess.run(
+        arguments, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100
+    )
 
 
 def running(mark: str) -> bool:
-    lines = ended(["ps", "-wweo", "args="]).stdout.splitlines()
-    return any(line.startswith("sh -c") and mark in line for line in lines)
+    shown = subprocess.run(["ps", "-wweo", "args="], capture_output=True, text=True, check=True)
+    return any(line.startswith("sh -c") and mark in line for line in shown.stdout.splitlines())
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def leave(token: Token[RequestContext | None]) -> None:
 @contextmanager
 def request_context(request_id: str | None = None) -> Iterator[RequestContext]:
     """Work inside has this request ID, or a new one; for requests, consumers and jobs."""
-    context = RequestContext(request_id or new_request_id())
+    context = RequestContext(text_of(request_id) if request_id else new_request_id())
     token = enter(context)
     try:
         yield context
@@ -103,9 +103,17 @@ def set_user_hash_key(key: str | None) -> None:
     _key = key.encode() if key else _RANDOM
 
 
+def text_of(value: object) -> str:
+    """The value as text; the name of its type, if it cannot say what it is."""
+    try:
+        return str(value)
+    except Exception:  # whatever a `__str__` raises
+        return type(value).__qualname__
+
+
 def user_pseudonym(user_id: object) -> str:
     """HMAC-SHA256 of the ID as text, 16 hex digits: with the key, the same for the same user."""
-    text = str(user_id).encode("utf-8", "replace")
+    text = text_of(user_id).encode("utf-8", "replace")
     return hmac.new(_key, text, hashlib.sha256).hexdigest()[:16]
 
 

@@ -24,6 +24,7 @@ from .signals import LOG_LINES, LOG_LINES_DROPPED, LOG_QUEUE_DEPTH, LOG_TYPES
 _LINGER_S = 0.02  # a burst of lines costs one switch of threads, not one each
 _CHUNK = select.PIPE_BUF  # POSIX writes as much to a pipe as one piece: programs may share it
 _BYTES_PER_LINE = 1024  # of memory for the queue, on average
+_LAST_WAIT_S = 0.2
 _LOOP_WAIT_S = 0.02  # longest stop of an event loop for one security line
 
 
@@ -38,6 +39,8 @@ class LogSink:
         self, stream: IO[Any] | None = None, size: int = 10_000, security_wait_s: float = 0.5
     ) -> None:
         self.configure(stream, size, security_wait_s)
+        #: each line is waited for: a server that raises its signal again ends the process at once
+        self.prompt = False
         self.written = 0
         self.dropped = dict.fromkeys(LOG_TYPES, 0)
         self._reported = dict(self.dropped)
@@ -72,6 +75,8 @@ class LogSink:
         self._queue.put((line, level, log_type))
         if self._thread is None:
             self._start()
+        if self.prompt:
+            self.prompt = self.flush(_LAST_WAIT_S)  # not again if the stream is stuck
         return True
 
     def _enter(self, length: int, size: int) -> bool:

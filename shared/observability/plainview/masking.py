@@ -106,6 +106,8 @@ def bound_text(text: str) -> str:
 
 def mask_text(text: str) -> str:
     """The text with `***` for every secret in it; at most 4,096 characters of it."""
+    if type(text) is not str:
+        text = str(mask(text))
     if len(text) < 5 or _PLAIN.fullmatch(text):  # shorter ones hold no secret: "pin:1"
         return bound_text(text)
     if len(text) > _MAX_INPUT:  # a secret cut in two is not recognised: leave a margin

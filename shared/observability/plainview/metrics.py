@@ -21,9 +21,9 @@ from .settings import ObservabilitySettings
 from .signals import (
     CPU_LIMIT,
     EVENT_LOOP_LAG,
+    LIBRARY_METRICS,
     MEMORY_LIMIT,
     PARTS,
-    PLATFORM,
     SERVICE_INFO,
     TELEMETRY_ERRORS,
 )
@@ -58,7 +58,7 @@ def install(settings: ObservabilitySettings) -> list[str]:
     Returns what is to be told, a sentence each.
     """
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    told = PLATFORM.expose()
+    told = LIBRARY_METRICS.expose()
     if _count_error not in on_error:
         on_error.append(_count_error)
         if sys.platform == "darwin":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -16,11 +15,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .client_address import Networks, is_within, may_read
 from .context import REQUEST_ID_HEADER, accepted_id, current, enter, leave, new_request_id
 from .guarded import guarded
 from .record import CLIENT_CLOSED_REQUEST, METHODS, OTHER_METHOD, Record, Writer
 from .routes import RouteFinder, path_below
-from .settings import Network
 
 # the value of Accept to status, body and content type
 Page = Callable[[str], tuple[int, bytes, str]]
@@ -53,19 +52,6 @@ class Metrics(Protocol):
         """Count it as over."""
 
 
-def allowed(client: tuple[str, int] | None, networks: tuple[Network, ...] | None) -> bool:
-    """Whether a peer is inside the networks; None is everyone, an unknown peer is outside."""
-    if networks is None:
-        return True
-    try:
-        address = ip_address((client or ("",))[0])
-    except ValueError:
-        return False
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return any(address in network for network in networks)
-
-
 class RequestMiddleware:
     """Pure ASGI, around everything else, so that replies to failures have the ID too."""
 
@@ -75,8 +61,8 @@ class RequestMiddleware:
         *,
         routes: RouteFinder,
         pages: dict[str, Page] | None = None,
-        allow: tuple[Network, ...] | None = None,
-        trusted_proxies: tuple[Network, ...] = (),
+        allow: Networks | None = None,
+        trusted_proxies: Networks = (),
         spans: Spans | None = None,
         traced: bool = False,
         metrics: Metrics | None = None,
@@ -123,21 +109,30 @@ class RequestMiddleware:
             if page is not None:
                 await _answer(page, scope, receive, send, record.request_id)
             elif kind == "websocket":
-                await self.app(scope, receive, send)
+                await self._websocket(scope, receive, send)
             else:
                 await _Exchange(self, scope, record, send).run(receive, traceparents)
         finally:
             leave(token)
 
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self.app(scope, receive, send)
+        except Exception as error:
+            if self.failure is not None:
+                with _GUARD:
+                    self.failure(error)
+            raise
+
     def _page(self, scope: Scope, *, forwarded: bool) -> Page | None:
         page = self._pages.get(path_below(scope["path"], scope.get("root_path", "")))
         if page is None:
             return None
-        client = scope.get("client")
-        # who is asking is only known if a proxy says so that is trusted
-        if forwarded and not allowed(client, self._trusted):
+        peer = scope.get("client")
+        # of what was handed on, only a trusted proxy can say who is asking
+        if forwarded and not (peer and is_within(str(peer[0]), self._trusted)):
             return None
-        return page if allowed(client, self._allow) else None
+        return page if may_read(scope, self._allow, self._trusted) else None
 
 
 class _Exchange:

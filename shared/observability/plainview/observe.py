@@ -14,12 +14,13 @@ from fastapi import FastAPI
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp
 
-from . import logs, metrics, tracing
+from . import logs, metrics, stdlib_logs, tracing
 from .catalogue import Catalogue, HistogramSpec
 from .guarded import guarded
-from .health import Check, HealthMonitor, Probe, refresh_ready
+from .health import Check, Finding, HealthMonitor, Probe, refresh_ready
 from .http_metrics import Collectors, HttpMetrics, collectors
 from .middleware import Page, RequestMiddleware, Watch
+from .ops_server import OpsServer
 from .routes import RouteFinder
 from .server_spans import ServerSpans
 from .settings import ObservabilitySettings
@@ -59,14 +60,18 @@ class Observability:
     async def flushing(self) -> AsyncIterator[None]:
         """In the end write and export what waits, within `shutdown_timeout_s`."""
         _apps.add(self)
+        logs.SINK.prompt = False
         with guarded("traces"):
             _tell(tracing.start() if self.settings.traces else [])
         if self.settings.logs:
-            logs.take_over_stdlib()  # servers may have configured logging since
+            stdlib_logs.take_over()  # servers may have configured logging since
+        ops = self._ops_server()
         try:
             yield
         finally:
             _apps.discard(self)
+            if ops is not None:
+                await asyncio.to_thread(ops.stop)
             if not _apps:  # logs and spans are the process's
                 with guarded("shutdown"):
                     limit = self.settings.shutdown_timeout_s
@@ -74,6 +79,18 @@ class Observability:
                         asyncio.to_thread(tracing.shutdown, limit),
                         asyncio.to_thread(logs.flush_logs, limit),
                     )
+                    logs.SINK.prompt = True  # of what comes now, nobody would flush the rest
+
+    def _ops_server(self) -> OpsServer | None:
+        settings = self.settings
+        if settings.ops_port is None:
+            return None
+        try:
+            return OpsServer(settings.ops_host, settings.ops_port, self.pages(), settings.allow)
+        except OSError as error:
+            where = f"{settings.ops_host}:{settings.ops_port}"
+            _tell([f"no metrics and no health on {where}: {error.strerror}"])
+            return None
 
     def pages(self) -> dict[str, Page]:
         """The library's own pages by path."""
@@ -121,8 +138,6 @@ def observe(
     app.state.observability = observability
     logs.configure_logging(settings)
     told = settings.told
-    if settings.logs:
-        _silence_repeats()
     made = _install_metrics(settings, catalogue, told)
     _Stack(app, observability, made, told)
     if settings.metrics and settings.traces and settings.exemplars:
@@ -179,7 +194,7 @@ class _Stack:
         self._build_outer = app.build_middleware_stack
         self._options: dict[str, Any] = {
             "routes": RouteFinder(app),
-            "pages": observability.pages(),
+            "pages": observability.pages() if settings.ops_port is None else {},
             "allow": settings.allow,
             "trusted_proxies": settings.trusted_proxies,
             "spans": spans,
@@ -269,24 +284,16 @@ def _log_failure(error: BaseException) -> None:
     """The one line of an exception; the server's own report of it is dropped."""
     _log.error("http.request.failed", exc_info=error)
     with suppress(AttributeError):  # of a class with slots
-        error.__plainview_logged__ = True  # type: ignore[attr-defined]
+        setattr(error, stdlib_logs.LOGGED, True)
 
 
-def _log_change(name: str, check: Check, ok: bool) -> None:
+def _log_change(name: str, check: Check, found: Finding) -> None:
     log = logs.get_logger("db" if check.component_type == "datastore" else "http")
-    if ok:
+    if found.ok:
         log.info("dependency.recovered", dependency=name)
-    else:
-        fail = log.error if check.required else log.warning
-        fail("dependency.failed", dependency=name, required=check.required)
-
-
-def _logged_before(record: logging.LogRecord) -> bool:
-    error = record.exc_info[1] if record.exc_info else None
-    return not getattr(error, "__plainview_logged__", False)
-
-
-def _silence_repeats() -> None:
-    server = logging.getLogger("uvicorn.error")
-    if _logged_before not in server.filters:
-        server.addFilter(_logged_before)
+        return
+    about: dict[str, Any] = {"reason": found.reason, "required": check.required}
+    if found.error is not None:
+        about["exception_type"] = type(found.error).__qualname__
+        about["exception_message"] = str(found.error)
+    (log.error if check.required else log.warning)("dependency.failed", dependency=name, **about)

@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
-from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import (
@@ -19,6 +17,8 @@ from opentelemetry.propagators.textmap import (
     default_setter,
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from .otel_environment import PROPAGATORS_REFUSED, propagate
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -57,24 +57,8 @@ class TraceparentPropagator(TraceContextTextMapPropagator):
             setter.set(carrier, "traceparent", headers["traceparent"])
 
 
-def _import_propagate() -> tuple[Any, list[str]]:
-    """OpenTelemetry's module; its import raises if OTEL_PROPAGATORS has an unknown name."""
-    name = "opentelemetry.propagate"
-    try:
-        return importlib.import_module(name), []
-    except Exception as error:  # whatever a propagator's own import raises
-        wanted = os.environ.pop("OTEL_PROPAGATORS")
-        try:
-            return importlib.import_module(name), [f"OTEL_PROPAGATORS={wanted}: {error}"]
-        finally:
-            os.environ["OTEL_PROPAGATORS"] = wanted
-
-
-propagate, _refused = _import_propagate()
-
-
 def install_propagator() -> list[str]:
     """Propagate `traceparent` alone, or what OTEL_PROPAGATORS names; what is to be told."""
-    if _refused or not os.environ.get("OTEL_PROPAGATORS"):
+    if PROPAGATORS_REFUSED or not os.environ.get("OTEL_PROPAGATORS"):
         propagate.set_global_textmap(TraceparentPropagator())
-    return _refused
+    return PROPAGATORS_REFUSED

@@ -21,7 +21,8 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from opentelemetry.util.types import AttributeValue
 from starlette.types import Scope
 
-from .propagation import TraceparentPropagator, propagate
+from .otel_environment import propagate
+from .propagation import TraceparentPropagator
 from .record import OTHER_METHOD, Record
 from .tracing import PIPELINE
 

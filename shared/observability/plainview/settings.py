@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote
 
@@ -21,7 +20,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-Network = IPv4Network | IPv6Network
+from .client_address import Networks, parse_networks
+
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 # Few, because every one is a series per route and status; thresholds of objectives are among them.
@@ -82,12 +82,16 @@ class ObservabilitySettings(BaseSettings):
     spans_by: Literal["plainview", "stock"] = "plainview"
     metrics_by: Literal["plainview", "stock"] = "plainview"
 
-    allow: Annotated[tuple[Network, ...] | None, NoDecode] = Field(
+    allow: Annotated[Networks | None, NoDecode] = Field(
         None, validation_alias=_env("allow", "METRICS_ALLOW")
     )
-    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+    trusted_proxies: Annotated[Networks, NoDecode] = Field(
         (), validation_alias=_env("trusted_proxies", "TRUSTED_PROXIES")
     )
+    ops_port: int | None = Field(
+        None, ge=1, le=65535, validation_alias=_env("ops_port", "OPS_PORT")
+    )
+    ops_host: str = Field("0.0.0.0", validation_alias=_env("ops_host", "OPS_HOST"))
     latency_buckets: tuple[float, ...] = LATENCY_BUCKETS
 
     check_interval_s: float = Field(2.0, gt=0)
@@ -112,9 +116,7 @@ class ObservabilitySettings(BaseSettings):
     def _networks(cls, value: Any) -> Any:
         if value is None:
             return None
-        items = value.split(",") if isinstance(value, str) else value
-        texts = [str(item).strip() for item in items]
-        return tuple(ip_network(text, strict=False) for text in texts if text)
+        return parse_networks(value if isinstance(value, str) else map(str, value))
 
     @model_validator(mode="before")
     @classmethod

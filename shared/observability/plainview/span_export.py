@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -33,9 +34,15 @@ class ReportingExporter(SpanExporter):
     """Masks spans, passes them on, counts outcomes and logs failures at most once a minute."""
 
     def __init__(
-        self, exporter: SpanExporter, masking: Callable[[], bool], taken: Callable[[int], None]
+        self,
+        exporter: SpanExporter,
+        masking: Callable[[], bool],
+        taken: Callable[[int], None],
+        endpoint: str = "",
     ) -> None:
         self._exporter = exporter
+        self._endpoint = _where(endpoint)
+        self._why = _LastFailure()
         self._masking = masking
         self._taken = taken
         self._reported = -_REPORT_EVERY_S
@@ -58,12 +65,37 @@ class ReportingExporter(SpanExporter):
         self._unreported += count
         now = time.monotonic()
         if now - self._reported >= _REPORT_EVERY_S:
-            get_logger("job").warning("telemetry.spans_not_exported", spans=self._unreported)
+            get_logger("job").warning(
+                "telemetry.spans_not_exported",
+                spans=self._unreported,
+                endpoint=self._endpoint,
+                reason=self._why.text,
+            )
             self._reported, self._unreported = now, 0
 
     def shutdown(self) -> None:
         """End the exporter; a request under way is given up."""
         self._exporter.shutdown()
+
+
+class _LastFailure(logging.Handler):
+    """Keeps what the SDK's exporter says last of a failure: its status or its exception."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.text = "unknown"
+        logger = logging.getLogger("opentelemetry.exporter")
+        for handler in [one for one in logger.handlers if isinstance(one, _LastFailure)]:
+            logger.removeHandler(handler)
+        logger.addHandler(self)
+        logger.propagate = False  # it is told once a minute; the SDK would on every batch
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it, unless it only repeats that something failed."""
+        with guarded("traces"):
+            text = record.getMessage()
+            if "max retries" not in text:
+                self.text = mask_text(text)[:500]
 
 
 def masked(span: ReadableSpan) -> ReadableSpan:
@@ -120,3 +152,9 @@ def _origin(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}/***"
+
+
+def _where(url: str) -> str:
+    """An endpoint for people: without credentials and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if url else ""

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable
 from uuid import uuid4
-
-# Read once by the first instrumentation that is set up, so it has to come before all of them.
-os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
+from . import otel_environment
 from .guarded import guarded
 from .propagation import install_propagator
 from .settings import ObservabilitySettings
 from .signals import SPAN_QUEUE_DEPTH, SPANS_DROPPED
 from .span_export import ReportingExporter
 
-_NUMBERS = ("OTEL_BSP_", "OTEL_SPAN_", "OTEL_EVENT_", "OTEL_LINK_", "OTEL_ATTRIBUTE_")
 _install_lock = threading.Lock()
 
 
@@ -47,7 +43,9 @@ class SpanPipeline(SpanProcessor):
         """Export from now on; queue and batches as `OTEL_BSP_*` say."""
         self._limit = _positive_int("OTEL_BSP_MAX_QUEUE_SIZE", 2048)
         batch = min(_positive_int("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512), self._limit)
-        self._exporter = ReportingExporter(exporter, lambda: self.masking, self._taken)
+        self._exporter = ReportingExporter(
+            exporter, lambda: self.masking, self._taken, getattr(exporter, "_endpoint", endpoint())
+        )
         self.batch = BatchSpanProcessor(self._exporter, self._limit, None, batch)
         SPAN_QUEUE_DEPTH.ask(lambda: self._waiting)
 
@@ -92,6 +90,7 @@ class SpanPipeline(SpanProcessor):
 
 PIPELINE = SpanPipeline()
 _own: TracerProvider | None = None
+_refused: list[str] = []  # told once
 
 
 def install(settings: ObservabilitySettings, told: list[str] | None = None) -> TracerProvider:
@@ -106,7 +105,7 @@ def install(settings: ObservabilitySettings, told: list[str] | None = None) -> T
     with _install_lock:
         provider = trace.get_tracer_provider()
         if not isinstance(provider, TracerProvider):
-            told += _drop_odd_limits()
+            told += otel_environment.ODD_LIMITS
             # its own exit handler could wait for a dead Collector for half a minute
             provider = _own = TracerProvider(
                 sampler=_sampler(settings), resource=_resource(settings), shutdown_on_exit=False
@@ -136,9 +135,9 @@ def start() -> list[str]:
     try:
         exporter = _exporter()
     except (ImportError, ValueError) as error:
-        return [f"spans are not exported: {error}"]
-    # ReportingExporter tells failures once a minute; the SDK would on every batch
-    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
+        told = [] if _refused else [f"spans are not exported: {error}"]
+        _refused.extend(told)
+        return told
     PIPELINE.start(exporter)
     return []
 
@@ -208,19 +207,6 @@ def endpoint() -> str:
 
 def _variable(*names: str) -> str:
     return next((text for name in names if (text := os.environ.get(name, "").strip())), "")
-
-
-def _drop_odd_limits() -> list[str]:
-    """Take variables away at which the SDK would raise or write a traceback."""
-    told = []
-    for name, text in tuple(os.environ.items()):
-        number = name.startswith(_NUMBERS) or name.endswith(("_COUNT_LIMIT", "_LENGTH_LIMIT"))
-        lowest = 1 if name.startswith("OTEL_BSP_") else 0
-        fits = text.isdecimal() and int(text) >= lowest
-        if name.startswith("OTEL_") and number and text and not fits:
-            told.append(f"{name}={text} is ignored: it has to be a number from {lowest} on")
-            del os.environ[name]
-    return told
 
 
 def _positive_int(name: str, default: int) -> int:

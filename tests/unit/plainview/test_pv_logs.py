@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace import TracerProvider
 
-from plainview import context, logs
+from plainview import context, logs, stdlib_logs
 from plainview.context import bind_user, request_context
 from plainview.log_sink import LogSink
 from plainview.record import Record
@@ -50,7 +50,7 @@ def raw(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
     logs.flush_logs(30)
     configure(user_hash_key=None)
     root.setLevel(level)
-    root.removeHandler(logs._handler)
+    root.removeHandler(stdlib_logs.HANDLER)
     logging.captureWarnings(False)
 
 
@@ -188,8 +188,8 @@ def test_odd_values_do_not_lose_the_line(raw: list[bytes]) -> None:
     assert line["big"] == str(2**80)
     assert line["exception_type"].endswith("Broken")
     # not through a logger: pytest has a handler that raises
-    logs._handler.handle(logging.LogRecord("lib", 40, "", 0, "%d", ("text",), None))
-    assert only(raw)["message"] == "%d"
+    stdlib_logs.HANDLER.handle(logging.LogRecord("lib", 40, "", 0, "%d", ("text",), None))
+    assert only(raw)["message"] == "%d ('text',)"
 
 
 def test_a_line_stays_below_16_kb(raw: list[bytes]) -> None:
@@ -221,7 +221,7 @@ def test_uvicorn_is_taken_over_again_after_its_own_configuration(raw: list[bytes
     from uvicorn import Config
 
     Config(app=lambda: None)  # sets handlers to stderr
-    logs.take_over_stdlib()
+    stdlib_logs.take_over()
     logging.getLogger("uvicorn").info("x")
     logging.getLogger("uvicorn.access").info("GET /")
     assert only(raw)["message"] == "x"

@@ -7,29 +7,9 @@ import pytest
 
 from plainview import request_id
 from plainview.middleware import RequestMiddleware as Middleware
-from plainview.middleware import allowed
 from plainview.routes import RouteFinder
 
 PRIVATE = tuple(map(ip_network, ("127.0.0.0/8", "10.0.0.0/8", "::1/128")))
-
-
-@pytest.mark.parametrize(
-    ("peer", "yes"),
-    [
-        (("127.0.0.1", 1), True),
-        (("10.255.0.1", 1), True),
-        (("::1", 1), True),
-        (("::ffff:10.0.0.1", 1), True),
-        (("192.0.2.1", 1), False),
-        (("::ffff:192.0.2.1", 1), False),
-        (("2001:db8::1", 1), False),
-        (("testclient", 1), False),
-        (None, False),
-    ],
-)
-def test_peers(peer, yes):
-    assert allowed(peer, PRIVATE) is yes
-    assert allowed(peer, None)
 
 
 def RequestMiddleware(app, **options):
@@ -116,6 +96,21 @@ async def test_pages_for_allowed_peers_only():
     assert (await call(app, "/root/health/live", root_path="/root"))[0] == 200
     assert (await call(app, "/health/live", client=("192.0.2.1", 1)))[0] == 404
     assert (await call(app, "/health/live", client=None))[0] == 404
+
+
+@pytest.mark.parametrize("name", [b"x-forwarded-for", b"forwarded"])
+@pytest.mark.parametrize("allow", [None, PRIVATE])
+async def test_what_strangers_hand_on_finds_no_page(name, allow):
+    pages = {"/metrics": lambda accept: (200, b"", "text/x")}
+    trusted = tuple(map(ip_network, ("10.0.0.0/8",)))
+    app = RequestMiddleware(replying(404), pages=pages, allow=allow, trusted_proxies=trusted)
+    handed_on = [(name, b"10.9.9.9")]
+    assert (await call(app, "/metrics"))[0] == 200
+    assert (await call(app, "/metrics", headers=handed_on))[0] == 404
+    assert (await call(app, "/metrics", headers=handed_on, client=("10.0.0.1", 1)))[0] == 200
+    stranger = [(b"x-forwarded-for", b"203.0.113.7")]
+    status, *_ = await call(app, "/metrics", headers=stranger, client=("10.0.0.1", 1))
+    assert status == (200 if allow is None else 404)
 
 
 async def test_access_line_at_the_end_of_the_reply_not_of_background_work():

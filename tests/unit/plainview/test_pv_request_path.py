@@ -15,7 +15,7 @@ from starlette.routing import Host, Route
 from starlette.staticfiles import StaticFiles
 
 from plainview import ObservabilitySettings, configure_logging, get_logger, observe, tracing
-from plainview.propagation import propagate
+from plainview.otel_environment import propagate
 from plainview.testing import captured_logs, captured_spans
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

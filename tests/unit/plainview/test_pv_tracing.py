@@ -173,17 +173,22 @@ def test_failures_are_counted_and_told_once_a_minute(monkeypatch: pytest.MonkeyP
             told.append({"event": event, **fields})
 
     monkeypatch.setattr("plainview.span_export.get_logger", lambda component: Log())
-    exporter = ReportingExporter(Sink(SpanExportResult.FAILURE), lambda: True, lambda count: None)
+    where = "http://user:secret@collector:4318/v1/traces?key=secret"
+    sink = Sink(SpanExportResult.FAILURE)
+    exporter = ReportingExporter(sink, lambda: True, lambda count: None, where)
     span = TracerProvider(shutdown_on_exit=False).get_tracer("t").start_span("x")
     assert isinstance(span, ReadableSpan)
     with metric_delta(SPANS_EXPORTED, outcome="failure") as failed:
         for _ in range(3):
             exporter.export([span, span])
-        assert told == [{"event": "telemetry.spans_not_exported", "spans": 2}]
+        assert [(line["event"], line["spans"]) for line in told] == [
+            ("telemetry.spans_not_exported", 2)
+        ]
+        assert told[0]["endpoint"] == "http://collector:4318/v1/traces"
         clock = time.monotonic() + 61
         monkeypatch.setattr("plainview.span_export.time.monotonic", lambda: clock)
         exporter.export([span])
-    assert told[1:] == [{"event": "telemetry.spans_not_exported", "spans": 5}]
+    assert [line["spans"] for line in told] == [2, 5]
     assert failed.value == 7
 
 
