@@ -56,7 +56,6 @@ class Slo:
     good: str
     total: str
     summary: str = ""
-    window: str = "30d"
 
 
 @dataclass(frozen=True)
