@@ -55,12 +55,15 @@ clean:  ## delete the demo's data and logs
 
 # --- tests ---
 # Each module of tests has one process: its servers are started once. The slowest modules come first.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# runs a command for so many seconds at most, and ends whatever it leaves behind
+BOUNDED := $(BIN)/python -m tests.support.processes
 test: $(VENV)/.dev  ## unit, service, integration and end-to-end tests, side by side (TESTS=path for some, one by one)
-	$(BIN)/python -m pytest $(or $(TESTS),-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
+	@$(BOUNDED) 1200 $(BIN)/python -m pytest $(or $(TESTS),$(SIDE_BY_SIDE))
 
 coverage: $(VENV)/.dev  ## what of the code `make test` runs, by file; takes twice as long
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -q
+	@$(BOUNDED) 2400 $(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) -q
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
@@ -73,7 +76,7 @@ check: $(VENV)/.dev  ## style, types, imports, generated files, configuration; s
 	$(BIN)/python -m pytest -q -r fE tests/ops
 
 test-stack: $(VENV)/.dev  ## faults, and the real Prometheus, Collector, Jaeger, Chromium (tests/stack/build), and Loki if it is here
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder tests/stack tests/faults
+	@$(BOUNDED) 2400 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder tests/stack tests/faults
 
 test-faults: $(VENV)/.dev  ## kills, hangs, cut wires and strangers, all of it: 25 minutes (Go builds Toxiproxy)
 	tests/stack/build toxiproxy

@@ -29,12 +29,6 @@ _NUMBERS = count()
 
 
 @pytest.fixture(scope="module")
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as issuer:
-        yield issuer
-
-
-@pytest.fixture(scope="module")
 def own_valkey() -> Iterator[EmbeddedValkey]:
     """One that may be paused."""
     with EmbeddedValkey() as server:

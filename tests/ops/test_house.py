@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -12,14 +13,15 @@ from uuid import uuid4
 import pytest
 
 from tests.stack.programs import ROOT
+from tests.support.processes import ended
 from tests.support.skipping import NEEDS_LOKI
+
+ENVIRONMENT = {**os.environ, "PYTEST_ADDOPTS": ""}  # CI's are not meant for these runs
 
 
 def run_pytest(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100
-    )
+    return ended(command, env=ENVIRONMENT)
 
 
 def test_what_needs_loki_is_listed() -> None:
@@ -115,14 +117,12 @@ processes.GRACE_S = 1
 sys.exit(processes.run({seconds}, sys.argv[1:]))
 """
     arguments = [sys.executable, "-c", program, *command]
-    return subprocess.run(
-        arguments, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100
-    )
+    return ended(arguments, env=ENVIRONMENT)
 
 
 def running(mark: str) -> bool:
-    shown = subprocess.run(["ps", "-wweo", "args="], capture_output=True, text=True, check=True)
-    return any(line.startswith("sh -c") and mark in line for line in shown.stdout.splitlines())
+    lines = ended(["ps", "-wweo", "args="]).stdout.splitlines()
+    return any(line.startswith("sh -c") and mark in line for line in lines)
 
 
 @pytest.mark.parametrize(

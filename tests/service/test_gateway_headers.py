@@ -2,7 +2,6 @@
 
 import gzip
 import re
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,12 +14,6 @@ from tests.support.issuer import Issuer
 
 EVENTS = "/api/v1/events"
 LOGIN = "/api/v1/auth/login"
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as issuer:
-        yield issuer
 
 
 async def test_identity_headers_of_a_client_never_arrive(issuer: Issuer) -> None:
