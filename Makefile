@@ -4,10 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPOSE ?= docker compose
-CORE := secrets gateway auth event mongo redis prometheus grafana collector-queue collector jaeger
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check test-faults test-stack test-compose follow break fix incidents generate lock clean up up-core down logs ps reset load screenshots
+.PHONY: help demo test check test-faults test-stack test-compose follow break fix incidents generate lock clean up up-core down logs ps reset backup restore rotate load screenshots
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -55,28 +54,19 @@ clean:  ## delete the demo's data and logs
 
 # --- tests ---
 # Each module of tests has one process: its servers are started once. The slowest modules come first.
-SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
-# runs a command for so many seconds at most, and ends whatever it leaves behind
-BOUNDED := $(BIN)/python -m tests.support.processes
 test: $(VENV)/.dev  ## unit, service, integration and end-to-end tests, side by side (TESTS=path for some, one by one)
-	@$(BOUNDED) 1200 $(BIN)/python -m pytest $(or $(TESTS),$(SIDE_BY_SIDE))
+	$(BIN)/python -m pytest $(or $(TESTS),-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
 
-coverage: $(VENV)/.dev  ## what of the code `make test` runs, by file; takes twice as long
-	$(BIN)/coverage erase
-	@$(BOUNDED) 2400 $(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) -q
-	$(BIN)/coverage combine -q
-	$(BIN)/coverage report
-
-check: $(VENV)/.dev  ## style, types, imports, generated files, configuration; says what it could not check
+check: $(VENV)/.dev  ## style, types, imports, configuration
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m generate --check
-	$(BIN)/python -m pytest -q -r fE tests/ops
+	$(BIN)/python -m pytest tests/ops
 
 test-stack: $(VENV)/.dev  ## faults, and the real Prometheus, Collector, Jaeger, Chromium (tests/stack/build), and Loki if it is here
-	@$(BOUNDED) 2400 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder tests/stack tests/faults
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder tests/stack tests/faults
 
 test-faults: $(VENV)/.dev  ## kills, hangs, cut wires and strangers, all of it: 25 minutes (Go builds Toxiproxy)
 	tests/stack/build toxiproxy
@@ -98,19 +88,24 @@ screenshots: $(VENV)/.dev  ## pictures of the running demo's console into docs/i
 	$(BIN)/python -m demo.screenshots
 
 # --- with Docker ---
-up:  ## start the whole stack, wait until it is healthy, print addresses and passwords
-	$(COMPOSE) up -d --build --wait
+up: ports  ## start the whole stack, wait until it is healthy, print addresses and passwords
+	$(COMPOSE) up -d --wait
 	@$(MAKE) -s addresses
 
-up-core:  ## services, databases, Prometheus, Grafana, Collector, Jaeger only
-	$(COMPOSE) up -d --build --wait $(filter-out secrets collector-queue,$(CORE))
+up-core: ports  ## less: services, databases, Prometheus, Grafana, Collector, Jaeger only
+	$(COMPOSE) up -d --wait core
 	@$(MAKE) -s addresses
 
-.PHONY: addresses
+.PHONY: ports addresses
+# Ports that the stack holds already are its own. Without Python it is Docker that says what is taken.
+ports:
+	@! command -v $(PYTHON) >/dev/null || \
+	  $(COMPOSE) config --format json | $(PYTHON) -m ops.ports $$($(COMPOSE) ps --format '{{.Ports}}' | grep -o '[0-9]*->' | tr -d '>-')
+
 addresses:
-	@echo "Gateway  http://127.0.0.1:8000/docs    Grafana  http://127.0.0.1:3000    Jaeger  http://127.0.0.1:16686"
-	@echo "Console  http://127.0.0.1:8080         Prometheus http://127.0.0.1:9090  Mail    http://127.0.0.1:8025   Messages http://127.0.0.1:8090"
-	@$(COMPOSE) run --rm --no-deps -T secrets python -m ops.secrets show /secrets
+	@$(COMPOSE) --profile core exec -T $$($(COMPOSE) --profile core ps --services | grep -x -e ready -e core | head -n 1) cat /tmp/ready
+	@echo "  Grafana's password: $$($(COMPOSE) exec -T grafana cat /secrets/grafana/admin_password)"
+	@! $(COMPOSE) ps --services | grep -qx console || echo "  Console's token:    $$($(COMPOSE) exec -T console cat /secrets/console/token)"
 
 down:  ## stop the stack, keep its data
 	$(COMPOSE) --profile '*' down
@@ -124,6 +119,17 @@ logs:  ## newest lines of the stack, following
 reset:  ## stop the stack and delete all of its data, after asking
 	@printf 'This deletes every volume of the stack: databases, metrics, logs, traces, secrets. Type yes: '; \
 	read answer; [ "$$answer" = yes ] && $(COMPOSE) --profile '*' down -v || echo "nothing was deleted"
+
+backup:  ## make backup TO=folder: databases and secrets of the running stack
+	@test -n "$(TO)" || { echo "usage: make backup TO=folder"; exit 2; }
+	@COMPOSE="$(COMPOSE)" ops/backup "$(TO)"
+
+restore:  ## make restore FROM=folder: put a backup in the place of what is there, after asking
+	@test -n "$(FROM)" || { echo "usage: make restore FROM=folder"; exit 2; }
+	@COMPOSE="$(COMPOSE)" ops/restore "$(FROM)"
+
+rotate:  ## new passwords and keys for everything; what runs is started anew
+	@COMPOSE="$(COMPOSE)" ops/rotate
 
 # HOST only as an argument of make: some shells have a variable of that name
 load: $(VENV)/.dev  ## Locust against what runs; HEADLESS=1 for thresholds, SHAPE=steady|spike|soak

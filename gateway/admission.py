@@ -9,7 +9,6 @@ from starlette.requests import Request
 from gateway import signals
 from gateway.operations import Operation
 from plainview import get_logger
-from plainview.client_address import client_network
 from shared.errors import Forbidden, Unauthenticated, Unavailable
 from shared.tokens import Principal
 from shared.web.security import authenticate, recall
@@ -19,19 +18,18 @@ if TYPE_CHECKING:
 
 
 async def admit(request: Request, operation: Operation, deps: Deps, address: str) -> str:
-    """Who the client is: the user's ID where a token is needed, else the address or its network.
+    """Who the client is: the user's ID where a token is needed, else the address.
 
     Raises TooMany (429), Unauthenticated (401), Forbidden (403) and Unavailable (503). An address
     is counted before the work of a signature is done for it. A user whose token is known already
     is counted in the same round trip, also where the address has none left.
     """
-    network = client_network(address, deps.ipv6_prefix)
-    asked = [("address", network)]
+    asked = [("address", address)]
     if operation.is_sign_in:
-        asked.append(("sign_in", network))
+        asked.append(("sign_in", address))
     if not operation.roles:
         await deps.limits.check(*asked)
-        return network
+        return address
     principal = recall(request)
     if principal is not None:
         await deps.limits.check(*asked, ("user", principal.user_id))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import pytest
 
-from tests.stack.programs import binary
-from tests.support.processes import ended
+from tests.stack.programs import ROOT, binary
 
 
 def program(name: str) -> str:
@@ -19,5 +19,12 @@ def program(name: str) -> str:
 
 
 def run(*command: str, **environment: str) -> None:
-    result = ended(command, env={**os.environ, **environment})
+    result = subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
     assert result.returncode == 0, result.stdout + result.stderr

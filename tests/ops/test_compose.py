@@ -1,0 +1,185 @@
+"""docker-compose.yml: what a first `docker compose up` on anybody's machine depends on."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.ops.compose_file import COMPOSE, CORE, SERVICES, TEXT, resolved
+from tests.stack.programs import ROOT
+
+OWN = {name for name, s in SERVICES.items() if s["image"].startswith("event-rewards:")}
+ALWAYS = {name for name, s in SERVICES.items() if "profiles" not in s}
+ONCE = {name for name, s in SERVICES.items() if s["restart"] == "no"}
+
+
+def conditions(service: str) -> dict[str, str]:
+    """What this service waits for: name to condition."""
+    return {name: how["condition"] for name, how in SERVICES[service].get("depends_on", {}).items()}
+
+
+def before(service: str) -> set[str]:
+    """All services that compose starts before this one."""
+    found = set(conditions(service))
+    mode = SERVICES[service].get("network_mode", "")
+    found |= {mode.removeprefix("service:")} if mode.startswith("service:") else set()
+    return found.union(*(before(name) for name in found))
+
+
+def test_one_service_builds_the_image_and_nobody_pulls_it() -> None:
+    assert {name for name in OWN if "build" in SERVICES[name]} == {"setup"}
+    assert SERVICES["setup"]["pull_policy"] == "build"  # after `git pull` the new code
+    for name in OWN - {"setup"}:
+        assert SERVICES[name]["pull_policy"] == "never", name
+        assert "setup" in before(name) or name == "vault", name
+
+
+def test_everybody_waits_for_what_setup_makes() -> None:
+    for name, service in SERVICES.items():
+        volumes = {volume.split(":")[0] for volume in service.get("volumes", [])}
+        if volumes & {"secrets", "configuration"} and name not in ("setup", "vault"):
+            assert "setup" in before(name), name
+            assert conditions(name).get("setup", "") in ("", "service_completed_successfully")
+
+
+def test_images_are_made_without_buildkit() -> None:
+    assert "dockerfile_inline" not in TEXT
+    files = [ROOT / "Dockerfile", *(ROOT / "telemetry").glob("*.Dockerfile")]
+    builds = [service["build"] for service in SERVICES.values() if "build" in service]
+    named = {
+        "Dockerfile" if isinstance(build, str) else f"{build['context']}/{build['dockerfile']}"
+        for build in builds
+    }
+    assert {(ROOT / name).resolve() for name in named} == set(files)
+    for file in files:
+        text = file.read_text()
+        assert not re.search(r"--mount|--chmod|--link|<<EOF|^# *syntax", text, re.M), file.name
+
+
+def test_no_file_of_the_host_is_mounted() -> None:
+    """A strict umask, SELinux or a remote engine make no difference then."""
+    for name, service in SERVICES.items():
+        for volume in service.get("volumes", []):
+            if "docker.sock" not in volume:
+                assert volume.split(":")[0] in COMPOSE["volumes"], f"{name}: {volume}"
+
+
+def test_the_docker_socket_is_behind_docker_proxy_alone() -> None:
+    holders = {
+        name: [volume for volume in service.get("volumes", []) if ".sock" in volume]
+        for name, service in SERVICES.items()
+    }
+    assert {name for name, found in holders.items() if found} == {"docker-proxy"}
+    # rootless Docker and Podman have theirs elsewhere
+    (socket,) = holders["docker-proxy"]
+    assert socket == "${DOCKER_SOCKET:-/var/run/docker.sock}:/var/run/docker.sock:ro"
+    assert "label=disable" in SERVICES["docker-proxy"]["security_opt"]  # SELinux
+    assert SERVICES["docker-proxy"]["user"] == "0"
+    users = {name for name in SERVICES if "docker-api" in SERVICES[name].get("networks", [])}
+    assert users == {"docker-proxy", "alloy", "ready", "core"}
+    assert COMPOSE["networks"]["docker-api"] == {"internal": True}
+
+
+def test_only_the_message_is_on_the_terminal() -> None:
+    attached = {name for name, service in SERVICES.items() if service.get("attach", True)}
+    assert attached == {"ready", "core"}
+
+
+@pytest.mark.parametrize(("service", "all_of"), [("ready", ALWAYS), ("core", CORE)])
+def test_the_message_waits_for_everything(service: str, all_of: set[str]) -> None:
+    wanted = set(SERVICES[service]["command"][3:])
+    started = {service, *before(service)} if service == "core" else ALWAYS
+    assert wanted == started - {service}
+    assert all_of - {service} <= wanted
+    assert SERVICES[service]["environment"]["COLLECTOR_HEALTH"] == "http://collector:13133/"
+
+
+def test_what_runs_once_is_known_as_such() -> None:
+    assert {"setup", "mongo-users", "vault"} == ONCE
+
+
+def test_no_secret_can_reach_a_log() -> None:
+    assert SERVICES["vault"]["logging"] == {"driver": "none"}
+    makefile = (ROOT / "Makefile").read_text()
+    for file in (ROOT / "docs").rglob("*.md"):
+        assert "run --rm --no-deps -T setup" not in file.read_text()
+    for line in makefile.splitlines():
+        if "ops.secrets" in line:
+            assert " run " in line
+            assert " vault " in line
+
+
+def test_mongodb_starts_on_kernels_of_today_and_makes_no_users_itself() -> None:
+    mongo = SERVICES["mongo"]
+    assert mongo["environment"] == {"GLIBC_TUNABLES": "glibc.pthread.rseq=1"}
+    assert "--auth" in mongo["command"]
+    assert "initdb" not in TEXT.replace("MONGO_INITDB_...", "")
+    assert "mongosh" not in json.dumps(mongo)
+    for name in ("auth", "event"):
+        assert conditions(name)["mongo-users"] == "service_completed_successfully"
+    assert SERVICES["mongo-users"]["network_mode"] == "service:mongo"
+
+
+def test_grafana_has_the_memory_that_it_needs() -> None:
+    grafana = SERVICES["grafana"]
+    major, minor, patch = map(int, grafana["image"].split(":")[1].split("."))
+    assert (major, minor) == (13, 1)
+    assert patch >= 5
+    assert grafana["environment"]["GF_SERVER_ENABLE_GZIP"] == "false"
+    soft = int(grafana["environment"]["GOMEMLIMIT"].removesuffix("MiB"))
+    assert soft < int(grafana["mem_limit"].removesuffix("m")) == 512
+    assert int(grafana["healthcheck"]["start_period"].removesuffix("s")) >= 120
+
+
+def test_alloy_is_not_well_before_it_is_ready(tmp_path: Path) -> None:
+    check = SERVICES["alloy"]["healthcheck"]["test"][-1]
+    (tmp_path / "bash").write_text("")
+    for answer, well in (("HTTP/1.0 503 Service Unavailable\r\n\r\nAlloy is not ready.", False),
+                         ("HTTP/1.0 200 OK\r\n\r\nAlloy is ready.", True)):  # fmt: skip
+        (tmp_path / "answer").write_text(answer)
+        script = re.sub(r"exec 3<>\S+;", f"exec 3<{tmp_path}/answer;", check)
+        script = script.replace(">&3", ">/dev/null")
+        assert (subprocess.run(["bash", "-c", script], check=False).returncode == 0) is well
+
+
+def in_compose() -> set[str]:
+    return set(re.findall(r"\$\{(\w+)", re.sub(r"(?m)#.*$", "", TEXT))) - {"COMPOSE_PROJECT_NAME"}
+
+
+def section(title: str) -> dict[str, str]:
+    """Variables of a part of .env.example, with their values."""
+    parts = re.split(r"(?m)^# === (.*) ===$", (ROOT / ".env.example").read_text())
+    (text,) = (body for name, body in zip(parts[1::2], parts[2::2], strict=True) if title in name)
+    return dict(re.findall(r"(?m)^#?([A-Z][A-Z_]+)=(.*)$", text))
+
+
+def test_env_example_has_every_variable_of_compose() -> None:
+    listed = section("docker compose")
+    assert set(listed) == in_compose()
+    defaults = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", TEXT))
+    assert listed == {name: defaults.get(name, "") for name in listed}
+
+
+def test_a_copy_of_env_example_changes_nothing(tmp_path: Path) -> None:
+    assert resolved() == resolved("--env-file", ".env.example")
+
+
+def test_variables_reach_what_they_are_for() -> None:
+    config = resolved(DOCKER_SOCKET="/run/user/1000/docker.sock", GATEWAY_PORTS="18000")
+    (socket,) = (v for v in config["services"]["docker-proxy"]["volumes"] if v["type"] == "bind")
+    assert socket["source"] == "/run/user/1000/docker.sock"
+    assert config["services"]["gateway"]["ports"][0]["published"] == "18000"
+
+
+def test_files_keep_their_line_ends() -> None:
+    """Docker Desktop on Windows copies them into Linux containers as they are checked out."""
+    assert "* text=auto eol=lf" in (ROOT / ".gitattributes").read_text().splitlines()
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--eol"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert "i/crlf" not in names
+    assert "i/mixed" not in names
