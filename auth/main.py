@@ -27,7 +27,7 @@ def create_app(settings: Settings, deps: Deps | None = None) -> FastAPI:
     app.state.verifier = verifier(settings)
     app.include_router(routes.router)
     app.include_router(routes.keys_router)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, receive_s=settings.message_seconds)
     install_error_handlers(app)
     observe(
         app,

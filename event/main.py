@@ -28,7 +28,7 @@ def create_app(settings: Settings, deps: Deps | None = None) -> FastAPI:
 
     app = FastAPI(title="event", version="0.1.0", lifespan=lifespan)
     app.include_router(router)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, receive_s=settings.message_seconds)
     install_error_handlers(app)
     observe(
         app,

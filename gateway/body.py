@@ -34,6 +34,8 @@ class Body(httpx.AsyncByteStream):
         self._receive, self._announced = receive, announced_length(headers)
         chunked = any(name == b"transfer-encoding" for name, _ in headers)
         self.complete = not self._announced and not chunked
+        if not self.complete:
+            check_not_upgraded(headers)
         self._read = 0
 
     async def start(self) -> bytes | Body:
@@ -59,6 +61,17 @@ class Body(httpx.AsyncByteStream):
             check_complete(self._announced, self._read)
             self.complete = True
         return chunk
+
+
+def check_not_upgraded(headers: Headers) -> None:
+    """BadRequest if the server below may have ended a message after its head.
+
+    Parsers do so upon a request to upgrade. Our server takes such headers away and reads on, so
+    that here is none of them, unless another one serves this application.
+    """
+    asked = [value.lower() for name, value in headers if name == b"connection"]
+    if any(name == b"upgrade" for name, _ in headers) and b"upgrade" in b",".join(asked):
+        raise BadRequest("A request with a body cannot ask for another protocol")
 
 
 def check_complete(announced: int | None, read: int) -> None:

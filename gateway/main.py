@@ -43,7 +43,8 @@ def create_app(
     for path, methods in operations(api).items():
         app.router.routes.append(ProxyRoute(path, methods))
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY)
-    app.add_middleware(BodyLimit)  # around it: it gives refusals their form
+    # around it: it gives refusals their form
+    app.add_middleware(BodyLimit, receive_s=settings.message_seconds)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -188,11 +188,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
             return  # a trailer must not pass for a header (RFC 9110, section 6.5.1)
-        super().on_header(name, value)
+        super().on_header(name, value.rstrip(b" \t"))  # the parser leaves the space behind it
         self._count(len(name) + len(value) + 4)
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._unread = False, 0
         if len(self.headers) > self.bounds.fields:
             self._refusal = 431
         if self._refusal != 400 or not self._is_http():
@@ -201,6 +200,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._upgrading = True
             return
         super().on_headers_complete()
+        self._in_head, self._unread = False, 0
         if self.parser.should_upgrade() and self._should_upgrade():
             return
         self.scope["query_string"] = self.url.partition(b"?")[2]
@@ -310,10 +310,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self.end()
 
 
-def bounded_protocol(bounds: Bounds, trusted: Networks = ()) -> type[BoundedProtocol]:
+def bounded_protocol(
+    bounds: Bounds, trusted: Networks = (), base: type[BoundedProtocol] = BoundedProtocol
+) -> type[BoundedProtocol]:
     """The protocol of one server, whose open connections count together.
 
     `trusted` are the networks of proxies, which speak for many clients.
     """
     values = {"bounds": bounds, "open_connections": Connections(bounds, trusted)}
-    return type("ServerProtocol", (BoundedProtocol,), values)
+    return type("ServerProtocol", (base,), values)

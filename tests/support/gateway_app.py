@@ -184,10 +184,15 @@ class Gateway:
 
 @asynccontextmanager
 async def gateway(
-    *, redis: bool = False, document: dict[str, Any] | None = None, **more: Any
+    *,
+    redis: bool = False,
+    document: dict[str, Any] | None = None,
+    server: type[BoundedProtocol] = BoundedProtocol,
+    **more: Any,
 ) -> AsyncIterator[Gateway]:
-    """All of it is real; without `redis` limits are local."""
+    """All of it is real; without `redis` limits are local. `server` may be a test's own."""
     settings = gateway_settings(**more)
+    bounded = bounded_protocol(settings.bounds(), settings.trusted_proxies, server)
     async with AsyncExitStack() as stack:
         deps = connect(settings, stack)
         if not redis:
@@ -200,7 +205,7 @@ async def gateway(
         app = create_app(settings, deps, document)
         async with (
             app.router.lifespan_context(app),
-            served(app) as url,
+            served(app, bounded) as url,
             httpx.AsyncClient(base_url=url, verify=False, trust_env=False, timeout=10) as client,
         ):
             yield Gateway(app, url, client)
