@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-faults test-stack test-compose follow break fix incidents generate lock clean up up-core down logs ps reset backup restore rotate load screenshots
+.PHONY: help demo test coverage check test-faults test-stack test-compose follow break fix incidents generate lock clean up up-core down logs ps reset backup restore rotate load screenshots
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -54,19 +54,28 @@ clean:  ## delete the demo's data and logs
 
 # --- tests ---
 # Each module of tests has one process: its servers are started once. The slowest modules come first.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# runs a command for so many seconds at most, and ends whatever it leaves behind
+BOUNDED := $(BIN)/python -m tests.support.processes
 test: $(VENV)/.dev  ## unit, service, integration and end-to-end tests, side by side (TESTS=path for some, one by one)
-	$(BIN)/python -m pytest $(or $(TESTS),-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
+	@$(BOUNDED) 1200 $(BIN)/python -m pytest $(or $(TESTS),$(SIDE_BY_SIDE))
 
-check: $(VENV)/.dev  ## style, types, imports, configuration
+coverage: $(VENV)/.dev  ## what of the code `make test` runs, by file; takes twice as long
+	$(BIN)/coverage erase
+	@$(BOUNDED) 2400 $(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) -q
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
+check: $(VENV)/.dev  ## style, types, imports, generated files, configuration; says what it could not check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m generate --check
-	$(BIN)/python -m pytest tests/ops
+	$(BIN)/python -m pytest -q -r fE tests/ops
 
 test-stack: $(VENV)/.dev  ## faults, and the real Prometheus, Collector, Jaeger, Chromium (tests/stack/build), and Loki if it is here
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder tests/stack tests/faults
+	@$(BOUNDED) 2400 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder tests/stack tests/faults
 
 test-faults: $(VENV)/.dev  ## kills, hangs, cut wires and strangers, all of it: 25 minutes (Go builds Toxiproxy)
 	tests/stack/build toxiproxy

@@ -55,7 +55,12 @@ async def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     passwords = Passwords(settings.auth_password_threads, settings.auth_password_wait_seconds)
     stack.callback(passwords.close)
     relay = Relay(users, cache)
-    limiter = SignInLimiter(cache, settings.auth_account_limit, settings.auth_address_limit)
+    limiter = SignInLimiter(
+        cache,
+        settings.auth_account_limit,
+        settings.auth_address_limit,
+        ipv6_prefix=settings.client_ipv6_prefix,
+    )
     accounts = Accounts(
         users, families, passwords, limiter, issuer(settings), relay.wake, settings.auth_family_days
     )

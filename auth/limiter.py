@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from auth import signals
 from plainview import get_logger
+from plainview.client_address import IPV6_PREFIX, client_network
 from shared.errors import TooMany
 from shared.storage.redis import RedisError
 
@@ -41,7 +42,15 @@ class SignInLimiter:
     `account` and `address` are limits such as "10/5 minutes", in fixed windows.
     """
 
-    def __init__(self, redis: Redis | None, account: str, address: str) -> None:
+    def __init__(
+        self,
+        redis: Redis | None,
+        account: str,
+        address: str,
+        *,
+        ipv6_prefix: int = IPV6_PREFIX,
+    ) -> None:
+        self._ipv6_prefix = ipv6_prefix
         self._account, self._address = parse(account), parse(address)
         self._local = MemoryStorage()
         options: dict[str, Any] = {"connection_pool": redis and redis.connection_pool}
@@ -52,7 +61,9 @@ class SignInLimiter:
         """Count an attempt; TooManyFailures if the account or the address has none left."""
         hashed = hashlib.sha256(account.encode()).hexdigest()
         account_key = self._account.key_for("auth", "account", hashed)
-        address_key = self._address.key_for("auth", "address", address)
+        address_key = self._address.key_for(
+            "auth", "address", client_network(address, self._ipv6_prefix)
+        )
         if self._shared and time.monotonic() >= self._ask_at:
             if self._degraded:
                 self._ask_at = time.monotonic() + RETRY_S  # one asks, the others do not wait

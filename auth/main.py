@@ -9,7 +9,6 @@ from auth import routes, signals
 from auth.deps import Deps, connect, verifier
 from auth.settings import Settings
 from plainview import observe
-from shared.settings import load
 from shared.web.body_limit import BodyLimit
 from shared.web.problems import install_error_handlers
 
@@ -36,8 +35,3 @@ def create_app(settings: Settings, deps: Deps | None = None) -> FastAPI:
         catalogue=signals.CATALOGUE,
     )
     return app
-
-
-def from_env() -> FastAPI:
-    """`uvicorn auth.main:from_env --factory`."""
-    return create_app(load(Settings))

@@ -8,9 +8,9 @@ from auth import schemas
 from auth.deps import Deps
 from auth.repository import User
 from auth.service import Accounts, Tokens
+from plainview.client_address import client_address
 from shared.tokens import Principal, Role
 from shared.web.body_limit import SMALL_BODY, BoundedRoute
-from shared.web.client_address import client_address
 from shared.web.security import ANY_ROLE, require, roles_doc
 
 router = APIRouter(

@@ -12,6 +12,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from starlette.requests import Request
 
+from shared import thresholds
+
 HERE = Path(__file__).parent
 LANGUAGES = ("en", "ko")
 WORDS: dict[str, list[str]] = json.loads((HERE / "static" / "words.json").read_text("utf-8"))
@@ -64,7 +66,7 @@ def spark(series: Sequence[Any], name: str) -> str:
 def _environment() -> Environment:
     loader = FileSystemLoader(HERE / "templates")
     found = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    found.globals["spark"] = spark
+    found.globals |= {"spark": spark, "thresholds": thresholds.SERVICE}
     found.filters |= {
         "span": lambda value: span(value) if isinstance(value, int | float) else value,
         "percent": percent,

@@ -120,7 +120,7 @@ class Store:
         self.feed: deque[Line] = deque(maxlen=50)
         self.changes: deque[Line] = deque(maxlen=50)
         self.span_count = 0
-        self.spans_dropped = self.spans_seen = 0
+        self.spans_seen = 0
         self.line_count = 0  # ever added: tells a reader how many are new
 
     def add_spans(self, spans: Iterable[SpanRecord]) -> None:
@@ -130,7 +130,6 @@ class Store:
             self._traces.move_to_end(span.trace_id)
             if span.span_id not in trace:
                 if len(trace) >= self._max_trace:
-                    self.spans_dropped += 1
                     continue
                 self.span_count += 1
                 self.spans_seen += 1

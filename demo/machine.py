@@ -59,7 +59,7 @@ def end_leftovers(pid_file: Path, timeout_s: float) -> None:
     """End the supervisor of a start that was killed, and so its programs."""
     if not pid_file.exists() or not (pid := pid_file.read_text().strip()).isdecimal():
         return
-    shown = ["ps", "-p", pid, "-o", "command="]
+    shown = ["ps", "-ww", "-p", pid, "-o", "command="]  # COLUMNS may be exported
     if str(pid_file.parent) in subprocess.run(shown, capture_output=True, text=True).stdout:  # noqa: PLW1510
         print("Ending the programs of a start that was killed", flush=True)
         os.kill(int(pid), signal.SIGTERM)

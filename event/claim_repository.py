@@ -27,9 +27,9 @@ class ClaimRepository(Repository):
         """The request that was made with a key."""
         return await self.requests.find_one({"user_key": user_key})
 
-    async def requested(self, request_id: str) -> bool:
-        """Whether there is a request of that reward and user."""
-        return await self.requests.find_one({"_id": request_id}, {"_id": 1}) is not None
+    async def by_id(self, request_id: str) -> Document | None:
+        """The request of a reward and user, "<reward>:<user>"."""
+        return await self.requests.find_one({"_id": request_id})
 
     async def move_stock(self, reward_id: str, op: str, delta: int) -> bool:
         """Change the stock and leave the marker, in one write; False if sold out or fenced.

@@ -64,10 +64,14 @@ class Claims:
     async def _claim(self, user_id: str, reward: Document, user_key: str) -> Document:
         reward_id = reward["_id"]
         request_id = f"{reward_id}:{user_id}"
+        if reward["stock_left"] < 1:
+            return await self._sold_out(request_id, user_key)
         refusal = await self._eligibility.refusal(user_id, reward)
         if refusal is not None:
-            # Looked up after the stock: what was read as sold out may be this key's own doing
-            return await self._known(request_id, reward_id, user_key, refusal)
+            reply = await self._earlier_reply(request_id, reward_id, user_key)
+            if reply is None:
+                raise refusal
+            return reply
         at = now()
         request = {
             "_id": request_id,
@@ -86,8 +90,10 @@ class Claims:
         try:
             await self._repository.add_request(request)
         except DuplicateKey:
-            gone = InFlight("The request was being withdrawn")
-            return await self._known(request_id, reward_id, user_key, gone)
+            reply = await self._earlier_reply(request_id, reward_id, user_key)
+            if reply is None:
+                raise InFlight("The request was being withdrawn") from None
+            return reply
         except (Timeout, Unavailable):
             self._give_up(user_key)
             raise
@@ -112,8 +118,10 @@ class Claims:
         elif await self._repository.abandon(request["_id"], op["id"]):
             raise SoldOut("Nothing is left")
         # another process took this work over because it seemed to be left
-        gone = InFlight("The request is being worked on")
-        return await self._known(request["_id"], request["reward_id"], user_key, gone)
+        reply = await self._earlier_reply(request["_id"], request["reward_id"], user_key)
+        if reply is None:
+            raise InFlight("The request is being worked on")
+        return reply
 
     async def _finish(self, request: Document, op: str) -> Document | None:
         if request["op"]["delta"] > 0:
@@ -133,32 +141,57 @@ class Claims:
             )
         return done
 
-    async def _known(
-        self, request_id: str, reward_id: str, user_key: str, otherwise: Conflict
-    ) -> Document:
-        """What this key was answered before; raises `otherwise` if there is no request."""
+    async def _sold_out(self, request_id: str, user_key: str) -> Document:
+        """The reply to a claim of a reward that has nothing left: two reads in all, no write.
+
+        Most claims of a popular reward are these. The request is looked up after the stock was
+        read: an earlier attempt with this key may have taken the last item, and then the answer is
+        that attempt's reply. Nothing else is looked at, neither the conditions nor whether the key
+        was used for another reward: whatever they are, nothing is left.
+        """
+        request = await self._repository.by_id(request_id)
+        if request is None:
+            raise SoldOut("Nothing is left")
+        if request["user_key"] != user_key:
+            raise AlreadyRequested("You have requested this reward before")
+        return await self._reply(request)
+
+    async def _earlier_reply(
+        self, request_id: str, reward_id: str, user_key: str
+    ) -> Document | None:
+        """What this key was answered before; None if neither key nor user has such a request."""
         request = await self._repository.by_key(user_key)
         if request is None:
-            if await self._repository.requested(request_id):
+            if await self._repository.by_id(request_id) is not None:
                 raise AlreadyRequested("You have requested this reward before")
-            raise otherwise
+            return None
         if request["reward_id"] != reward_id:
             signals.key_used("mismatch")
             raise KeyMismatch("The key was used for another request")
+        return await self._reply(request)
+
+    async def _reply(self, request: Document) -> Document:
+        """The reply to a request as it was first given; InFlight if nothing was answered yet."""
         if request["status"] == "working":
-            stale = now() - minted_at(request["op"]["id"]) > self._stale
-            if stale or user_key in self._given_up:
-                await self.recover(request)
-                self._given_up.discard(user_key)
-                request = await self._repository.by_key(user_key)
-            if request is None or request["status"] == "working":
-                signals.key_used("in_flight")
-                raise InFlight("The request with this key is being worked on")
+            request = await self._settled(request)
         signals.key_used("replayed")
         if request["approval"] == "automatic":
             return request
         # as it was when it was first answered, whatever was decided since
         return {**request, "status": "pending", "reason": "none", "decided_at": None}
+
+    async def _settled(self, request: Document) -> Document:
+        """The request with its work done, by us if its process seems to be gone; else InFlight."""
+        user_key = request["user_key"]
+        stale = now() - minted_at(request["op"]["id"]) > self._stale
+        if stale or user_key in self._given_up:
+            await self.recover(request)
+            self._given_up.discard(user_key)
+            done = await self._repository.by_key(user_key)
+            if done is not None and done["status"] != "working":
+                return done
+        signals.key_used("in_flight")
+        raise InFlight("The request with this key is being worked on")
 
     async def decide(self, request_id: str, status: str, reason: str, operator: str) -> Document:
         """Approve or reject a pending request; rejection returns its stock. Repeatable."""

@@ -1,4 +1,4 @@
-"""Whether a user may have a reward now, by all that is known."""
+"""Whether a user may have a reward now, by all that is known but its stock."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from event.conditions import Facts, Kind, evaluate, is_open
-from event.errors import ConditionUnmet, EventNotActive, ParticipationRequired, Refused, SoldOut
+from event.errors import ConditionUnmet, EventNotActive, ParticipationRequired, Refused
 from event.ids import from_text, now
 from event.repository import Repository
 
@@ -38,7 +38,7 @@ class Eligibility:
             if not all(verdict.met for verdict in verdicts):
                 progress = [verdict.document() for verdict in verdicts]
                 return ConditionUnmet("Not all conditions are met", conditions=progress)
-        return SoldOut("Nothing is left") if reward["stock_left"] < 1 else None
+        return None
 
     async def _facts(self, user_id: str, at: datetime, conditions: Sequence[Document]) -> Facts:
         member = await self._repository.member(user_id) or {}

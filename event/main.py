@@ -10,7 +10,6 @@ from event.deps import Deps, connect
 from event.routes import router
 from event.settings import Settings
 from plainview import observe
-from shared.settings import load
 from shared.web.body_limit import BodyLimit
 from shared.web.problems import install_error_handlers
 
@@ -37,8 +36,3 @@ def create_app(settings: Settings, deps: Deps | None = None) -> FastAPI:
         catalogue=signals.CATALOGUE,
     )
     return app
-
-
-def from_env() -> FastAPI:
-    """For `uvicorn event.main:from_env --factory`."""
-    return create_app(load(Settings))

@@ -86,7 +86,7 @@ class Repository:
         return True
 
     async def participation(self, event_id: str, user_id: str) -> Document | None:
-        """By its two IDs."""
+        """That a user takes part in an event."""
         return await self.participations.find_one({"_id": f"{event_id}:{user_id}"})
 
     async def list_participations(

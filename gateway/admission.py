@@ -9,6 +9,7 @@ from starlette.requests import Request
 from gateway import signals
 from gateway.operations import Operation
 from plainview import get_logger
+from plainview.client_address import client_network
 from shared.errors import Forbidden, Unauthenticated, Unavailable
 from shared.tokens import Principal
 from shared.web.security import authenticate, recall
@@ -18,18 +19,19 @@ if TYPE_CHECKING:
 
 
 async def admit(request: Request, operation: Operation, deps: Deps, address: str) -> str:
-    """Who the client is: the user's ID where a token is needed, else the address.
+    """Who the client is: the user's ID where a token is needed, else the address or its network.
 
     Raises TooMany (429), Unauthenticated (401), Forbidden (403) and Unavailable (503). An address
     is counted before the work of a signature is done for it. A user whose token is known already
     is counted in the same round trip, also where the address has none left.
     """
-    asked = [("address", address)]
+    network = client_network(address, deps.ipv6_prefix)
+    asked = [("address", network)]
     if operation.is_sign_in:
-        asked.append(("sign_in", address))
+        asked.append(("sign_in", network))
     if not operation.roles:
         await deps.limits.check(*asked)
-        return address
+        return network
     principal = recall(request)
     if principal is not None:
         await deps.limits.check(*asked, ("user", principal.user_id))

@@ -14,13 +14,13 @@ from gateway.limits import Limits
 from gateway.settings import Settings
 from gateway.signals import UPSTREAMS, UpstreamSignals
 from plainview import Check, get_logger, observe_transport
+from plainview.client_address import IPV6_PREFIX, Networks
 from shared.background import background
 from shared.errors import Unavailable
 from shared.storage import redis
 from shared.token_keys import RemoteJwks
 from shared.tokens import TokenVerifier
 from shared.web.client import Deadlines, Places, UpstreamClient
-from shared.web.client_address import Networks
 from shared.web.security import Verifier
 from shared.web.transport import UpstreamTransport
 
@@ -39,6 +39,7 @@ class Deps:
     upstreams: dict[str, UpstreamClient]
     trusted_proxies: Networks = ()
     checks: dict[str, Check] = field(default_factory=dict)
+    ipv6_prefix: int = IPV6_PREFIX
 
 
 def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
@@ -88,7 +89,15 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     active = ActiveUsers(cache, settings.business_timezone)
     stack.push_async_callback(_flush, active)
     background(stack, _every(REFRESH_S, active.refresh))
-    return Deps(limits, verifier, active, upstreams, settings.trusted_proxies, checks)
+    return Deps(
+        limits,
+        verifier,
+        active,
+        upstreams,
+        settings.trusted_proxies,
+        checks,
+        settings.client_ipv6_prefix,
+    )
 
 
 def _alive(client: httpx.AsyncClient, url: str) -> Callable[[], Awaitable[object]]:

@@ -14,7 +14,6 @@ from gateway.operations import load_document, operations
 from gateway.proxy import ProxyRoute
 from gateway.settings import Settings
 from plainview import REQUEST_ID_HEADER, observe
-from shared.settings import load
 from shared.web.body_limit import MAX_BODY, BodyLimit
 from shared.web.problems import install_error_handlers
 
@@ -67,8 +66,3 @@ def create_app(
         catalogue=signals.CATALOGUE,
     )
     return app
-
-
-def from_env() -> FastAPI:
-    """For `uvicorn gateway.main:from_env --factory`."""
-    return create_app(load(Settings))

@@ -16,10 +16,9 @@ from gateway import headers
 from gateway.admission import admit
 from gateway.body import Body
 from gateway.operations import Operation
+from plainview.client_address import client_address
 from shared.errors import NotFound
 from shared.web.client import IDEMPOTENT
-from shared.web.client_address import client_address
-from shared.web.connections import client_of
 
 if TYPE_CHECKING:
     from gateway.deps import Deps
@@ -107,7 +106,7 @@ def _exchange(
         target,
         sent,
         body,
-        client=client_of(client),
+        client=client,
         retry=operation.method in IDEMPOTENT or keyed,
     )
 

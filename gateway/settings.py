@@ -6,8 +6,8 @@ from limits import parse
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import NoDecode
 
+from plainview.client_address import parse_networks
 from shared.settings import ApiSettings, Networks
-from shared.web.client_address import parse_networks
 
 # Loopback and the private ranges: where scrapers and probes are, and clients are not.
 PRIVATE = "127.0.0.0/8,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"

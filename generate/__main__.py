@@ -101,7 +101,13 @@ def main(check: bool) -> int:
             file.write_text(text)
     for path in stale:
         print(f"{'differs' if check else 'written'}: {path}")
-    return 1 if check and stale else 0
+    if check and stale:
+        print(
+            "`make generate` writes these files otherwise. Change what they are made from (their "
+            "first line or CONTRIBUTING.md names it), run `make generate`, and commit both."
+        )
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

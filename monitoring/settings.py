@@ -6,7 +6,7 @@ from auth.signals import CATALOGUE as AUTH
 from event.signals import CATALOGUE as EVENT
 from gateway.signals import CATALOGUE as GATEWAY
 from monitoring import retention
-from plainview import PLATFORM
+from plainview import LIBRARY_METRICS
 from plainview.kit import Kit
 from shared import thresholds
 
@@ -18,7 +18,7 @@ KIT = Kit(
     log_days=retention.log_days(),
     thresholds=thresholds.SERVICE,
 )
-CATALOGUES = (PLATFORM, GATEWAY, AUTH, EVENT)  # the library's first
+CATALOGUES = (LIBRARY_METRICS, GATEWAY, AUTH, EVENT)  # the library's first
 
 SIGN_IN_FAILURES, SIGN_IN_FAILURE_RATIO = 1, 0.5  # per second, and of all sign-ins
 TECHNICAL_RATIO, CLAIM_FLOOR_RPS = 0.1, 0.05  # claims that fail by our fault, of at least so many

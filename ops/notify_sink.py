@@ -1,7 +1,7 @@
-"""Stand-in for Slack, PagerDuty and a dead man's switch: keeps what arrives, shows it on a page.
+"""Stand-in for Slack, PagerDuty and other ways to people: keeps what arrives, shows it on a page.
 
-POST /slack, /pagerduty/v2/enqueue (and /pagerduty), /deadman take a message; GET / shows the
-last 500, GET /messages gives them as JSON. Nothing leaves the machine, nothing is stored.
+POST /<channel> takes a message (also /pagerduty/v2/enqueue); GET / shows the last 500,
+GET /messages gives them as JSON. Nothing leaves the machine, nothing is stored.
 """
 
 import html
@@ -9,14 +9,14 @@ import json
 import os
 from collections import deque
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Path, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 KEPT = 500
-BODY_LIMIT = 256 * 1024
+BODY_LIMIT = 256 * 1024  # bytes
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="5">
 <title>Notifications</title><style>
@@ -25,8 +25,9 @@ padding:0 1rem} article{border-left:4px solid #888;padding:.2rem 1rem;margin:1re
 article.firing{border-color:#d33} article.resolved{border-color:#2a2}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:13px} small{opacity:.7}
 </style></head><body><h1>Notifications</h1>
-<p>What would have gone to Slack, PagerDuty and the dead man's switch. Newest first.</p>
+<p>What would have gone to people and to the dead man's switch. Newest first.</p>
 %s</body></html>"""
+Channel = Annotated[str, Path(pattern=r"^[a-z-]{1,30}$")]
 
 
 def state_of(message: dict[str, Any]) -> str:
@@ -40,44 +41,34 @@ def state_of(message: dict[str, Any]) -> str:
     return "resolved" if over else "firing"
 
 
+def message_of(body: bytes) -> dict[str, Any]:
+    """The message, or its text if it is no JSON object."""
+    try:
+        message = json.loads(body)
+    except ValueError:
+        message = None
+    return message if isinstance(message, dict) else {"text": body.decode("utf-8", "replace")}
+
+
 def create_app() -> FastAPI:
     """Build the sink with an empty memory of at most KEPT messages."""
-    app = FastAPI(title="notification sink", openapi_url=None)
+    app = FastAPI(title="notification sink", openapi_url=None, max_body_size=BODY_LIMIT)
     kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
 
-    async def keep(channel: str, request: Request) -> bool:
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > BODY_LIMIT:
-                return False
-        try:
-            message = json.loads(body)
-        except ValueError:
-            message = None
-        if not isinstance(message, dict):
-            message = {"text": body.decode("utf-8", "replace")}
-        received = datetime.now(UTC).isoformat(timespec="milliseconds")
-        state = state_of(message)
-        kept.append({"at": received, "channel": channel, "state": state, "message": message})
-        return True
-
-    @app.post("/slack")
-    async def slack(request: Request) -> Response:
-        # Slack's webhooks answer the two letters, and Grafana looks for them.
-        taken = await keep("slack", request)
-        return PlainTextResponse("ok") if taken else Response(status_code=413)
-
-    @app.post("/pagerduty")
     @app.post("/pagerduty/v2/enqueue")
     async def pagerduty(request: Request) -> Response:
-        taken = await keep("pagerduty", request)
-        reply = {"status": "success", "message": "Event processed", "dedup_key": "local"}
-        return JSONResponse(reply, status_code=202 if taken else 413)
+        return await take("pagerduty", request)
 
-    @app.post("/deadman")
-    async def deadman(request: Request) -> Response:
-        return Response(status_code=204 if await keep("deadman", request) else 413)
+    @app.post("/{channel}")
+    async def take(channel: Channel, request: Request) -> Response:
+        message = message_of(await request.body())
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        kept.append({"at": at, "channel": channel, "state": state_of(message), "message": message})
+        if channel == "pagerduty":
+            reply = {"status": "success", "message": "Event processed", "dedup_key": "local"}
+            return JSONResponse(reply, status_code=202)
+        # Slack's webhooks answer the two letters, and Grafana looks for them.
+        return PlainTextResponse("ok")
 
     @app.get("/messages")
     async def messages(channel: str | None = None) -> list[dict[str, Any]]:

@@ -17,8 +17,8 @@ from pydantic_settings import (
 )
 
 from plainview import ObservabilitySettings
+from plainview.client_address import parse_networks
 from shared.web.bounds import Bounds
-from shared.web.client_address import parse_networks
 
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode]
 
@@ -60,6 +60,7 @@ class ServiceSettings(BaseSettings):
     trace_sample_ratio: float = Field(1.0, ge=0, le=1)
     metrics_allow: Networks | None = None
     trusted_proxies: Networks = ()
+    client_ipv6_prefix: int = Field(64, ge=32, le=128)
     drain_seconds: float = Field(5.0, ge=0, le=10)
     message_seconds: float = Field(10.0, gt=0, le=60)
     keep_alive_seconds: float = Field(75.0, ge=1, le=3600)
@@ -90,6 +91,7 @@ class ServiceSettings(BaseSettings):
             keep_alive_s=self.keep_alive_seconds,
             connections=self.max_connections,
             connections_per_client=self.max_connections_per_client,
+            ipv6_prefix=self.client_ipv6_prefix,
         )
 
     def observability(self, service_name: str, **more: Any) -> ObservabilitySettings:

@@ -10,6 +10,7 @@ os.environ["PLAINVIEW_STRICT"] = "1"  # before anything imports plainview
 
 from plainview import flush_logs
 from tests.stack import loki
+from tests.support.issuer import Issuer
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey
 from tests.support.trio import Trio
 
@@ -53,6 +54,20 @@ def valkey() -> Iterator[EmbeddedValkey]:
     """A Valkey for the session: leave it running."""
     with EmbeddedValkey() as server:
         yield server
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
+    """One that a test may kill, restart and hang."""
+    with EmbeddedValkey(directory=tmp_path) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[Issuer]:
+    """Issues tokens for a service that runs without auth."""
+    with Issuer() as issuer:
+        yield issuer
 
 
 @pytest.fixture(scope="session")

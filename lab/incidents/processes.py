@@ -56,7 +56,7 @@ def end(pid: int, mark: str) -> None:
 def _command(pid: int) -> str:
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)  # a child of ours that ended is no process any more
-    shown = ["ps", "-p", str(pid), "-o", "command="]
+    shown = ["ps", "-ww", "-p", str(pid), "-o", "command="]
     return subprocess.run(shown, capture_output=True, text=True, check=False).stdout
 
 

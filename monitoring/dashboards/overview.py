@@ -6,10 +6,9 @@ from monitoring.alerts import ALERTS
 from monitoring.dashboards.right_now import business
 from monitoring.settings import KIT
 from plainview.kit import Dashboard, Row, state
-from plainview.kit.panels import BAD, WARN, Panel, Query, by, coloured, lines, logs, stat, steps
-from plainview.kit.promql import SERVER_ERRORS, SERVICE, SERVICES, highest, quantile, rate, where
-
-T = KIT.thresholds
+from plainview.kit.panels import BAD, Panel, Query, by, coloured, lines, logs, stat
+from plainview.kit.promql import SERVER_ERRORS, SERVICES, highest, rate, where
+from plainview.kit.system import errors, latency, limits
 
 
 def _health() -> list[Panel]:
@@ -38,57 +37,8 @@ def _requests() -> list[Panel]:
             overrides=[coloured("/ errors$/", BAD)],
             unit="reqps",
         ),
-        lines(
-            "Error ratio",
-            "Share of requests that ended with a status of 500 or above. Above "
-            f"{T.error_ratio:.0%} over five minutes somebody is called.",
-            by("service", f"{failed} / ({every} > 0)"),
-            unit="percentunit",
-            thresholds=steps((T.error_ratio, BAD)),
-            no_data="no requests",
-        ),
-        lines(
-            "Latency, 95th percentile",
-            "95 of 100 requests were faster. A dot is one real request: click it to open its "
-            f"trace. Above {T.latency_s} s for five minutes there is a message.",
-            by(
-                "service",
-                quantile(0.95, "http_request_duration_seconds", "service"),
-                exemplars=True,
-            ),
-            unit="s",
-            thresholds=steps((T.latency_s, BAD)),
-            no_data="no requests",
-        ),
-    ]
-
-
-def _resources() -> list[Panel]:
-    return [
-        lines(
-            "CPU, of its limit",
-            "Processor time used, as a share of what the container or machine allows. Above "
-            f"{T.cpu_ratio:.0%} for ten minutes there is a message: add a replica.",
-            by(
-                "service",
-                f"max by (service) (rate(process_cpu_seconds_total{SERVICE}[$__rate_interval])"
-                f" / on (service, instance) container_cpu_limit_cores{SERVICE})",
-            ),
-            unit="percentunit",
-            thresholds=steps((T.cpu_ratio, WARN)),
-        ),
-        lines(
-            "Memory, of its limit",
-            "Resident memory as a share of what the container or machine allows. Above "
-            f"{T.memory_ratio:.0%} for five minutes there is a message.",
-            by(
-                "service",
-                f"max by (service) (process_resident_memory_bytes{SERVICE}"
-                f" / on (service, instance) container_memory_limit_bytes{SERVICE})",
-            ),
-            unit="percentunit",
-            thresholds=steps((T.memory_ratio, WARN)),
-        ),
+        errors(KIT.thresholds),
+        latency(KIT.thresholds),
     ]
 
 
@@ -106,7 +56,7 @@ def overview() -> Dashboard:
             Row("Alerts and restarts", [state.firing(KIT, ALERTS), state.restarts(KIT)]),
             Row("Requests", _requests(), (8, 8)),
             Row("Business, right now", business()),
-            Row("Resources", _resources()),
+            Row("Resources", limits(KIT.thresholds)),
             Row(
                 "Newest errors",
                 [

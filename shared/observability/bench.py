@@ -1,50 +1,289 @@
-"""What the parts cost per request, in process, on an empty async route; best of 5 rounds."""
+"""What the library costs per request, beside the stock way, FastAPI's own telemetry and others.
+
+Each way runs in a process of its own, in process against an empty route, and exports to a
+receiver in another one. A round asks each way in turn, there by turns an observed and a bare app,
+for the CPU time of all threads, until lines are written and spans exported. The difference is the
+cost of the way; what counts is the median of the rounds. Exit status 1 if a ratio misses its goal.
+
+    python shared/observability/bench.py [--rounds N] [--json FILE]
+
+Needs `plainview[stock,httpx]`, httpx and prometheus-fastapi-instrumentator.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import gc
+import json
 import os
-from time import perf_counter
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
-from fastapi.telemetry import TelemetryConfig
+ROUNDS = 7
+_REQUESTS = 250  # of an app in its turn
+#: ways to observe, with the number of routes of the app; the last route is asked
+WAYS = (
+    *(("stock", 10), ("stock", 200)),
+    *(("plainview 100 %", 10), ("plainview 100 %", 200), ("plainview 10 %", 10)),
+    *(("plainview 10 %", 200), ("plainview metrics", 10), ("instrumentator", 10)),
+    *(("spans only: plainview", 10), ("spans only: FastAPI's own", 10)),
+    *(("spans only: ASGI middleware", 10), ("spans only: FastAPIInstrumentor", 10)),
+)
+Key = tuple[str, int]
+Costs = dict[Key, list[tuple[float, float]]]  # microseconds per request, bare and over it, by round
 
-from plainview import ObservabilitySettings, configure_logging, observe
 
-PARTS = ("metrics", "http_metrics", "traces", "logs", "access_log", "exemplars")
-NOWHERE = open(os.devnull, "w")  # noqa: SIM115, PTH123 - for as long as this runs
-SETUPS: dict[str, tuple[str, ...] | None] = {
-    "bare FastAPI": None,
-    "request ID only": (),
-    "+ HTTP metrics": ("metrics", "http_metrics"),
-    "+ access line": ("metrics", "http_metrics", "logs", "access_log"),
-    "+ spans, exemplars": PARTS,
+def _over(costs: Costs, key: Key) -> float:
+    """Microseconds of a way over bare FastAPI with as many routes."""
+    return statistics.median(over for _, over in costs[key])
+
+
+#: name to what is divided by what, and the most it may be
+GOALS: dict[str, tuple[Key, Key, float]] = {
+    "library_100pct_10": (("plainview 100 %", 10), ("stock", 10), 0.4),
+    "library_10pct_10": (("plainview 10 %", 10), ("stock", 10), 0.2),
+    "library_200_over_10": (("plainview 100 %", 200), ("plainview 100 %", 10), 1.15),
+    "metrics_over_instrumentator": (("plainview metrics", 10), ("instrumentator", 10), 1.0),
 }
+
+
+def measure(rounds: int = ROUNDS) -> Costs:
+    """Microseconds of CPU per request, bare and what each way adds, by round."""
+    costs: Costs = {key: [] for key in WAYS}
+    with ExitStack() as stack:
+        endpoint = stack.enter_context(_receiver())
+        children = {key: stack.enter_context(_child(*key, endpoint)) for key in WAYS}
+        for _ in range(rounds):
+            for key, ask in children.items():
+                costs[key].append(ask())
+    return costs
+
+
+def ratios(costs: Costs) -> dict[str, dict[str, Any]]:
+    """Each goal's name to `value`, `goal` and whether it `holds`."""
+    found = {}
+    for name, (way, of, goal) in GOALS.items():
+        value = round(_over(costs, way) / _over(costs, of), 3)
+        found[name] = {"value": value, "goal": goal, "holds": value <= goal}
+    return found
+
+
+@contextmanager
+def _process(*words: str, **environment: str) -> Iterator[Callable[[str], str]]:
+    """A process of this file; the callable sends a line and gives the answer."""
+    root = str(Path(__file__).parent)
+    with subprocess.Popen(  # noqa: S603 - this file
+        [sys.executable, __file__, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": root, **environment},
+        text=True,
+    ) as process:
+        given, answers = process.stdin, process.stdout
+
+        def ask(line: str) -> str:
+            print(line, file=given, flush=True)
+            answer = answers.readline() if answers else ""
+            if not answer:
+                raise RuntimeError(f"{words} ended without an answer")
+            return answer.strip()
+
+        try:
+            yield ask
+        finally:
+            if given:
+                given.close()
+
+
+@contextmanager
+def _receiver() -> Iterator[str]:
+    with _process("--receive") as ask:
+        yield ask("where")
+
+
+@contextmanager
+def _child(way: str, routes: int, endpoint: str) -> Iterator[Callable[[], tuple[float, float]]]:
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+        "OTEL_BSP_MAX_QUEUE_SIZE": "8192",  # none is dropped in a round
+        "OTEL_SEMCONV_STABILITY_OPT_IN": "http",
+    }
+    with _process("--way", way, str(routes), **variables) as ask:
+        ask("warm")
+        yield lambda: _pair(ask("round"))
+
+
+def _pair(answer: str) -> tuple[float, float]:
+    bare, over = answer.split()
+    return float(bare), float(over)
+
+
+# --- in the child processes ---
+
+
+class _Receive(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nobody reads it."""
+
+
+def receive() -> None:
+    """Take what exporters send until the standard input ends."""
+    import threading  # noqa: PLC0415
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Receive)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for _ in sys.stdin:
+        print(f"http://127.0.0.1:{server.server_port}", flush=True)  # noqa: T201
 
 
 async def _empty(x: str) -> str:
     return x
 
 
-def _app(parts: tuple[str, ...] | None, routes: int) -> FastAPI:
-    # FastAPI's own telemetry would measure "bare" too, once a provider exists
-    own: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
-    app, router = FastAPI(telemetry=own), APIRouter(prefix="/api")
+Flush = Callable[[], None]
+
+
+def _nowhere() -> Any:
+    return Path(os.devnull).open("w")
+
+
+def _nothing() -> None:
+    """No spans and no lines to wait for."""
+
+
+def _app(way: str, routes: int) -> tuple[Any, Flush]:
+    from fastapi import APIRouter, FastAPI  # noqa: PLC0415
+
+    own = way.endswith("FastAPI's own")
+    app = FastAPI(telemetry={"tracing": own, "metrics": False, "logs": False})
+    router = APIRouter(prefix="/api")
     for number in range(routes):
         router.add_api_route(f"/r{number}/{{x}}", _empty)
     app.include_router(router)
-    if parts is not None:
-        switches: dict[str, Any] = {part: part in parts for part in PARTS}
-        settings = ObservabilitySettings(service_name="bench", health=False, **switches)
-        observe(app, settings)
-        configure_logging(settings, NOWHERE)
-    return app
+    if way == "bare":
+        return app, _nothing
+    if way == "instrumentator":
+        from prometheus_fastapi_instrumentator import Instrumentator  # noqa: PLC0415
+
+        Instrumentator().instrument(app)
+        return app, _nothing
+    if way == "spans only: plainview" or way.startswith("plainview"):
+        return app, _plainview(app, way)
+    return app, _stock(app, way)
 
 
-async def _cost(app: FastAPI, path: str, requests: int) -> float:
-    """Microseconds per request."""
+def _plainview(app: Any, way: str) -> Flush:
+    from plainview import (  # noqa: PLC0415
+        ObservabilitySettings,
+        configure_logging,
+        flush_logs,
+        observe,
+        tracing,
+    )
 
+    values: dict[str, Any] = {"health": False, "log_format": "json"}
+    if way == "plainview metrics":
+        values |= {"logs": False, "traces": False}
+    elif way == "plainview 10 %":
+        values["trace_sample_ratio"] = 0.1
+    elif way.startswith("spans only"):
+        values |= {"logs": False, "metrics": False}
+    settings = ObservabilitySettings(service_name="bench", **values)
+    observe(app, settings)
+    configure_logging(settings, _nowhere())
+
+    def flush() -> None:
+        flush_logs(10)
+        if tracing.PIPELINE.batch is not None:
+            tracing.PIPELINE.batch.force_flush()
+
+    return flush
+
+
+def _stock(app: Any, way: str) -> Flush:
+    import logging  # noqa: PLC0415
+
+    from opentelemetry import trace  # noqa: PLC0415
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+        OTLPSpanExporter,
+    )
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware  # noqa: PLC0415
+    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # noqa: PLC0415
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+    from starlette_exporter import PrometheusMiddleware  # noqa: PLC0415
+
+    provider = TracerProvider()
+    processor = BatchSpanProcessor(OTLPSpanExporter())
+    provider.add_span_processor(processor)
+    trace.set_tracer_provider(provider)
+
+    def flush() -> None:
+        processor.force_flush()
+
+    if way.endswith("FastAPI's own"):
+        return flush
+    if way.endswith("ASGI middleware"):
+        app.add_middleware(OpenTelemetryMiddleware, exclude_spans=["receive", "send"])
+        return flush
+    if way == "stock":
+        handler = logging.StreamHandler(_nowhere())
+        logging.basicConfig(level="INFO", handlers=[handler], format="%(message)s")
+        app.add_middleware(_JsonLine)
+        app.add_middleware(PrometheusMiddleware, group_paths=True, prefix="http")
+    FastAPIInstrumentor.instrument_app(app, exclude_spans=["receive", "send"])
+    return flush
+
+
+class _JsonLine:
+    """The least that writes an access line by the standard library's logging."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        import logging  # noqa: PLC0415
+
+        from opentelemetry import trace  # noqa: PLC0415
+
+        start, status = time.perf_counter(), 0
+
+        async def on_send(message: Any) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        await self.app(scope, receive, on_send)
+        line = {
+            "timestamp": time.time(),
+            "level": "info",
+            "method": scope["method"],
+            "path": scope["path"],
+            "status": status,
+            "duration_s": time.perf_counter() - start,
+            "trace_id": f"{trace.get_current_span().get_span_context().trace_id:032x}",
+        }
+        logging.getLogger("access").info(json.dumps(line))
+
+
+async def _ask(app: Any, path: str, requests: int) -> None:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b""}
 
@@ -54,31 +293,68 @@ async def _cost(app: FastAPI, path: str, requests: int) -> float:
     base: dict[str, Any] = {
         "type": "http",
         "method": "GET",
-        "headers": [],
         "query_string": b"",
         "scheme": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "server": ("127.0.0.1", 80),
+        "client": ("127.0.0.1", 1),
+        "path": path,
     }
-    base |= {"asgi": {"version": "3.0"}, "http_version": "1.1", "server": ("x", 80)}
-    start = perf_counter()
+    headers = [(b"host", b"x"), (b"accept", b"*/*"), (b"user-agent", b"curl/8.0")]
     for _ in range(requests):
-        await app({**base, "path": path, "client": ("127.0.0.1", 1)}, receive, send)
-    return (perf_counter() - start) / requests * 1e6
+        await app({**base, "headers": [*headers]}, receive, send)
 
 
-async def main() -> None:
-    """Print microseconds per request, the last of 10 and of 50 routes."""
-    sizes = (10, 50)
-    apps = {(name, n): _app(parts, n) for name, parts in SETUPS.items() for n in sizes}
-    best = dict.fromkeys(apps, float("inf"))
-    for _ in range(5):
-        for (name, n), app in apps.items():
-            parts = SETUPS[name] or ()
-            log = ObservabilitySettings(service_name="bench", logs="logs" in parts)
-            configure_logging(log, NOWHERE)  # logs belong to the process, not to an app
-            cost = await _cost(app, f"/api/r{n - 1}/1", 500)
-            best[name, n] = min(best[name, n], cost)
-    for name in SETUPS:
-        print(f"{name:22}", *(f"{best[name, n]:6.0f} us" for n in sizes))  # noqa: T201
+def serve(way: str, routes: int) -> None:
+    """For each line of the input: ask both apps, answer the cost, bare and over it."""
+    bare, nothing = _app("bare", routes)
+    app, flush = _app(way, routes)
+    loop = asyncio.new_event_loop()
+
+    def cost(app: Any, flush: Flush) -> float:
+        start = time.process_time()
+        loop.run_until_complete(_ask(app, f"/api/r{routes - 1}/1", _REQUESTS))
+        flush()
+        return (time.process_time() - start) / _REQUESTS * 1e6
+
+    for _ in sys.stdin:
+        gc.collect()
+        pairs = [(cost(bare, nothing), cost(app, flush)) for _ in range(4)]
+        least = min(pair[0] for pair in pairs)
+        over = statistics.median(observed - plain for plain, observed in pairs)
+        print(least, over, flush=True)  # noqa: T201
 
 
-asyncio.run(main())
+def main() -> int:
+    """Print both tables; 1 if a ratio misses its goal."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--json", type=Path, help="write the ratios to this file")
+    parser.add_argument("--way", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--receive", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.receive:
+        receive()
+        return 0
+    if options.way:
+        serve(options.way[0], int(options.way[1]))
+        return 0
+    costs = measure(options.rounds)
+    print(f"{'way':34} routes       bare       adds  rounds")  # noqa: T201
+    for key, rounds in costs.items():
+        bare, adds = min(bare for bare, _ in rounds), sorted(over for _, over in rounds)
+        spread = f"{adds[0]:.0f} to {adds[-1]:.0f} us"
+        print(f"{key[0]:34} {key[1]:6} {bare:7.0f} us {_over(costs, key):7.0f} us  {spread}")  # noqa: T201
+    found = ratios(costs)
+    for name, ratio in found.items():
+        verdict = "holds" if ratio["holds"] else "MISSES"
+        print(f"{name:28} {ratio['value']:.3f}, goal {ratio['goal']}: {verdict}")  # noqa: T201
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+    return 0 if all(ratio["holds"] for ratio in found.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

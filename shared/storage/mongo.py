@@ -21,7 +21,7 @@ from pymongo.results import (
     UpdateResult,
 )
 
-from plainview import instrument_mongo
+from plainview import observe_mongo
 from shared.errors import Timeout, Unavailable
 
 __all__ = [
@@ -208,7 +208,7 @@ class Mongo:
 
 def connect(url: str, driver: Literal["motor", "pymongo"], app_name: str) -> Mongo:
     """A client; it connects at its first use and waits for nothing longer than DEADLINE_S."""
-    instrument_mongo()
+    observe_mongo()
     options: dict[str, Any] = {
         "appname": app_name,
         "maxPoolSize": POOL,

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from plainview import instrument_redis
+from plainview import observe_redis
 
 __all__ = [
     "NoScriptError",
@@ -61,7 +61,7 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S, max_connections: int = 50
 
     A reader that blocks (XREADGROUP) needs a client of its own, with more than its BLOCK time.
     """
-    instrument_redis()
+    observe_redis()
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=max_connections,

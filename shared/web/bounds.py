@@ -24,3 +24,5 @@ class Bounds:
     #: open connections in all, and of one client (0: as many as in all)
     connections: int = 1024
     connections_per_client: int = 0
+    #: bits of an IPv6 address that make a client
+    ipv6_prefix: int = 64

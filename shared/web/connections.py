@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from ipaddress import IPv6Address, ip_address
 from typing import Protocol
 
+from plainview.client_address import Networks, client_network, is_within
 from shared.web.bounds import Bounds
-from shared.web.client_address import Networks, is_within
 
 
 class Connection(Protocol):
@@ -24,19 +23,6 @@ class Connection(Protocol):
     @property
     def taken(self) -> tuple[int, int]: ...
     def drop(self) -> None: ...
-
-
-def client_of(address: str) -> str:
-    """Whose connection it is: an IPv4 address is one client, and so is an IPv6 network of /64."""
-    if ":" not in address:
-        return address
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, IPv6Address):
-        return str(parsed.ipv4_mapped or parsed.packed[:8].hex())
-    return address
 
 
 class Connections:
@@ -60,7 +46,7 @@ class Connections:
 
     def add(self, connection: Connection) -> bool:
         """Whether it may stay."""
-        client = client_of(connection.address)
+        client = client_network(connection.address, self._bounds.ipv6_prefix)
         own = self._of.get(client, set())
         most = self._bounds.connections_per_client
         if most and len(own) >= most and not is_within(connection.address, self.trusted):

@@ -12,8 +12,8 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from plainview import REQUEST_ID_HEADER, new_request_id
+from plainview.client_address import Networks
 from shared.web.bounds import Bounds
-from shared.web.client_address import Networks
 from shared.web.connections import Connections
 
 # RFC 3986: a registered name or IPv4 address, or an IP literal in brackets; then a port

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from auth.signals import CATALOGUE as AUTH
 from event.signals import CATALOGUE as EVENT
 from gateway.signals import CATALOGUE as GATEWAY
-from plainview import PLATFORM, Catalogue
+from plainview import LIBRARY_METRICS, Catalogue
 from tests.support.trio import Service, Trio
 
 # Python's own collectors, which no catalogue lists one by one.
@@ -32,7 +32,7 @@ def exposed(service: Service) -> dict[str, tuple[str, frozenset[str]]]:
 def declared(own: Catalogue) -> dict[str, tuple[str, frozenset[str]]]:
     return {
         metric.name: (metric.kind, frozenset(metric.labels))
-        for catalogue in (PLATFORM, own)
+        for catalogue in (LIBRARY_METRICS, own)
         for metric in catalogue.specs
         if not metric.name.startswith(FOREIGN)
     }

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.demo import environment, running
-from tests.support.processes import processes_below
+from tests.support.demo import DEMO, environment, running
+from tests.support.processes import ended, processes_below
 from tests.support.waiting import until
 
 
@@ -28,8 +27,8 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def alive(pid: int) -> bool:
-    shown = subprocess.run(["ps", "-p", str(pid), "-o", "stat="], capture_output=True, check=False)
-    return bool(shown.stdout.strip()) and not shown.stdout.startswith(b"Z")
+    state = ended(["ps", "-p", str(pid), "-o", "stat="]).stdout
+    return bool(state.strip()) and not state.startswith("Z")
 
 
 def login(info: dict[str, Any], role: str) -> dict[str, str]:
@@ -50,7 +49,7 @@ def test_claim_then_a_kill_then_a_second_start(tmp_path: Path) -> None:
         # the very lines that it prints
         printed = (tmp_path / "first").read_text()
         lines = printed[printed.index("TOKEN=") : printed.index("and follow it")]
-        shell = subprocess.run(["sh", "-c", lines], capture_output=True, text=True, check=True)
+        shell = ended(["sh", "-c", lines])
         assert "201 Created" in shell.stdout, shell.stdout
         assert "x-request-id" in shell.stdout.lower()
         claim = json.loads(shell.stdout[shell.stdout.index("\n\n") :])
@@ -78,13 +77,7 @@ def test_claim_then_a_kill_then_a_second_start(tmp_path: Path) -> None:
             f"{gateway}/api/v1/reward-requests/{claim['id']}", headers=login(info, "USER")
         )
         assert kept.json() == claim
-        other = subprocess.run(
-            [sys.executable, "-m", "demo"],
-            env=env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        other = ended(DEMO, env=env)
         assert other.returncode == 1
         assert "one is running" in other.stderr
         assert info_file.exists()
@@ -95,9 +88,7 @@ def test_claim_then_a_kill_then_a_second_start(tmp_path: Path) -> None:
         process.wait()
         assert any(alive(pid) for pid in below)
         nonsense = {**env, "EVENT_PORT": "http"}
-        other = subprocess.run(
-            [sys.executable, "-m", "demo"], env=nonsense, capture_output=True, check=False
-        )
+        other = ended(DEMO, env=nonsense)
         assert other.returncode == 1
         assert not {pid for pid in below if alive(pid)}
         assert not info_file.exists()
@@ -108,13 +99,7 @@ def test_taken_or_nonsensical_port_is_named_before_anything_starts(tmp_path: Pat
         port = str(taken.getsockname()[1])
         for value, said in ((port, f"port {port} is taken"), ("http", "EVENT_PORT is no port")):
             env = environment(tmp_path, EVENT_PORT=value)
-            done = subprocess.run(
-                [sys.executable, "-m", "demo"],
-                env=env,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            done = ended(DEMO, env=env)
             assert done.returncode == 1
             assert said in done.stderr
             assert "EVENT_PORT" in done.stderr

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from shared.tokens import Role
+from tests.support.processes import ended
 from tests.support.trio import Trio
 
 OPERATOR = {"email": "load-operator@example.com", "password": "a long enough one"}
@@ -33,14 +34,7 @@ def load(trio: Trio, directory: Path, *arguments: str) -> subprocess.CompletedPr
         "LOAD_OPERATOR_EMAIL": OPERATOR["email"],
         "LOAD_OPERATOR_PASSWORD": OPERATOR["password"],
     }
-    return subprocess.run(
-        [*command, *arguments],
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=90,
-    )
+    return ended([*command, *arguments], env=environment)
 
 
 def test_passes_and_measures_every_kind(operated: Trio, tmp_path: Path) -> None:
@@ -70,12 +64,6 @@ def test_fails_by_an_impossible_threshold(operated: Trio, tmp_path: Path) -> Non
 
 def test_says_what_to_start(tmp_path: Path, unused_tcp_port: int) -> None:
     arguments = ["--headless", "--host", f"http://127.0.0.1:{unused_tcp_port}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "lab.load", *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = ended([sys.executable, "-m", "lab.load", *arguments])
     assert done.returncode == 2
     assert "make demo" in done.stderr

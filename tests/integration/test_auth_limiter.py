@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -14,12 +13,6 @@ from auth.limiter import SignInLimiter, TooManyFailures
 from plainview.testing import metric_delta
 from shared.storage.redis import connect
 from tests.support.servers import EmbeddedValkey
-
-
-@pytest.fixture
-def own_valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
-    with EmbeddedValkey(directory=tmp_path) as server:
-        yield server
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from auth.__main__ import cli
 from ops.secrets import new_signing_key
 from tests.support.auth_app import auth_settings
+from tests.support.processes import ended
 from tests.support.servers import free_port, ready
 from tests.support.waiting import until
 
@@ -38,9 +39,7 @@ def environment(mongo_url: str, redis_url: str) -> dict[str, str]:
 
 def start(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "auth"]
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=30, check=False
-    )
+    return ended(command, env=environment)
 
 
 @pytest.fixture

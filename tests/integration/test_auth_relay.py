@@ -3,9 +3,8 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -23,12 +22,6 @@ from shared.storage.redis import connect
 from tests.support.servers import EmbeddedValkey
 from tests.support.timing import in_time
 from tests.support.waiting import soon
-
-
-@pytest.fixture
-def own_valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
-    with EmbeddedValkey(directory=tmp_path) as server:
-        yield server
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind
 
+from tests.support.processes import ended
 from tests.support.servers import free_port, ready
 from tests.support.waiting import until
 
@@ -56,7 +57,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespac
 
 def follow(wanted: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "demo.follow", wanted, "--demo", str(folder), *more]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    return ended(command)
 
 
 def send_spans(otlp: int) -> str:

@@ -29,12 +29,6 @@ _NUMBERS = count()
 
 
 @pytest.fixture(scope="module")
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as issuer:
-        yield issuer
-
-
-@pytest.fixture(scope="module")
 def own_valkey() -> Iterator[EmbeddedValkey]:
     """One that may be paused."""
     with EmbeddedValkey() as server:
@@ -124,7 +118,7 @@ async def test_sign_ins_have_a_limit_of_their_own_by_address(redis_url: str) -> 
         "trusted_proxies": "127.0.0.1",
     }
     async with upstream() as up, gateway(redis=True, auth_url=up.url, **more) as gw:
-        address = f"2001:db8::{next(_NUMBERS):x}:{time.time_ns() % 65536:x}"
+        address = f"2001:db8:{next(_NUMBERS):x}:{time.time_ns() % 65536:x}::1"
 
         async def call(what: str, forwarded: str) -> int:
             headers = {"X-Forwarded-For": forwarded}
@@ -145,7 +139,7 @@ async def test_an_address_is_limited_before_its_token_is_looked_at(redis_url: st
         "trusted_proxies": "127.0.0.1",
     }
     async with gateway(redis=True, **more) as gw:
-        headers = {"X-Forwarded-For": f"2001:db8:1::{time.time_ns() % 65536:x}"}
+        headers = {"X-Forwarded-For": f"2001:db8:ffff:{time.time_ns() % 65536:x}::1"}
         statuses = [(await gw.client.get(EVENTS, headers=headers)).status_code for _ in range(7)]
         assert statuses == [401] * 5 + [429] * 2
 

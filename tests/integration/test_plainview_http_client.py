@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from httpx_aiohttp import HttpxAiohttpClient
 from opentelemetry import trace
 
-from plainview import ObservabilitySettings, observe_client, request_context, tracing
+from plainview import ObservabilitySettings, observe, observe_client, request_context, tracing
 from plainview.signals import (
     HTTP_CLIENT_DURATION,
     HTTP_CLIENT_FAILURES,
@@ -35,7 +35,7 @@ async def upstream() -> AsyncIterator[str]:
     async def slow() -> None:
         await asyncio.sleep(2)
 
-    tracing.instrument_app(app, ObservabilitySettings(service_name="up"))
+    observe(app, ObservabilitySettings(service_name="up", metrics=False))
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
     task = asyncio.create_task(server.serve())

@@ -10,7 +10,7 @@ from opentelemetry import trace
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.errors import DuplicateKeyError, OperationFailure, ServerSelectionTimeoutError
 
-from plainview import instrument_mongo
+from plainview import observe_mongo
 from plainview.signals import (
     DB_CONNECTION_FAILURES,
     DB_CONNECTIONS_MAX,
@@ -26,8 +26,8 @@ Call = Callable[..., Awaitable[Any]]
 @pytest.fixture(params=["pymongo", "motor", "sync"])
 async def collection(request: pytest.FixtureRequest, mongo_url: str) -> AsyncIterator[Any]:
     """A new collection whose methods are awaited, whatever the client."""
-    instrument_mongo()
-    instrument_mongo()
+    observe_mongo()
+    observe_mongo()
     makers = {"pymongo": AsyncMongoClient, "motor": AsyncIOMotorClient, "sync": MongoClient}
     client: Any = makers[request.param](mongo_url, maxPoolSize=7, retryWrites=False)
     yield client.plainview[f"c{uuid.uuid4().hex}"]
@@ -86,7 +86,7 @@ async def test_pool_size_is_known(collection: Any) -> None:
 
 
 async def test_a_server_that_is_away_is_a_connection_failure() -> None:
-    instrument_mongo()
+    observe_mongo()
     client: Any = AsyncMongoClient(
         f"mongodb://127.0.0.1:{free_port()}", serverSelectionTimeoutMS=300
     )

@@ -1,8 +1,10 @@
 """The library under a real uvicorn: what strangers can add, and probes while a dependency hangs."""
 
 import asyncio
+import contextlib
 import http.client
 import logging
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from plainview import Check, ObservabilitySettings, configure_logging, observe
+from plainview.testing import captured_logs
 from tests.support.servers import free_port
 from tests.support.waiting import until
 
@@ -113,3 +116,45 @@ def test_odd_host_headers_are_no_failures():
             client.endheaders()
             assert client.getresponse().status in (200, 400), host
             client.close()
+
+
+def test_ops_port_serves_pages_alone_and_the_public_one_none():
+    port = free_port()
+    app = make_app("ops", traces=False, ops_port=port, ops_host="127.0.0.1", allow="127.0.0.1")
+    pages = ("/metrics", "/health/live", "/health/ready", "/health/startup")
+    with serving(app) as address, httpx.Client(base_url=f"http://127.0.0.1:{port}") as ops:
+        assert httpx.get(f"http://{address}/items/1").status_code == 200
+        until(lambda: ops.get("/health/ready").status_code == 200)
+        for path in pages:
+            assert httpx.get(f"http://{address}{path}").status_code == 404
+            assert ops.get(path).status_code == 200
+            assert ops.head(path).content == b""
+        assert 'path="/items/{item}"' in ops.get("/metrics").text
+        openmetrics = ops.get("/metrics", headers={"Accept": "application/openmetrics-text"})
+        assert openmetrics.text.endswith("# EOF\n")
+        assert ops.get("/items/1").status_code == 404
+        assert ops.get("/metrics", headers={"X-Forwarded-For": "127.0.0.1"}).status_code == 404
+        assert ops.post("/metrics").status_code == 501
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"http://127.0.0.1:{port}/metrics")
+
+
+def test_an_ops_port_that_is_taken_is_told_and_stops_nothing():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        app = make_app("ops-taken", traces=False, ops_port=port, ops_host="127.0.0.1")
+        with captured_logs() as lines, serving(app) as address:
+            assert httpx.get(f"http://{address}/items/1").status_code == 200
+    (line,) = [line for line in lines if line["event"] == "telemetry.degraded"]
+    assert str(port) in line["reason"]
+
+
+def test_idle_and_slow_clients_do_not_take_the_ops_port():
+    port = free_port()
+    app = make_app("ops-slow", traces=False, ops_port=port, ops_host="127.0.0.1")
+    with serving(app), contextlib.ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port))).send(b"GET /m")
+        assert httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=20).status_code == 200

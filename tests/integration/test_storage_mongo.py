@@ -1,6 +1,7 @@
 """shared.storage.mongo against a real server that is killed and hung, on both drivers."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -19,6 +20,7 @@ from shared.storage.mongo import (
 )
 from tests.support.servers import EmbeddedMongo, free_port
 from tests.support.timing import in_time
+from tests.support.waiting import soon
 
 
 @pytest.fixture(params=["motor", "pymongo"])
@@ -63,9 +65,11 @@ async def test_absent_server_is_unavailable_within_two_seconds(driver: Any) -> N
 
     async def ping() -> float:
         begin = time.monotonic()
-        with pytest.raises(DatabaseUnavailable):
+        with pytest.raises((DatabaseUnavailable, DatabaseTimeout)) as caught:
             await client.ping()
-        return time.monotonic() - begin
+        # on a busy machine the deadline of the call may be noticed before that of the search
+        late = isinstance(caught.value, DatabaseTimeout)
+        return math.inf if late else time.monotonic() - begin
 
     await in_time(ping, 2.1)
     await client.close()
@@ -83,8 +87,7 @@ async def test_hung_server_sheds_hundreds_of_calls_in_time_and_recovers(driver: 
         assert time.monotonic() - began < 8  # in waves of 50 it would take 12
         assert {type(result) for result in results} <= {DatabaseTimeout, DatabaseUnavailable}
         server.resume()
-        async with asyncio.timeout(30):
-            await _until_it_answers(client)
+        await soon(lambda: answers(client))
         assert await things.find_one({"_id": 1}) == {"_id": 1}
         await client.close()
 
@@ -100,15 +103,14 @@ async def test_acknowledged_writes_survive_a_kill(driver: Any) -> None:
         with pytest.raises((DatabaseUnavailable, DatabaseTimeout)):
             await things.find_one({"_id": 1})
         server.start()
-        async with asyncio.timeout(30):
-            await _until_it_answers(client)
+        await soon(lambda: answers(client))
         assert await things.count_documents({}) == 20
         await client.close()
 
 
-async def _until_it_answers(client: Mongo) -> None:
-    while True:
-        try:
-            return await client.ping()
-        except (DatabaseUnavailable, DatabaseTimeout):
-            await asyncio.sleep(0.1)
+async def answers(client: Mongo) -> bool:
+    try:
+        await client.ping()
+    except (DatabaseUnavailable, DatabaseTimeout):
+        return False
+    return True

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 
 import pytest
 
-from tests.stack.programs import ROOT, binary
+from tests.stack.programs import binary
+from tests.support.processes import ended
 
 
 def program(name: str) -> str:
@@ -19,12 +19,5 @@ def program(name: str) -> str:
 
 
 def run(*command: str, **environment: str) -> None:
-    result = subprocess.run(
-        command,
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **environment},
-    )
+    result = ended(command, env={**os.environ, **environment})
     assert result.returncode == 0, result.stdout + result.stderr

@@ -16,6 +16,8 @@ import yaml
 from monitoring.dashboards import boards
 from monitoring.settings import KIT
 from plainview.kit.panels import WIDTH
+from tests.stack.expected import EXPECTED
+from tests.stack.panels import of_the_business
 
 Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
@@ -193,6 +195,11 @@ def test_files_are_those_that_are_built_each_with_its_own_uid() -> None:
         name: f"er-{name}" for name in boards()
     }
     assert len({read(file)["title"] for file in FILES}) == len(FILES)
+
+
+def test_every_panel_of_the_business_is_compared_with_the_books() -> None:
+    shown, known = set(of_the_business()), set(EXPECTED)
+    assert shown == known, f"tests/stack/expected.py: {shown ^ known}"
 
 
 def test_the_provider_reads_this_folder() -> None:

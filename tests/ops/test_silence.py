@@ -6,7 +6,6 @@ tests/stack/test_silence.py looks at the real services for the minutes that a te
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from plainview.kit import names, recording
 from tests.ops.checks import program
 from tests.stack.programs import ROOT
 from tests.support.half_hour import HalfHour
+from tests.support.processes import ended
 
 OURS = {"service", "instance", "job", "environment", "le"}  # of Prometheus, and of a histogram
 
@@ -47,7 +47,7 @@ def fired(half_hour: HalfHour, directory: Path) -> set[str]:
     path = directory / "half-hour.yaml"
     path.write_text(yaml.safe_dump(test))
     command = [program("promtool"), "test", "rules", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = ended(command)
     said = done.stdout + done.stderr
     found = set(re.findall(r"alertname: (\w+), time", said))
     assert "Watchdog" in found, said[:2000]  # else it was not the rules that failed
@@ -87,7 +87,8 @@ def test_every_metric_of_a_rule_is_fed() -> None:
     }
     fed = {series.split("{")[0] for series in HalfHour().series()}
     others = {name for name in names.EXTERNAL if name.removesuffix("_total") in fed}
-    assert read - recording.recorded(KIT) - fed - others == set()
+    missing = read - recording.recorded(KIT) - fed - others
+    assert missing == set(), f"tests/support/half_hour.py has no series of {missing}"
 
 
 def test_series_are_those_that_services_have() -> None:

@@ -164,7 +164,10 @@ async def test_failures_of_an_address_are_limited_over_accounts() -> None:
         assert [await attempt(n, "203.0.113.7") for n in range(6)] == [401] * 4 + [429] * 2
         # a trusted proxy says that this is somebody else; what it got is not believed further
         assert await attempt(7, "203.0.113.8") == 401
-        assert await attempt(8, "198.51.100.1, 203.0.113.7") == 429
+        assert await attempt(8, "198.51.100.1, 203.0.113.7:4711") == 429
+        # an IPv6 client has a whole network
+        assert [await attempt(n, f"2001:db8::{n}") for n in range(6)] == [401] * 4 + [429] * 2
+        assert await attempt(9, "[2001:db8:0:1::1]:4711") == 401
 
 
 async def test_sign_ins_that_were_not_checked_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:

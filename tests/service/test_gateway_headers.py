@@ -2,7 +2,6 @@
 
 import gzip
 import re
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,12 +14,6 @@ from tests.support.issuer import Issuer
 
 EVENTS = "/api/v1/events"
 LOGIN = "/api/v1/auth/login"
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as issuer:
-        yield issuer
 
 
 async def test_identity_headers_of_a_client_never_arrive(issuer: Issuer) -> None:
@@ -139,6 +132,8 @@ async def test_encoded_replies_pass_untouched(issuer: Issuer) -> None:
         ("127.0.0.1,10.0.0.0/8", "9.9.9.9, 10.1.2.3", "9.9.9.9"),
         ("127.0.0.1", "9.9.9.9, rubbish", "127.0.0.1"),
         ("127.0.0.1", "2001:db8::1", "2001:db8::1"),
+        ("127.0.0.1", "9.9.9.9:4711", "9.9.9.9"),
+        ("127.0.0.1", "[2001:db8::1]:4711", "2001:db8::1"),
     ],
 )
 async def test_forwarded_for_is_believed_from_trusted_proxies_only(
@@ -151,6 +146,33 @@ async def test_forwarded_for_is_believed_from_trusted_proxies_only(
         headers = {"X-Forwarded-For": forwarded, **issuer.headers("ann", Role.USER)}
         assert (await gw.client.get(EVENTS, headers=headers)).status_code == 200
         assert up.seen[0].all("x-forwarded-for") == [expected]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "one", "two", "shared"),
+    [
+        (64, "9.9.9.9:1", "9.9.9.9:2", True),
+        (64, "9.9.9.9", "9.9.9.8", False),
+        (64, "[2001:db8::1]:1", "2001:db8::2", True),
+        (64, "2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        (48, "2001:db8:0:1::1", "2001:db8:0:2::1", True),
+        (128, "2001:db8::1", "2001:db8::2", False),
+    ],
+)
+async def test_ports_and_addresses_of_one_network_are_one_client(
+    issuer: Issuer, prefix: int, one: str, two: str, shared: bool
+) -> None:
+    more = {"trusted_proxies": "127.0.0.1", "rate_limit_address": "1/minute"}
+    async with (
+        upstream() as up,
+        gateway(event_url=up.url, auth_url=issuer.url, client_ipv6_prefix=prefix, **more) as gw,
+    ):
+        user = issuer.headers("ann", Role.USER)
+        statuses = [
+            (await gw.client.get(EVENTS, headers={"X-Forwarded-For": text, **user})).status_code
+            for text in (one, two)
+        ]
+        assert statuses == [200, 429 if shared else 200]
 
 
 async def test_no_spelling_of_a_path_reaches_what_is_not_public(issuer: Issuer) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
@@ -21,12 +21,6 @@ from tests.support.waiting import soon
 
 EVENTS = "/api/v1/events"
 LOGIN = "/api/v1/auth/login"
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as issuer:
-        yield issuer
 
 
 class Raw:

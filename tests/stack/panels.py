@@ -8,6 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from auth.signals import CATALOGUE as AUTH
+from event.signals import CATALOGUE as EVENT
+from plainview.kit.names import metrics_in
 from tests.stack.programs import ROOT
 
 # `All` of a variable is whatever there is; Grafana's own are as for a range of minutes.
@@ -91,3 +94,15 @@ def label_queries() -> dict[str, tuple[str, str]]:
             if parts := re.fullmatch(r"label_values\((.+),\s*(\w+)\)", query):
                 found[f"{name}: ${variable['name']}"] = fill(parts[1]), parts[2]
     return found
+
+
+def of_the_business() -> dict[str, Target]:
+    """By name: all of users and events; of the overview what names a metric of the business."""
+    names = {metric.name for catalogue in (AUTH, EVENT) for metric in catalogue.specs}
+    names |= {"active_users", "active_users_by_day"}  # the gateway's
+    return {
+        target.name: target
+        for target in targets()
+        if target.dashboard in ("users", "events")
+        or (target.dashboard == "overview" and metrics_in(target.expr) & names)
+    }

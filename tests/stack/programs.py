@@ -26,7 +26,10 @@ def binary(name: str) -> Path:
     """The program as tests/stack/build leaves it."""
     found = sorted(CACHE.glob(f"*/{name}"))
     if not found:
-        raise FileNotFoundError(f"{name} is not built: run tests/stack/build")
+        what = {"promtool": "prometheus", "otelcol": "collector", "docker-compose": "compose"}
+        raise FileNotFoundError(
+            f"{name} is not here: `tests/stack/build {what.get(name, name)}` makes it (needs Go)"
+        )
     return found[-1]
 
 

@@ -17,8 +17,9 @@ import yaml
 from monitoring.retention import hours, log_days
 from ops.archive import LOG_TYPES, PAGE, Line, day_start_ns, push, query_lines
 from tests.stack.loki import prepared
-from tests.stack.programs import ROOT, Program
+from tests.stack.programs import Program
 from tests.stack.stack import until
+from tests.support.processes import ended
 
 pytestmark = pytest.mark.timeout(900)  # Loki starts twice, the tool nine times
 YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).date()
@@ -50,9 +51,7 @@ def lines_of(url: str, log_type: str) -> Counter[bytes]:
 def archive(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ops.archive", *arguments, "--directory", str(directory)]
     day = ["--day", YESTERDAY.isoformat()]
-    return subprocess.run(
-        [*command, *day], check=False, capture_output=True, text=True, cwd=ROOT, timeout=300
-    )
+    return ended([*command, *day], 300)
 
 
 def test_retention_is_what_loki_reports(lokis: dict[str, str]) -> None:

@@ -11,9 +11,6 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from auth.signals import CATALOGUE as AUTH
-from event.signals import CATALOGUE as EVENT
-from plainview.kit.names import metrics_in
 from tests.stack import panels
 from tests.stack.books import RANGE_S, Books
 from tests.stack.expected import BY_HOUR, EXPECTED
@@ -23,24 +20,7 @@ from tests.stack.traffic import Traffic
 from tests.support.servers import EmbeddedMongo
 
 pytestmark = pytest.mark.timeout(600)  # the first test of a session starts everything
-BUSINESS = {metric.name for catalogue in (AUTH, EVENT) for metric in catalogue.specs} | {
-    "active_users",
-    "active_users_by_day",
-}
-
-
-def is_business(target: panels.Target) -> bool:
-    """All of users and events; of the others what names a metric of the business."""
-    return target.dashboard in ("users", "events") or (
-        target.dashboard == "overview" and bool(metrics_in(target.expr) & BUSINESS)
-    )
-
-
-TARGETS = {target.name: target for target in panels.targets() if is_business(target)}
-
-
-def test_every_business_panel_is_compared() -> None:
-    assert set(TARGETS) == set(EXPECTED)
+TARGETS = panels.of_the_business()  # tests/ops compares them with EXPECTED
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 from typing import Any
 
@@ -14,6 +13,7 @@ from console.logs import LokiFollower
 from console.store import Line
 from tests.stack.loki import Loki
 from tests.stack.stack import ANSWER_S, Stack, until
+from tests.support.processes import ended
 
 pytestmark = pytest.mark.timeout(500)  # the first test of a session starts everything
 
@@ -29,9 +29,7 @@ def follow(stack: Stack, wanted: str) -> str:
     where = ["--jaeger", stack.jaeger_url]
     if stack.loki:
         where += ["--loki", stack.loki.url]
-    done = subprocess.run(
-        [*command, *where], capture_output=True, text=True, check=False, timeout=200
-    )
+    done = ended([*command, *where], 200)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

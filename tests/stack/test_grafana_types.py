@@ -7,13 +7,13 @@ the TypeScript compiler here and would be ignored without a word there.
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.stack.programs import CACHE, ROOT
+from tests.support.processes import ended
 
 pytestmark = pytest.mark.timeout(330)  # the compiler takes seconds, on a busy machine many
 Json = dict[str, Any]
@@ -79,9 +79,7 @@ def errors(program: str, packages: Path, directory: Path) -> str:
         "--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler",
         "--preserveSymlinks", "dashboard.ts",
     ]  # fmt: skip
-    done = subprocess.run(
-        compiler, cwd=directory, capture_output=True, text=True, check=False, timeout=300
-    )
+    done = ended(compiler, 300, cwd=directory)
     return done.stdout + done.stderr
 
 

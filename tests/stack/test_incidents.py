@@ -13,6 +13,7 @@ import pytest
 
 from lab.incidents.catalogue import INCIDENTS
 from tests.support.demo import environment, running
+from tests.support.processes import ended
 
 # Its expression looks back a quarter of an hour: in `make incidents`, not here.
 TOO_LONG = {"crash-loop"}
@@ -33,9 +34,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 def lab(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """`python -m lab.incidents ...`, as make calls it."""
     command = [sys.executable, "-m", "lab.incidents", *arguments]
-    return subprocess.run(
-        command, env=env, capture_output=True, text=True, check=False, timeout=2700
-    )
+    return ended(command, 2700, env=env)
 
 
 def left_of(env: dict[str, str]) -> list[bytes]:

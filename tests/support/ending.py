@@ -18,6 +18,8 @@ def pytest_configure() -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_unconfigure() -> None:
+def pytest_unconfigure(config: pytest.Config) -> None:
     """No test is running whose time-out could end a thread that hangs now: say where, and leave."""
+    if hasattr(config, "workerinput"):  # waits for the others, and is ended by who started it
+        return
     faulthandler.dump_traceback_later(LEAVING_S, exit=True)

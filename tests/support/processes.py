@@ -16,7 +16,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+ROOT = Path(__file__).resolve().parents[2]
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 INTERRUPTED = 130
 TIME_OVER = 124  # as coreutils' timeout says it
@@ -25,7 +29,7 @@ GRACE_S = 20  # for fixtures to be torn down
 
 def processes_below(pid: int) -> dict[int, str]:
     """The commands of all descendants that have not ended, by process ID."""
-    command = ["ps", "-eo", "pid=,ppid=,stat=,args="]
+    command = ["ps", "-wweo", "pid=,ppid=,stat=,args="]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ps:
         rows = [line.split(maxsplit=3) for line in ps.communicate()[0].splitlines()]
     known = {int(row[0]): (int(row[1]), row[3]) for row in rows if row[2][0] != "Z"}
@@ -37,6 +41,14 @@ def processes_below(pid: int) -> dict[int, str]:
         found |= children
         parents = set(children)
     return found
+
+
+def ended(
+    command: Sequence[str | Path], timeout_s: float = 100, **more: Any
+) -> subprocess.CompletedProcess[str]:
+    """A command in the repository's folder, with what it said, whatever its exit code."""
+    options = {"cwd": ROOT, "timeout": timeout_s, **more}
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
 def end_below(how: signal.Signals, wait_s: float) -> None:

@@ -38,6 +38,7 @@ class Service:
             "USER_HASH_KEY": "k" * 32,
             "LOG_FORMAT": "json",
             "DRAIN_SECONDS": "0",
+            **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
             **environment,
         }
         self.process: subprocess.Popen[bytes] | None = None

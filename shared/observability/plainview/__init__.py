@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import otel_environment as _otel_environment  # noqa: F401 - before OpenTelemetry's own
 from . import support as _support  # noqa: F401 - first: refuses other platforms
 from .catalogue import (
     Alert,
@@ -25,11 +26,10 @@ from .context import (
 )
 from .execution import log_execution
 from .guarded import guarded
-from .health import Check
+from .health import Check, CheckFailed
 from .instruments import (
-    instrument_mongo,
-    instrument_redis,
     observe_client,
+    observe_mongo,
     observe_redis,
     observe_transport,
 )
@@ -39,16 +39,17 @@ from .masking import mask, mask_text
 from .messaging import batch_span, consume_span, inject_context, produce_span
 from .observe import Observability, observe
 from .settings import ObservabilitySettings
-from .signals import PLATFORM
+from .signals import LIBRARY_METRICS
 
 __all__ = [
+    "LIBRARY_METRICS",
     "MASK",
-    "PLATFORM",
     "REQUEST_ID_HEADER",
     "Alert",
     "Bounded",
     "Catalogue",
     "Check",
+    "CheckFailed",
     "CounterSpec",
     "GaugeSpec",
     "HistogramSpec",
@@ -65,14 +66,13 @@ __all__ = [
     "get_logger",
     "guarded",
     "inject_context",
-    "instrument_mongo",
-    "instrument_redis",
     "log_execution",
     "mask",
     "mask_text",
     "new_request_id",
     "observe",
     "observe_client",
+    "observe_mongo",
     "observe_redis",
     "observe_transport",
     "produce_span",

@@ -56,7 +56,6 @@ class Slo:
     good: str
     total: str
     summary: str = ""
-    window: str = "30d"
 
 
 @dataclass(frozen=True)
@@ -165,6 +164,11 @@ class GaugeSpec(_Spec):
         """Set the series of these labels."""
         with _GUARD:
             self._child(labels).set(value)
+
+    def ask(self, source: Callable[[], float]) -> None:
+        """Let a metric without labels be what `source` says when it is scraped."""
+        with _GUARD:
+            self.collector.set_function(source)
 
     def replace(
         self,
@@ -283,11 +287,21 @@ class Catalogue:
 
     def register(self, registry: CollectorRegistry = REGISTRY) -> None:
         """Expose the metrics; may be called again. ValueError if a name is registered already."""
+        if refused := self.expose(registry):
+            raise ValueError("; ".join(refused))
+
+    def expose(self, registry: CollectorRegistry = REGISTRY) -> list[str]:
+        """Like `register`, but leaves out what cannot be exposed and says so, a sentence each."""
         if registry in self._registries:
-            return
-        for collector in self._collectors:
-            registry.register(collector)
+            return []
         self._registries.append(registry)
+        refused = []
+        for collector in self._collectors:
+            try:
+                registry.register(collector)
+            except ValueError as error:
+                refused.append(f"a metric of {self.namespace} is not shown: {error}")
+        return refused
 
     def _declare(
         self, spec: type[S], make: Callable[..., Any], metric: Metric, **options: Any

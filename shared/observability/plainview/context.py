@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
+import random
 import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 
 from opentelemetry import trace
+
+from .guarded import guarded
+from .masking import mask_text
 
 REQUEST_ID_HEADER = "X-Request-ID"
 _ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -30,6 +35,9 @@ class RequestContext:
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("plainview_request", default=None)
+# Not the system's randomness: that is a system call per request, and IDs are no secrets.
+_random = random.Random()  # noqa: S311
+os.register_at_fork(after_in_child=_random.seed)
 _RANDOM = secrets.token_bytes(32)
 _key = _RANDOM
 
@@ -47,7 +55,7 @@ def request_id() -> str | None:
 
 def new_request_id() -> str:
     """A fresh ID: 32 hex digits, so it passes the check for incoming ones."""
-    return secrets.token_hex(16)
+    return f"{_random.getrandbits(128):032x}"
 
 
 def trace_id() -> str | None:
@@ -57,22 +65,36 @@ def trace_id() -> str | None:
 
 
 def accepted_id(text: str) -> str | None:
-    """An ID that came from outside, or None if it is not 8 to 64 harmless characters."""
-    return text if _ID.fullmatch(text) else None
+    """An ID that came from outside, or None if it is not 8 to 64 harmless characters.
+
+    One that looks like a secret is not taken either: logs and spans would mask it, and the same
+    request would have several IDs.
+    """
+    return text if _ID.fullmatch(text) and mask_text(text) == text else None
+
+
+def enter(context: RequestContext) -> Token[RequestContext | None]:
+    """Make it the context of what is in work, until `leave`."""
+    return _current.set(context)
+
+
+def leave(token: Token[RequestContext | None]) -> None:
+    """Undo `enter`."""
+    try:
+        _current.reset(token)
+    except ValueError:  # closed from another task, as abandoned generators are: nothing to undo
+        _current.set(None)
 
 
 @contextmanager
 def request_context(request_id: str | None = None) -> Iterator[RequestContext]:
     """Work inside has this request ID, or a new one; for requests, consumers and jobs."""
-    context = RequestContext(request_id or new_request_id())
-    token = _current.set(context)
+    context = RequestContext(text_of(request_id) if request_id else new_request_id())
+    token = enter(context)
     try:
         yield context
     finally:
-        try:
-            _current.reset(token)
-        except ValueError:  # closed from another task, as abandoned generators are: nothing to undo
-            _current.set(None)
+        leave(token)
 
 
 def set_user_hash_key(key: str | None) -> None:
@@ -81,13 +103,26 @@ def set_user_hash_key(key: str | None) -> None:
     _key = key.encode() if key else _RANDOM
 
 
-def user_pseudonym(user_id: str) -> str:
-    """HMAC-SHA256 of the ID, 16 hex digits: the same user is the same pseudonym, with the key."""
-    return hmac.new(_key, user_id.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:16]
+def text_of(value: object) -> str:
+    """The value as text; the name of its type, if it cannot say what it is."""
+    try:
+        return str(value)
+    except Exception:  # whatever a `__str__` raises
+        return type(value).__qualname__
 
 
-def bind_user(user_id: str) -> None:
-    """Put the user's pseudonym on all further log lines of the request; no request: nothing."""
+def user_pseudonym(user_id: object) -> str:
+    """HMAC-SHA256 of the ID as text, 16 hex digits: with the key, the same for the same user."""
+    text = text_of(user_id).encode("utf-8", "replace")
+    return hmac.new(_key, text, hashlib.sha256).hexdigest()[:16]
+
+
+def bind_user(user_id: object) -> None:
+    """Put the user's pseudonym on all further log lines of the request; no request: nothing.
+
+    The ID may be a text, a number or a UUID.
+    """
     context = _current.get()
     if context is not None:
-        context.user_id = user_pseudonym(user_id)
+        with guarded("logs"):
+            context.user_id = user_pseudonym(user_id)

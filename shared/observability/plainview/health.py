@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from weakref import WeakSet
 
 from .settings import ObservabilitySettings
@@ -15,6 +15,48 @@ from .signals import DEPENDENCY_LATENCY, DEPENDENCY_UP, SERVICE_READY
 
 Status = Literal["pass", "warn", "fail"]
 Probe = Literal["live", "ready", "startup"]
+Reason = Literal["refused", "timeout", "credentials", "index", "version", "draining", "other"]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+# In names of exceptions of drivers and in their texts, in lower case; the first that is found.
+_SIGNS: tuple[tuple[Reason, tuple[str, ...]], ...] = (
+    ("credentials", ("auth", "credential", "password", "noperm", "unauthorized", "forbidden")),
+    ("index", ("index",)),
+    ("version", ("version", "wire protocol", "unknown command")),
+    ("refused", ("refused",)),
+    ("timeout", ("timeout", "timed out")),
+    ("refused", ("connect", "unreachable", "selection", "name or service", "closed")),
+)
+
+
+class CheckFailed(Exception):
+    """What a check may raise to say by a word of the closed set why a dependency is not well.
+
+    The text goes to the log alone.
+    """
+
+    def __init__(self, reason: Reason, text: str = "") -> None:
+        super().__init__(text or reason)
+        self.reason: Reason = reason if reason in REASONS else "other"
+
+
+def reason_of(error: BaseException) -> Reason:
+    """Why a check failed: one word, by which no text of an exception gets into a reply."""
+    if isinstance(error, CheckFailed):
+        return error.reason
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    if any(isinstance(one, TimeoutError) for one in chain[:1]):
+        return "timeout"
+    if any(isinstance(one, ConnectionRefusedError) for one in chain):
+        return "refused"
+    texts = [f"{type(one).__name__} {str(one)[:1000]}".lower() for one in chain]
+    for reason, signs in _SIGNS:
+        if any(sign in text for text in texts for sign in signs):
+            return reason
+    return "refused" if isinstance(chain[0], OSError) else "other"
 
 
 @dataclass(frozen=True)
@@ -28,12 +70,18 @@ class Check:
 
 @dataclass(frozen=True)
 class Finding:
-    """Result of one check; `at` is monotonic, `time` RFC 3339."""
+    """Result of one check: why it failed, if so; `at` is monotonic, `time` RFC 3339."""
 
-    ok: bool
+    reason: Reason | None
+    error: BaseException | None
     latency_s: float
     at: float
     time: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the dependency is well."""
+        return self.reason is None
 
 
 _running: WeakSet[HealthMonitor] = WeakSet()  # of this process
@@ -55,7 +103,7 @@ class HealthMonitor:
         self,
         settings: ObservabilitySettings,
         checks: Callable[[], Mapping[str, Check]],
-        on_change: Callable[[str, Check, bool], None] = lambda name, check, ok: None,
+        on_change: Callable[[str, Check, Finding], None] = lambda name, check, found: None,
     ) -> None:
         self._settings = settings
         self._make_checks = checks
@@ -121,20 +169,20 @@ class HealthMonitor:
     async def _watch(self, name: str, check: Check) -> None:
         while True:
             start = monotonic()
-            ok = await self._ask(name, check)
+            reason, error = await self._ask(name, check)
             end = monotonic()
             now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             before = self._found.get(name)
-            self._found[name] = Finding(ok, end - start, end, now)
-            DEPENDENCY_UP.set(float(ok), dependency=name)
+            found = self._found[name] = Finding(reason, error, end - start, end, now)
+            DEPENDENCY_UP.set(float(found.ok), dependency=name)
             DEPENDENCY_LATENCY.set(end - start, dependency=name)
             refresh_ready()
-            if ok != (before is None or before.ok):
-                self._on_change(name, check, ok)
+            if found.ok != (before is None or before.ok):
+                self._on_change(name, check, found)
             await asyncio.sleep(max(0.0, self._settings.check_interval_s - (end - start)))
 
-    async def _ask(self, name: str, check: Check) -> bool:
-        """Whether it answered in time; one that still hangs is not asked again."""
+    async def _ask(self, name: str, check: Check) -> tuple[Reason | None, BaseException | None]:
+        """Why it did not answer in time, if so; one that still hangs is not asked again."""
         ping = self._pings.get(name)
         hung = ping is not None and not ping.done()
         if ping is None or not hung:
@@ -143,9 +191,11 @@ class HealthMonitor:
         done, _ = await asyncio.wait({ping}, timeout=self._settings.check_timeout_s)
         if not done:
             ping.cancel()
-            return False
-        failed = ping.cancelled() or ping.exception() is not None
-        return not failed and not hung
+            return "timeout", None
+        if ping.cancelled() or hung:
+            return "timeout", None
+        error = ping.exception()
+        return (None if error is None else reason_of(error)), error
 
     def report(self, probe: Probe) -> tuple[int, dict[str, Any]]:
         """HTTP status and body (draft health+json) of a probe; touches nothing."""
@@ -174,6 +224,8 @@ class HealthMonitor:
             "status": self.dependency(name),
         }
         if found:
+            if found.reason is not None:
+                detail["output"] = found.reason
             detail |= {
                 "observedValue": round(found.latency_s * 1000, 3),
                 "observedUnit": "ms",

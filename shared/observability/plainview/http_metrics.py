@@ -1,111 +1,121 @@
-"""HTTP metrics by starlette-exporter, with a bounded number of series."""
+"""HTTP metrics, named as starlette-exporter names them, written from the record of a request.
+
+`http_requests_total`, `http_request_duration_seconds` and `http_requests_in_progress`. Methods
+outside of the nine are `_OTHER` and paths without a route `__unknown__`, so strangers add no
+series. Children of the metrics are looked up once per method, route and status.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import SimpleNamespace
+from collections.abc import Mapping
+from typing import Any
 
-from prometheus_client import disable_created_metrics
-from starlette.responses import JSONResponse
-from starlette.routing import BaseRoute, Match
-from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette_exporter import PrometheusMiddleware
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
-from .context import current, request_id
+from .record import METHODS, OTHER_METHOD, UNKNOWN, Record
 from .settings import ObservabilitySettings
 
-METHODS = frozenset(
-    ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
-)
-OTHER_METHOD = "_OTHER"
-UNKNOWN = "__unknown__"  # as starlette-exporter has it
-_ALLOW = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+_LABELS = ("method", "path", "status_code", "app_name")
 
 
-def route_template(scope: Scope, root_path: str) -> str | None:
-    """Full template of the route that took the request, such as `/api/v1/events/{id}`.
+class Collectors:
+    """The three metrics of this process; its buckets are those of the first app."""
 
-    None if there was none, or it is inside a mounted app. `root_path` is that at the entry.
-    """
-    # FastAPI keeps a router's prefixes only here, `scope["route"].path` lacks them
-    included = scope.get("fastapi", {}).get("effective_route_context")
-    route = included or scope.get("route")
-    mounted = scope.get("root_path", "") != root_path
-    return None if route is None or mounted else getattr(route, "path", None)
-
-
-class _Found(BaseRoute):
-    """A route that matches: starlette-exporter would look through all of them again."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        return Match.FULL, {}
-
-
-class _Inside:
-    """Between exporter and app: refuses unknown methods and tells the exporter the route."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-        self._routers: dict[str, SimpleNamespace] = {}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-        elif scope["method"] == OTHER_METHOD:
-            await _refusal()(scope, receive, send)
-        else:
-            root_path = scope.get("root_path", "")
-            try:
-                await self.app(scope, receive, send)
-            finally:
-                context = current()
-                path = context.route if context else None
-                path = path or route_template(scope, root_path)
-                if path is not None and "endpoint" in scope:
-                    router = self._routers.get(path)
-                    if router is None:  # as many as there are templates
-                        router = self._routers[path] = SimpleNamespace(routes=[_Found(path)])
-                    scope["router"] = router
-
-
-def _refusal() -> JSONResponse:
-    problem = {
-        "type": "about:blank",
-        "title": "Method Not Allowed",
-        "status": 405,
-        "code": "method_not_allowed",
-        "request_id": request_id(),
-    }
-    return JSONResponse(problem, 405, {"Allow": _ALLOW}, "application/problem+json")
-
-
-class HttpMetrics(PrometheusMiddleware):
-    """`http_requests_total`, `http_request_duration_seconds`, `http_requests_in_progress`."""
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        settings: ObservabilitySettings,
-        exemplar: Callable[[], dict[str, str]] | None,
-    ) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        super().__init__(
-            _Inside(app),
-            app_name=settings.service_name,
-            prefix="http",
-            group_paths=True,
-            filter_unhandled_paths=False,
-            group_unhandled_paths=True,
-            buckets=settings.latency_buckets,
-            exemplars=exemplar,
+    def __init__(self, buckets: tuple[float, ...]) -> None:
+        self.buckets = buckets
+        self.requests = Counter(
+            "http_requests_total", "Total HTTP requests", _LABELS, registry=None
         )
+        self.duration = Histogram(
+            "http_request_duration_seconds",
+            "HTTP request duration, in seconds",
+            _LABELS,
+            buckets=buckets,
+            registry=None,
+        )
+        self.in_progress = Gauge(
+            "http_requests_in_progress",
+            "Total HTTP requests currently in progress",
+            ("method", "app_name"),
+            registry=None,
+            multiprocess_mode="livesum",
+        )
+
+    def register(self) -> list[str]:
+        """Expose them; the names that another library has taken already."""
+        taken = []
+        for name, collector in self.named().items():
+            try:
+                REGISTRY.register(collector)
+            except ValueError:
+                taken.append(name)
+        return taken
+
+    def named(self) -> Mapping[str, Any]:
+        """The metrics by name."""
+        return {
+            "http_requests_total": self.requests,
+            "http_request_duration_seconds": self.duration,
+            "http_requests_in_progress": self.in_progress,
+        }
+
+
+_collectors: Collectors | None = None
+
+
+def collectors(settings: ObservabilitySettings) -> tuple[Collectors, list[str]]:
+    """The metrics, made and registered for the first app, and what is to be told about them."""
+    global _collectors  # noqa: PLW0603 - one per process, as its registry
+    told = []
+    if _collectors is None:
+        _collectors = Collectors(settings.latency_buckets)
+        told = [
+            f"the name {name} is taken, its values are not shown" for name in _collectors.register()
+        ]
+    elif _collectors.buckets != settings.latency_buckets:
+        told = ["latency_buckets are those of the app that was observed first"]
+    return _collectors, told
+
+
+class HttpMetrics:
+    """Counts the requests of one app."""
+
+    def __init__(self, made: Collectors, app_name: str, *, exemplars: bool) -> None:
+        self._made = made
+        self._app_name = app_name
+        self._exemplars = exemplars
+        self._children: dict[tuple[str, str, int], tuple[Any, Any]] = {}
         # what strangers can cause exists from the start, so that a scan adds no series
         for method, status in (("GET", 404), ("POST", 404), (OTHER_METHOD, 405)):
-            labels = (method, UNKNOWN, status, self.app_name)
-            self.request_count.labels(*labels)
-            self.request_time.labels(*labels)
-        for method in (*METHODS, OTHER_METHOD):
-            self.requests_in_progress.labels(method, self.app_name)
+            self._add((method, UNKNOWN, status))
+        self._in_progress = {
+            method: made.in_progress.labels(method, app_name) for method in (*METHODS, OTHER_METHOD)
+        }
+
+    def begin(self, method: str) -> None:
+        """Count a request as in progress."""
+        self._in_progress[method].inc()
+
+    def end(self, record: Record) -> None:
+        """Count a request as over and observe how long it took."""
+        self._in_progress[record.method].dec()
+        if record.silent:
+            return
+        key = (record.method, record.path, record.status)
+        requests, duration = self._children.get(key) or self._add(key)
+        exemplar = None
+        if self._exemplars:
+            context = record.span.get_span_context()
+            if context.trace_flags.sampled and context.trace_id:
+                exemplar = {
+                    "trace_id": f"{context.trace_id:032x}",
+                    "span_id": f"{context.span_id:016x}",
+                }
+        requests.inc()
+        duration.observe(record.duration_s, exemplar)
+
+    def _add(self, key: tuple[str, str, int]) -> tuple[Any, Any]:
+        labels = (*key, self._app_name)
+        made = (self._made.requests.labels(*labels), self._made.duration.labels(*labels))
+        self._children[key] = made
+        return made

@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import os
 import select
+import stat
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from .signals import LOG_LINES, LOG_LINES_DROPPED, LOG_QUEUE_DEPTH, LOG_TYPES
 _LINGER_S = 0.02  # a burst of lines costs one switch of threads, not one each
 _CHUNK = select.PIPE_BUF  # POSIX writes as much to a pipe as one piece: programs may share it
 _BYTES_PER_LINE = 1024  # of memory for the queue, on average
+_LAST_WAIT_S = 0.2
 _LOOP_WAIT_S = 0.02  # longest stop of an event loop for one security line
 
 
@@ -37,6 +39,8 @@ class LogSink:
         self, stream: IO[Any] | None = None, size: int = 10_000, security_wait_s: float = 0.5
     ) -> None:
         self.configure(stream, size, security_wait_s)
+        #: each line is waited for: a server that raises its signal again ends the process at once
+        self.prompt = False
         self.written = 0
         self.dropped = dict.fromkeys(LOG_TYPES, 0)
         self._reported = dict(self.dropped)
@@ -71,6 +75,8 @@ class LogSink:
         self._queue.put((line, level, log_type))
         if self._thread is None:
             self._start()
+        if self.prompt:
+            self.prompt = self.flush(_LAST_WAIT_S)  # not again if the stream is stuck
         return True
 
     def _enter(self, length: int, size: int) -> bool:
@@ -118,15 +124,23 @@ class LogSink:
             with contextlib.suppress(Empty):
                 while len(batch) < 1000:
                     batch.append(queue.get_nowait())
-            start = 0
+            start, limit = 0, self._chunk_size()
             while start < len(batch):
                 end, size = start + 1, len(batch[start][0])
-                while end < len(batch) and size + len(batch[end][0]) <= _CHUNK:
+                while end < len(batch) and size + len(batch[end][0]) <= limit:
                     size += len(batch[end][0])
                     end += 1
                 self._chunk(batch[start:end], size)
                 start = end
             self._report()
+
+    def _chunk_size(self) -> int:
+        """Bytes to write at once: to pipes what is written as one piece, to files more."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            mode = os.fstat((self.stream or sys.stdout).fileno()).st_mode
+            if stat.S_ISREG(mode) or stat.S_ISCHR(mode):
+                return 16 * _CHUNK
+        return _CHUNK
 
     def _chunk(self, lines: list[tuple[bytes, str, str]], size: int) -> None:
         try:
@@ -157,14 +171,14 @@ class LogSink:
             data = b"\n" + data
         poll = select.poll()
         poll.register(fd, select.POLLOUT)
-        rest = memoryview(data)
+        rest, limit = memoryview(data), self._chunk_size()
         try:
             while rest:
                 while not poll.poll(500):
                     self._report()
                 # not through the stream: its lock, held by a stuck thread, would block the exit
                 with contextlib.suppress(BlockingIOError):
-                    rest = rest[os.write(fd, rest[:_CHUNK]) :]
+                    rest = rest[os.write(fd, rest[:limit]) :]
         finally:
             self._torn = (self._torn and len(rest) == len(data)) or 0 < len(rest) < len(data)
 

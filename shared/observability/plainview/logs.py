@@ -12,19 +12,21 @@ import logging
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import Context
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 import orjson
 import structlog
 from opentelemetry import trace
+from structlog.contextvars import get_contextvars
 
-from . import context
+from . import context, stdlib_logs
 from .guarded import guarded
 from .log_sink import LogSink
 from .masking import bounded, mask, mask_trace
+from .record import Record
 
 if TYPE_CHECKING:
     from .settings import ObservabilitySettings
@@ -34,13 +36,8 @@ Component = Literal["http", "db", "cache", "messaging", "security", "business", 
 _MAX_LINE = 15_000
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _TYPES = {level: "error" if number >= 40 else "general" for level, number in _LEVELS.items()}
+_ALIASES = {"warn": "warning", "fatal": "critical", "err": "error", "msg": "info"}
 _COLOURS = {"debug": 2, "info": 32, "warning": 33, "error": 31, "critical": 41}
-_LIBRARIES: dict[str, Component] = {
-    **dict.fromkeys(("uvicorn", "fastapi", "starlette", "httpx", "httpcore", "aiohttp"), "http"),
-    **dict.fromkeys(("pymongo", "motor"), "db"),
-    "redis": "cache",
-}
-_RECORD = {*logging.makeLogRecord({}).__dict__, "message", "asctime", "color_message", "taskName"}
 # What a terminal would obey, and the line breaks a text may not make.
 _CONTROLS = {n: f"\\x{n:02x}" for n in (*range(9), *range(11, 32), *range(127, 160))}
 
@@ -66,6 +63,7 @@ def configure_logging(settings: ObservabilitySettings, stream: IO[Any] | None = 
     Takes over the stdlib's root logger and the warnings. With `logs=False` nothing is written
     and the stdlib is left alone.
     """
+    settings = settings.identified()
     _State.enabled = settings.logs
     _State.masking = settings.masking
     _State.names = (settings.service_name, settings.environment)
@@ -79,9 +77,14 @@ def configure_logging(settings: ObservabilitySettings, stream: IO[Any] | None = 
     _State.console = settings.log_format == "console" or terminal
     set_log_level(settings.log_level)
     _State.configured_level = _State.level
-    take_over_stdlib()
+    stdlib_logs.take_over()
     if not structlog.is_configured():
-        structlog.configure(processors=[_process], wrapper_class=_WRAPPER)
+        structlog.configure(processors=[], wrapper_class=Logger)
+
+
+def enabled() -> bool:
+    """Whether lines are written."""
+    return _State.enabled
 
 
 def set_log_level(level: str) -> None:
@@ -89,6 +92,7 @@ def set_log_level(level: str) -> None:
 
     Libraries stay at info or above: their debug lines show statements and headers.
     """
+    level = _ALIASES.get(level, level)
     if level not in _LEVELS:
         raise ValueError(f"log level {level!r} is none of {', '.join(_LEVELS)}")
     _State.level = _LEVELS[level]
@@ -119,63 +123,91 @@ def flush_logs(timeout_s: float = 2.0) -> bool:
 
 
 def get_logger(component: Component = "business") -> structlog.typing.FilteringBoundLogger:
-    """A logger: `log.info("reward.claimed", event_id=...)`. Security events never drop first."""
+    """A logger: `log.info("reward.claimed", event_id=...)`. Security events never drop first.
+
+    No call of it raises: arguments that do not fit the text stand behind it.
+    """
     if component not in _loggers:
-        _loggers[component] = structlog.wrap_logger(
-            None, processors=[_process], wrapper_class=_WRAPPER
-        ).bind(component=component)
-    return _loggers[component]
+        _loggers[component] = Logger(None, [], {"component": component})
+    return cast(structlog.typing.FilteringBoundLogger, _loggers[component])
 
 
-_loggers: dict[str, structlog.typing.FilteringBoundLogger] = {}
-_WRAPPER = structlog.make_filtering_bound_logger(logging.NOTSET)
-
-
-def _process(logger: Any, method: str, event: Any) -> Any:
-    level = method if method in _LEVELS else "info"
+def write(level: str, event: object, fields: dict[str, Any]) -> None:
+    """Write a line, if its level is on."""
     if _State.enabled and _LEVELS[level] >= _State.level:
         with guarded("logs"):
-            _write(level, event)
-    raise structlog.DropEvent
+            _write(level, event, fields)
 
 
-class _Handler(logging.Handler):
-    """Stdlib records as events: `log.message` with `logger`, `message` and what `extra` gave."""
+class Logger(structlog.BoundLoggerBase):
+    """The methods of structlog's loggers; those that start with an `a` are for coroutines."""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write the record, if its level is on."""
-        if not _State.enabled or record.levelno < _State.level:
-            return
-        with guarded("logs"):
-            below = [name for name, number in _LEVELS.items() if number <= record.levelno]
-            level = below[-1] if below else "debug"
-            extra = {k: v for k, v in record.__dict__.items() if k not in _RECORD}
-            try:
-                message = record.getMessage()
-            except Exception:  # arguments that do not fit the format: the text alone, then
-                message = str(record.msg)
-            known = _LIBRARIES.get(record.name.partition(".")[0], "business")
-            own = {"event": "log.message", "logger": record.name, "message": message}
-            _write(level, {"component": known, **extra, **own, "exc_info": record.exc_info})
+    def bind(self, **fields: Any) -> Logger:
+        """A logger with these fields on every line."""
+        return super().bind(**fields)
+
+    def is_enabled_for(self, level: int) -> bool:
+        """Whether lines of this level are written."""
+        return _State.enabled and level >= _State.level
+
+    def get_effective_level(self) -> int:
+        """The lowest level that is written."""
+        return _State.level
+
+    def log(self, level: int, event: object = "", /, *args: Any, **fields: Any) -> None:
+        """Write a line of a stdlib level."""
+        self._log(level_name(level), event, args, fields)
+
+    def exception(self, event: object = "", /, *args: Any, **fields: Any) -> None:
+        """Write an error with the exception that is being handled."""
+        self._log("error", event, args, {"exc_info": True, **fields})
+
+    async def aexception(self, event: object = "", /, *args: Any, **fields: Any) -> None:
+        """Like `exception`."""
+        self.exception(event, *args, **fields)
+
+    def _log(self, level: str, event: object, args: Any, fields: dict[str, Any]) -> None:
+        if _State.enabled and _LEVELS[level] >= _State.level:
+            with guarded("logs"):
+                bound = {**get_contextvars(), **self._context, **fields}
+                _write(level, formatted(event, args), bound)
 
 
-_handler = _Handler()
+def _method(level: str) -> tuple[Callable[..., None], Callable[..., Awaitable[None]]]:
+    def plain(self: Logger, event: object = "", /, *args: Any, **fields: Any) -> None:
+        self._log(level, event, args, fields)
+
+    async def awaited(self: Logger, event: object = "", /, *args: Any, **fields: Any) -> None:
+        self._log(level, event, args, fields)
+
+    return plain, awaited
 
 
-def take_over_stdlib() -> None:
-    """Send stdlib records this way, also uvicorn's, which sets handlers of its own at its start."""
-    root = logging.getLogger()
-    for handler in [h for h in root.handlers if type(h) is logging.StreamHandler]:
-        root.removeHandler(handler)
-    if _handler not in root.handlers:
-        root.addHandler(_handler)
-    for name in ("uvicorn", "uvicorn.error"):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [], True
-    logging.getLogger("uvicorn.access").disabled = True  # there is `http.request`
-    for name in ("httpx", "httpcore", "pymongo", "asyncio"):  # a line per request
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.captureWarnings(True)
+for _level in _LEVELS:
+    for _name in (_level, *(alias for alias, name in _ALIASES.items() if name == _level)):
+        _plain, _awaited = _method(_level)
+        setattr(Logger, _name, _plain)
+        setattr(Logger, f"a{_name}", _awaited)
+
+_loggers: dict[str, Logger] = {}
+
+
+def formatted(event: object, args: Any) -> object:
+    """The text with its arguments in it; behind it, if they do not fit."""
+    if not args:
+        return event
+    try:
+        return str(event) % (args[0] if len(args) == 1 and isinstance(args[0], dict) else args)
+    except Exception:  # also what a `__str__` of the application's raises
+        with contextlib.suppress(Exception):
+            return f"{event} {args}"
+    return context.text_of(event)
+
+
+def level_name(number: int) -> str:
+    """The name of a level, of the next lower one for those between."""
+    below = [name for name, value in _LEVELS.items() if value <= number]
+    return below[-1] if below else "debug"
 
 
 def _base(level: str, event: str, component: str) -> dict[str, Any]:
@@ -193,6 +225,8 @@ def _base(level: str, event: str, component: str) -> dict[str, Any]:
     if request is not None:
         line["request_id"] = request.request_id
     span = trace.get_current_span().get_span_context()
+    if not span.trace_id and isinstance(request, Record):
+        span = request.span.get_span_context()  # over already
     if span.trace_id:
         line["trace_id"] = f"{span.trace_id:032x}"
         line["span_id"] = f"{span.span_id:016x}"
@@ -201,26 +235,30 @@ def _base(level: str, event: str, component: str) -> dict[str, Any]:
     return line
 
 
-def access(method: str, route: str | None, status: int, duration_s: float) -> None:
+def access(record: Record) -> None:
     """Write `http.request`, as an error from status 500 on; no route is `__unknown__`.
 
     Nothing is masked: method and route are of closed sets, never what a client wrote.
     """
-    level = "error" if status >= 500 else "info"
+    failed = record.status >= 500 or record.error is not None
+    level = "error" if failed else "info"
     if not _State.enabled or _LEVELS[level] < _State.level:
         return
     line = _base(level, "http.request", "http")
-    line["http_request_method"] = method
-    line["http_route"] = route or "__unknown__"
-    line["http_response_status_code"] = status
-    line["duration_s"] = round(duration_s, 6)
+    line["http_request_method"] = record.method
+    line["http_route"] = record.path
+    line["http_response_status_code"] = record.status
+    line["http_response_body_size"] = record.size
+    line["duration_s"] = round(record.duration_s, 6)
+    if failed:
+        line["error_type"] = record.error_type
     _send(line)
 
 
-def _write(level: str, fields: dict[str, Any]) -> None:
+def _write(level: str, event: object, fields: dict[str, Any]) -> None:
     component = str(fields.pop("component", "business"))
     clean = mask if _State.masking else bounded
-    line = _base(level, str(clean(fields.pop("event", "")))[:200], component)
+    line = _base(level, str(clean(event))[:200], component)
     error = fields.pop("exc_info", None)
     if "user_id" in fields and "user_id" not in line:
         line["user_id"] = context.user_pseudonym(str(fields.pop("user_id")))

@@ -106,6 +106,8 @@ def bound_text(text: str) -> str:
 
 def mask_text(text: str) -> str:
     """The text with `***` for every secret in it; at most 4,096 characters of it."""
+    if type(text) is not str:
+        text = str(mask(text))
     if len(text) < 5 or _PLAIN.fullmatch(text):  # shorter ones hold no secret: "pin:1"
         return bound_text(text)
     if len(text) > _MAX_INPUT:  # a secret cut in two is not recognised: leave a margin
@@ -151,7 +153,8 @@ def bounded(value: Any) -> Any:
 
 
 @lru_cache(maxsize=2048)
-def _masked_key(key: str) -> tuple[str, bool]:
+def masked_key(key: str) -> tuple[str, bool]:
+    """What is shown of a key, and whether its value is a secret."""
     return mask_text(key), is_secret_key(key)
 
 
@@ -203,7 +206,7 @@ class _Walk:
         result: dict[str, Any] = {}
         for key, item in islice(value.items(), _ITEMS):
             name = key if type(key) is str else str(self.value(key, depth))
-            shown, secret = _masked_key(name) if self.masking else (self.text(name), False)
+            shown, secret = masked_key(name) if self.masking else (self.text(name), False)
             # max_tokens=5 is an amount, has_password=True a fact
             if secret and not (
                 item is None

@@ -11,7 +11,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind
 from opentelemetry.util.types import AttributeValue
 
-from .context import accepted_id, current, request_context
+from .context import accepted_id, current, request_context, text_of
 from .propagation import TraceparentPropagator
 
 _PROPAGATOR = TraceparentPropagator()
@@ -37,8 +37,9 @@ def _span(
     links: Sequence[Link] = (),
     attributes: Mapping[str, AttributeValue] | None = None,
 ) -> AbstractContextManager[Span]:
+    destination = text_of(destination)
     own: dict[str, AttributeValue] = {
-        "messaging.system": system,
+        "messaging.system": text_of(system),
         "messaging.destination.name": destination,
         "messaging.operation.type": operation,
         "messaging.operation.name": operation,
@@ -54,8 +55,10 @@ def _span(
 
 def _text(carrier: Mapping[Any, object], name: str) -> str:
     """A field of a message as text, whether the client decodes replies or not; "" if missing."""
+    if not isinstance(carrier, Mapping):
+        return ""
     value = carrier.get(name, carrier.get(name.encode()))
-    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else text_of(value or "")
 
 
 def _extract(carrier: Mapping[Any, object]) -> Context:
@@ -77,7 +80,7 @@ def consume_span(
     system: str = "redis",
 ) -> Iterator[Span]:
     """Span `process <destination>`, child of the producer's; work inside has its request ID."""
-    about = {} if message_id is None else {"messaging.message.id": message_id}
+    about = {} if message_id is None else {"messaging.message.id": text_of(message_id)}
     with (
         request_context(accepted_id(_text(carrier, "request_id"))),
         _span("process", destination, system, context=_extract(carrier), attributes=about) as span,
@@ -89,6 +92,7 @@ def batch_span(
     destination: str, carriers: Sequence[Mapping[Any, object]], *, system: str = "redis"
 ) -> AbstractContextManager[Span]:
     """Span `receive <destination>` of a batch, linked to the context of every message in it."""
+    carriers = carriers if isinstance(carriers, Sequence) else []
     contexts = (trace.get_current_span(_extract(c)).get_span_context() for c in carriers)
     links = [Link(context) for context in contexts if context.is_valid]
     about = {"messaging.batch.message_count": len(carriers)}

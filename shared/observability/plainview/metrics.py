@@ -21,9 +21,9 @@ from .settings import ObservabilitySettings
 from .signals import (
     CPU_LIMIT,
     EVENT_LOOP_LAG,
+    LIBRARY_METRICS,
     MEMORY_LIMIT,
     PARTS,
-    PLATFORM,
     SERVICE_INFO,
     TELEMETRY_ERRORS,
 )
@@ -52,10 +52,13 @@ class ResourceCollector(Collector):
         yield GaugeMetricFamily("process_start_time_seconds", "Start, Unix time", _STARTED)
 
 
-def install(settings: ObservabilitySettings) -> None:
-    """Expose the library's own metrics and set the constant ones; may be called again."""
+def install(settings: ObservabilitySettings) -> list[str]:
+    """Expose the library's own metrics and set the constant ones; may be called again.
+
+    Returns what is to be told, a sentence each.
+    """
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    PLATFORM.register()
+    told = LIBRARY_METRICS.expose()
     if _count_error not in on_error:
         on_error.append(_count_error)
         if sys.platform == "darwin":
@@ -64,6 +67,7 @@ def install(settings: ObservabilitySettings) -> None:
     CPU_LIMIT.set(cores)
     MEMORY_LIMIT.set(memory)
     SERVICE_INFO.set(1, version=settings.service_version, environment=settings.environment)
+    return told
 
 
 def page(accept: str) -> tuple[bytes, str]:

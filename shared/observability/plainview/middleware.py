@@ -1,50 +1,55 @@
-"""The outermost middleware: request ID, context of the request, probes, metrics page, log lines."""
+"""The outermost middleware: one record per request, and the library's own pages."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from functools import partial
-from ipaddress import IPv6Address, ip_address
 from time import perf_counter
+from typing import Any, Protocol
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.context import Context
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .context import REQUEST_ID_HEADER, RequestContext, accepted_id, request_context
+from .client_address import Networks, is_within, may_read
+from .context import REQUEST_ID_HEADER, accepted_id, current, enter, leave, new_request_id
 from .guarded import guarded
-from .http_metrics import METHODS, OTHER_METHOD, UNKNOWN, route_template
-from .settings import Network
+from .record import CLIENT_CLOSED_REQUEST, METHODS, OTHER_METHOD, Record, Writer
+from .routes import RouteFinder, path_below
 
 # the value of Accept to status, body and content type
 Page = Callable[[str], tuple[int, bytes, str]]
-# after a request: method, route, status, duration in seconds
-AccessLog = Callable[[str, str, int, float], None]
 # an exception that nothing handled
 FailureLog = Callable[[BaseException], None]
 
 _ID_HEADER = REQUEST_ID_HEADER.lower().encode()
+_FORWARDED = (b"x-forwarded-for", b"forwarded")
+_SCOPE_KEY = "plainview"
 _GUARD = guarded("middleware")
 
 
-def allowed(client: tuple[str, int] | None, networks: tuple[Network, ...] | None) -> bool:
-    """Whether a peer is inside the networks; None is everyone, an unknown peer is outside."""
-    if networks is None:
-        return True
-    try:
-        address = ip_address((client or ("",))[0])
-    except ValueError:
-        return False
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return any(address in network for network in networks)
+class Spans(Protocol):
+    """What makes the server spans."""
+
+    def begin(self, record: Record, scope: Scope, traceparents: list[bytes]) -> Context:
+        """Start the record's span; the context to work in."""
+
+    def end(self, record: Record, scope: Scope) -> None:
+        """Write the record into the span and end it."""
 
 
-def _route_path(scope: Scope) -> str:
-    path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
-    return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
+class Metrics(Protocol):
+    """What counts requests."""
+
+    def begin(self, method: str) -> None:
+        """Count one as in progress."""
+
+    def end(self, record: Record) -> None:
+        """Count it as over."""
 
 
 class RequestMiddleware:
@@ -54,112 +59,197 @@ class RequestMiddleware:
         self,
         app: ASGIApp,
         *,
-        pages: dict[str, Page],
-        allow: tuple[Network, ...] | None = None,
-        access: AccessLog | None = None,
+        routes: RouteFinder,
+        pages: dict[str, Page] | None = None,
+        allow: Networks | None = None,
+        trusted_proxies: Networks = (),
+        spans: Spans | None = None,
+        traced: bool = False,
+        metrics: Metrics | None = None,
+        access: Writer | None = None,
         failure: FailureLog | None = None,
     ) -> None:
         self.app = app
-        self._pages = pages
+        self.routes = routes
+        self._pages = pages or {}
         self._allow = allow
+        self._trusted = trusted_proxies
+        self.spans = spans
+        self.traced = traced or spans is not None
+        self.metrics = metrics
         self.access = access
         self.failure = failure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; websockets only get a context."""
-        if scope["type"] not in ("http", "websocket"):
+        kind = scope["type"]
+        if kind not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        with request_context(
-            accepted_id(Headers(scope=scope).get(REQUEST_ID_HEADER, ""))
-        ) as context:
-            if scope["type"] == "websocket":
+        given, traceparents, forwarded = b"", [], False
+        for name, value in scope["headers"]:
+            if name == _ID_HEADER:
+                given = given or value
+            elif name == b"traceparent":
+                traceparents.append(value)
+            elif name in _FORWARDED:
+                forwarded = True
+        page = self._page(scope, forwarded=forwarded) if kind == "http" else None
+        outer = scope.get(_SCOPE_KEY)
+        if isinstance(outer, Record):  # the app around this one is observed, too
+            if page is None:
                 await self.app(scope, receive, send)
-                return
-            page = self._pages.get(_route_path(scope))
-            if page is not None and allowed(scope.get("client"), self._allow):
-                await _answer(page, scope, receive, send, context.request_id)
-                return
-            if scope["method"] not in METHODS:
-                scope["method"] = OTHER_METHOD
-            await _Exchange(self, scope, context, send).run(receive)
+            else:
+                outer.silent = True
+                await _answer(page, scope, receive, send, outer.request_id)
+            return
+        record = Record(accepted_id(given.decode("latin-1")) or new_request_id())
+        token = enter(record)
+        try:
+            if page is not None:
+                await _answer(page, scope, receive, send, record.request_id)
+            elif kind == "websocket":
+                await self._websocket(scope, receive, send)
+            else:
+                await _Exchange(self, scope, record, send).run(receive, traceparents)
+        finally:
+            leave(token)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self.app(scope, receive, send)
+        except Exception as error:
+            if self.failure is not None:
+                with _GUARD:
+                    self.failure(error)
+            raise
+
+    def _page(self, scope: Scope, *, forwarded: bool) -> Page | None:
+        page = self._pages.get(path_below(scope["path"], scope.get("root_path", "")))
+        if page is None:
+            return None
+        peer = scope.get("client")
+        # of what was handed on, only a trusted proxy can say who is asking
+        if forwarded and not (peer and is_within(str(peer[0]), self._trusted)):
+            return None
+        return page if may_read(scope, self._allow, self._trusted) else None
 
 
 class _Exchange:
-    """One request on its way: adds the header, sees status and end."""
+    """One request on its way: adds the header, fills the record, writes it at the end."""
+
+    __slots__ = ("middleware", "record", "root_path", "scope", "send")
 
     def __init__(
-        self, middleware: RequestMiddleware, scope: Scope, context: RequestContext, send: Send
+        self, middleware: RequestMiddleware, scope: Scope, record: Record, send: Send
     ) -> None:
         self.middleware = middleware
         self.scope = scope
-        self.context = context
+        self.record = record
         self.send = send
         self.root_path = scope.get("root_path", "")
-        self.status = 0
-        self.ended = False
-        self.span: trace.Span = trace.INVALID_SPAN
-        self.start = perf_counter()
+        method = scope["method"]
+        record.method = method if method in METHODS else OTHER_METHOD
+        scope[_SCOPE_KEY] = record
 
-    async def run(self, receive: Receive) -> None:
+    async def run(self, receive: Receive, traceparents: list[bytes]) -> None:
+        middleware, record, scope = self.middleware, self.record, self.scope
+        token: Any = None
+        if middleware.traced:
+            scope["fastapi.telemetry"] = None  # no second span by a mounted FastAPI app
+        if middleware.metrics is not None:
+            with _GUARD:
+                middleware.metrics.begin(record.method)
+        if middleware.spans is not None:
+            with _GUARD:
+                token = otel_context.attach(middleware.spans.begin(record, scope, traceparents))
         try:
-            await self.middleware.app(self.scope, receive, self.on_send)
+            await middleware.app(scope, receive, self.on_send)
+            if not record.status and not await Request(scope, receive).is_disconnected():
+                record.status = 500  # the server will say so
         except Exception as error:
-            failure = self.middleware.failure
-            if failure is not None:
-                self._in_span(partial(failure, error))
-            if not self.status:  # the application's own handler of errors failed
+            record.error = error
+            if middleware.failure is not None:
+                with _GUARD:
+                    middleware.failure(error)
+            if not record.status:  # the application's own handler of errors failed
                 reply = PlainTextResponse("Internal Server Error", 500)
-                await reply(self.scope, receive, self.on_send)
+                await reply(scope, receive, self.on_send)
             raise
         finally:
-            self._end()
+            self.end()
+            if token is not None:
+                otel_context.detach(token)
 
     async def on_send(self, message: Message) -> None:
-        kind = message["type"]
+        kind, record = message["type"], self.record
         if kind == "http.response.start":
-            self.status = message["status"]
-            # the server's span is current here, and not any more once the app has returned
-            self.span = trace.get_current_span()
+            record.status = message["status"]
+            if self.middleware.spans is None:  # that of another instrumentation, if any
+                record.span = trace.get_current_span()
             kept = [item for item in message.get("headers", ()) if item[0].lower() != _ID_HEADER]
-            kept.append((_ID_HEADER, self.context.request_id.encode()))
+            kept.append((_ID_HEADER, record.request_id.encode()))
             message = {**message, "headers": kept}
-        elif kind == "http.response.body" and not message.get("more_body"):
-            self._end()  # not after the background tasks, and before the client has it all
+        elif kind == "http.response.body":
+            record.size += len(message.get("body", b""))
+            if not message.get("more_body"):
+                self.end()  # not after the background tasks, and before the client has it all
+        elif kind == "http.response.pathsend":
+            self.end()
         await self.send(message)
 
-    def _end(self) -> None:
-        if self.ended:
+    def end(self) -> None:
+        record, middleware = self.record, self.middleware
+        if record.ended:
             return
-        self.ended = True
-        seconds = perf_counter() - self.start
-        context, scope = self.context, self.scope
-        context.route = context.route or route_template(scope, self.root_path)
-        access = self.middleware.access
-        if access is not None:
-            route = context.route or UNKNOWN
-            status = self.status or 499  # nothing was sent, because the client has gone
-            self._in_span(partial(access, scope["method"], route, status, seconds))
-
-    def _in_span(self, log: Callable[[], None]) -> None:
-        """Log with the IDs of the server's span, also when that is over."""
+        record.ended = True
+        record.duration_s = perf_counter() - record.start
+        if not record.status:  # nothing was sent, because the client has gone
+            record.status = CLIENT_CLOSED_REQUEST
         with _GUARD:
-            if trace.get_current_span() is self.span:
-                log()
-                return
-            token = otel_context.attach(trace.set_span_in_context(self.span))
-            try:
-                log()
-            finally:
-                otel_context.detach(token)
+            record.route = record.route or middleware.routes.template(self.scope, self.root_path)
+            if record.method == OTHER_METHOD and record.status in (405, 501):
+                record.route = None  # whatever the method, no route takes it
+        if middleware.metrics is not None:
+            with _GUARD:
+                middleware.metrics.end(record)
+        if record.silent:  # its span is left as it is, so it is not exported
+            return
+        if middleware.access is not None:
+            with _GUARD:
+                middleware.access(record)
+        if middleware.spans is not None:
+            with _GUARD:
+                middleware.spans.end(record, self.scope)
+
+
+class Watch:
+    """Inside of the handler of errors: notes what the application did not handle.
+
+    The handler replies before it raises, so the outermost middleware learns of it too late.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        try:
+            await self.app(scope, receive, send)
+        except Exception as error:
+            record = current()
+            if isinstance(record, Record):
+                record.error = error
+            raise
 
 
 async def _answer(page: Page, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-    """Reply with a page of the library's own."""
+    """Reply with a page of the library's own, made in a thread: it may have many lines."""
     headers = {REQUEST_ID_HEADER: request_id, "Cache-Control": "no-store"}
     if scope["method"] not in ("GET", "HEAD"):
         response = Response(None, 405, {**headers, "Allow": "GET, HEAD"})
     else:
-        status, body, content_type = page(",".join(Headers(scope=scope).getlist("accept")))
+        accept = ",".join(Headers(scope=scope).getlist("accept"))
+        status, body, content_type = await asyncio.to_thread(page, accept)
         response = Response(body, status, headers, content_type)
     await response(scope, receive, send)

@@ -11,15 +11,18 @@ from typing import Any, get_args
 
 import orjson
 from fastapi import FastAPI
-from starlette.middleware import Middleware
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp
 
-from . import logs, metrics, tracing
+from . import logs, metrics, stdlib_logs, tracing
 from .catalogue import Catalogue, HistogramSpec
 from .guarded import guarded
-from .health import Check, HealthMonitor, Probe, refresh_ready
-from .http_metrics import HttpMetrics
-from .middleware import Page, RequestMiddleware
+from .health import Check, Finding, HealthMonitor, Probe, refresh_ready
+from .http_metrics import Collectors, HttpMetrics, collectors
+from .middleware import Page, RequestMiddleware, Watch
+from .ops_server import OpsServer
+from .routes import RouteFinder
+from .server_spans import ServerSpans
 from .settings import ObservabilitySettings
 
 _apps: set[Observability] = set()  # of this process, that run
@@ -57,10 +60,18 @@ class Observability:
     async def flushing(self) -> AsyncIterator[None]:
         """In the end write and export what waits, within `shutdown_timeout_s`."""
         _apps.add(self)
+        logs.SINK.prompt = False
+        with guarded("traces"):
+            _tell(tracing.start() if self.settings.traces else [])
+        if self.settings.logs:
+            stdlib_logs.take_over()  # servers may have configured logging since
+        ops = self._ops_server()
         try:
             yield
         finally:
             _apps.discard(self)
+            if ops is not None:
+                await asyncio.to_thread(ops.stop)
             if not _apps:  # logs and spans are the process's
                 with guarded("shutdown"):
                     limit = self.settings.shutdown_timeout_s
@@ -68,6 +79,18 @@ class Observability:
                         asyncio.to_thread(tracing.shutdown, limit),
                         asyncio.to_thread(logs.flush_logs, limit),
                     )
+                    logs.SINK.prompt = True  # of what comes now, nobody would flush the rest
+
+    def _ops_server(self) -> OpsServer | None:
+        settings = self.settings
+        if settings.ops_port is None:
+            return None
+        try:
+            return OpsServer(settings.ops_host, settings.ops_port, self.pages(), settings.allow)
+        except OSError as error:
+            where = f"{settings.ops_host}:{settings.ops_port}"
+            _tell([f"no metrics and no health on {where}: {error.strerror}"])
+            return None
 
     def pages(self) -> dict[str, Page]:
         """The library's own pages by path."""
@@ -101,52 +124,137 @@ def observe(
     `checks` is called once, when the app has started: name to `Check` of each dependency.
     `catalogue` holds the app's own metrics. Logs and traces belong to the process: of several
     apps the last one's log settings and the first one's trace settings hold.
-    RuntimeError if the app is observed already or has served a request.
+
+    All that can fail is built here. What does fail is left out, and one line says which part and
+    why (`telemetry.degraded`). RuntimeError if the app is observed already or has served a
+    request.
     """
     if isinstance(getattr(app.state, "observability", None), Observability):
         raise RuntimeError(f"observe() was called twice on the app {app.title!r}")
     if app.middleware_stack is not None:
         raise RuntimeError("observe() has to come before the first request of the app")
+    settings = settings.identified()
     observability = Observability(settings, checks)
     app.state.observability = observability
     logs.configure_logging(settings)
-    if settings.logs:
-        _silence_repeats()
-    if settings.metrics:
-        metrics.install(settings)
-        if catalogue is not None:
-            catalogue.register()
-    if settings.traces:
-        with guarded("traces"):
-            tracing.install(settings)
-            tracing.instrument_app(app, settings)
+    told = settings.told
+    made = _install_metrics(settings, catalogue, told)
+    _Stack(app, observability, made, told)
     if settings.metrics and settings.traces and settings.exemplars:
         HistogramSpec.exemplar = staticmethod(tracing.exemplar)
-    _wrap_stack(app, observability)
     _wrap_lifespan(app, observability)
+    _tell(told)
     return observability
 
 
-def _wrap_stack(app: FastAPI, observability: Observability) -> None:
-    """Order from outside: request ID and log lines, span, error handlers, HTTP metrics, app."""
-    settings = observability.settings
-    exemplar = tracing.exemplar if settings.traces and settings.exemplars else None
-    build = app.build_middleware_stack
+def _install_metrics(
+    settings: ObservabilitySettings, catalogue: Catalogue | None, told: list[str]
+) -> Collectors | None:
+    if not settings.metrics:
+        return None
+    made = None
+    with guarded("metrics"):
+        told += metrics.install(settings)
+        if catalogue is not None:
+            told += catalogue.expose()
+        if settings.http_metrics:
+            made, more = collectors(settings)
+            told += more
+    return made
 
-    def build_middleware_stack() -> ASGIApp:
-        # as late as this, so that it is around the middlewares that were added after observe()
-        if settings.metrics and settings.http_metrics:
-            metric = Middleware(HttpMetrics, settings=settings, exemplar=exemplar)
-            app.user_middleware.insert(0, metric)
-        return RequestMiddleware(
-            build(),
-            pages=observability.pages(),
-            allow=settings.allow,
-            access=logs.access if settings.logs and settings.access_log else None,
-            failure=_log_failure if settings.logs else None,
-        )
 
-    app.build_middleware_stack = build_middleware_stack  # type: ignore[method-assign]
+class _Stack:
+    """Builds the app's middlewares.
+
+    Order from outside: request ID, record, span, error handlers, what notes failures, the
+    application's middlewares.
+    """
+
+    def __init__(
+        self,
+        app: FastAPI,
+        observability: Observability,
+        made: Collectors | None,
+        told: list[str],
+    ) -> None:
+        settings = observability.settings
+        self._settings = settings
+        self._made = made
+        self._outside: Callable[[ASGIApp], ASGIApp] = lambda inner: inner
+        self._inside: Callable[[ASGIApp], ASGIApp] = Watch
+        counts = None
+        if made is not None and not self._stock_metrics(told):
+            counts = HttpMetrics(made, settings.service_name, exemplars=settings.exemplars)
+        self._build = app.build_middleware_stack
+        app.build_middleware_stack = self._build_inner  # type: ignore[method-assign]
+        spans = None
+        if settings.traces:
+            with guarded("traces"):
+                spans = self._spans(app, told)
+        self._build_outer = app.build_middleware_stack
+        self._options: dict[str, Any] = {
+            "routes": RouteFinder(app),
+            "pages": observability.pages() if settings.ops_port is None else {},
+            "allow": settings.allow,
+            "trusted_proxies": settings.trusted_proxies,
+            "spans": spans,
+            "traced": settings.traces,
+            "metrics": counts,
+            "access": logs.access if settings.logs and settings.access_log else None,
+            "failure": _log_failure if settings.logs else None,
+        }
+        app.build_middleware_stack = self  # type: ignore[method-assign]
+
+    def __call__(self) -> ASGIApp:
+        """The whole stack."""
+        return RequestMiddleware(self._outside(self._build_outer()), **self._options)
+
+    def _build_inner(self) -> ASGIApp:
+        stack = self._build()
+        if isinstance(stack, ServerErrorMiddleware):
+            stack.app = self._inside(stack.app)
+            return stack
+        return self._inside(stack)
+
+    def _stock_metrics(self, told: list[str]) -> bool:
+        if self._settings.metrics_by != "stock" or self._made is None:
+            return False
+        made, settings = self._made, self._settings
+        try:
+            from . import stock  # noqa: PLC0415
+
+            stock.check_metrics()
+        except ImportError as error:
+            told.append(f"metrics_by=stock needs plainview[stock]: {error}")
+            return False
+        self._inside = lambda app: stock.wrap_metrics(Watch(app), made, settings)
+        return True
+
+    def _spans(self, app: FastAPI, told: list[str]) -> ServerSpans | None:
+        settings = self._settings
+        provider = tracing.install(settings, told)
+        _step_aside(app)
+        if getattr(app, "_is_instrumented_by_opentelemetry", False):
+            return None  # the application has done it itself
+        if settings.spans_by == "stock":
+            try:
+                from . import stock  # noqa: PLC0415
+
+                inside = self._inside
+                self._inside = lambda app: inside(stock.Given(app))
+                stock.instrument_spans(app)
+                self._outside = stock.Escaped
+                return None
+            except ImportError as error:
+                told.append(f"spans_by=stock needs plainview[stock]: {error}")
+        return ServerSpans(provider, own=tracing.is_own(provider), masking=settings.masking)
+
+
+def _step_aside(app: FastAPI) -> None:
+    """Switch FastAPI's own telemetry off for this app: each request would have two spans."""
+    own = getattr(app, "_telemetry", None)
+    if isinstance(own, dict):
+        own.update(tracing=False, metrics=False, logs=False)
 
 
 def _wrap_lifespan(app: FastAPI, observability: Observability) -> None:
@@ -163,28 +271,29 @@ def _wrap_lifespan(app: FastAPI, observability: Observability) -> None:
 _log = logs.get_logger("http")
 
 
+def _tell(sentences: list[str]) -> None:
+    """One line each; by stdlib logging if the library writes no lines."""
+    for text in sentences:
+        if logs.enabled():
+            logs.get_logger("job").warning("telemetry.degraded", reason=text)
+        else:
+            logging.getLogger("plainview").warning("telemetry degraded: %s", text)
+
+
 def _log_failure(error: BaseException) -> None:
     """The one line of an exception; the server's own report of it is dropped."""
     _log.error("http.request.failed", exc_info=error)
     with suppress(AttributeError):  # of a class with slots
-        error.__plainview_logged__ = True  # type: ignore[attr-defined]
+        setattr(error, stdlib_logs.LOGGED, True)
 
 
-def _log_change(name: str, check: Check, ok: bool) -> None:
+def _log_change(name: str, check: Check, found: Finding) -> None:
     log = logs.get_logger("db" if check.component_type == "datastore" else "http")
-    if ok:
+    if found.ok:
         log.info("dependency.recovered", dependency=name)
-    else:
-        fail = log.error if check.required else log.warning
-        fail("dependency.failed", dependency=name, required=check.required)
-
-
-def _logged_before(record: logging.LogRecord) -> bool:
-    error = record.exc_info[1] if record.exc_info else None
-    return not getattr(error, "__plainview_logged__", False)
-
-
-def _silence_repeats() -> None:
-    server = logging.getLogger("uvicorn.error")
-    if _logged_before not in server.filters:
-        server.addFilter(_logged_before)
+        return
+    about: dict[str, Any] = {"reason": found.reason, "required": check.required}
+    if found.error is not None:
+        about["exception_type"] = type(found.error).__qualname__
+        about["exception_message"] = str(found.error)
+    (log.error if check.required else log.warning)("dependency.failed", dependency=name, **about)

@@ -1,10 +1,11 @@
 """W3C trace context as far as others are trusted: `traceparent` alone.
 
-`baggage` and `tracestate` are neither read nor forwarded.
+`baggage` and `tracestate` are neither read nor forwarded, unless `OTEL_PROPAGATORS` says so.
 """
 
 from __future__ import annotations
 
+import os
 import re
 
 from opentelemetry.context import Context
@@ -16,6 +17,8 @@ from opentelemetry.propagators.textmap import (
     default_setter,
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from .otel_environment import PROPAGATORS_REFUSED, propagate
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -52,3 +55,10 @@ class TraceparentPropagator(TraceContextTextMapPropagator):
         super().inject(headers, context)
         if "traceparent" in headers:
             setter.set(carrier, "traceparent", headers["traceparent"])
+
+
+def install_propagator() -> list[str]:
+    """Propagate `traceparent` alone, or what OTEL_PROPAGATORS names; what is to be told."""
+    if PROPAGATORS_REFUSED or not os.environ.get("OTEL_PROPAGATORS"):
+        propagate.set_global_textmap(TraceparentPropagator())
+    return PROPAGATORS_REFUSED

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
 import os
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import unquote
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-Network = IPv4Network | IPv6Network
+from .client_address import Networks, parse_networks
+
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 # Few, because every one is a series per route and status; thresholds of objectives are among them.
@@ -23,12 +35,18 @@ def _env(name: str, *others: str) -> AliasChoices:
 class ObservabilitySettings(BaseSettings):
     """What `observe()` does; read from `PLAINVIEW_<NAME>`, then from the standard `OTEL_*` names.
 
-    Times are in seconds. `allow` are the networks whose peers may read `/metrics` and the
+    Empty variables count as not set. A variable with a value that does not fit is not used, and
+    `observe()` says so; an argument that does not fit is a ValidationError. Times are in seconds.
+    `allow` are the networks whose peers may read `/metrics` and the
     health pages (`PLAINVIEW_ALLOW` or `METRICS_ALLOW`, separated by commas); None is anyone.
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="PLAINVIEW_", extra="ignore", populate_by_name=True, frozen=True
+        env_prefix="PLAINVIEW_",
+        env_ignore_empty=True,
+        extra="forbid",
+        populate_by_name=True,
+        frozen=True,
     )
 
     service_name: str = Field(
@@ -61,29 +79,44 @@ class ObservabilitySettings(BaseSettings):
         1.0, ge=0, le=1, validation_alias=_env("trace_sample_ratio", "OTEL_TRACES_SAMPLER_ARG")
     )
     trust_remote_sampling: bool = True
+    spans_by: Literal["plainview", "stock"] = "plainview"
+    metrics_by: Literal["plainview", "stock"] = "plainview"
 
-    allow: Annotated[tuple[Network, ...] | None, NoDecode] = Field(
+    allow: Annotated[Networks | None, NoDecode] = Field(
         None, validation_alias=_env("allow", "METRICS_ALLOW")
     )
+    trusted_proxies: Annotated[Networks, NoDecode] = Field(
+        (), validation_alias=_env("trusted_proxies", "TRUSTED_PROXIES")
+    )
+    ops_port: int | None = Field(
+        None, ge=1, le=65535, validation_alias=_env("ops_port", "OPS_PORT")
+    )
+    ops_host: str = Field("0.0.0.0", validation_alias=_env("ops_host", "OPS_HOST"))
     latency_buckets: tuple[float, ...] = LATENCY_BUCKETS
 
     check_interval_s: float = Field(2.0, gt=0)
     check_timeout_s: float = Field(1.0, gt=0)
     shutdown_timeout_s: float = Field(5.0, ge=0)
 
+    _told: list[str] = PrivateAttr(default_factory=list)
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
-        return value.lower() if isinstance(value, str) else value
+        text = value.strip().lower() if isinstance(value, str) else value
+        return _LEVEL_ALIASES.get(text, text) if isinstance(text, str) else text
 
-    @field_validator("allow", mode="before")
+    @field_validator("log_format", mode="before")
+    @classmethod
+    def _lower_format(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
+
+    @field_validator("allow", "trusted_proxies", mode="before")
     @classmethod
     def _networks(cls, value: Any) -> Any:
         if value is None:
             return None
-        items = value.split(",") if isinstance(value, str) else value
-        texts = [str(item).strip() for item in items]
-        return tuple(ip_network(text, strict=False) for text in texts if text)
+        return parse_networks(value if isinstance(value, str) else map(str, value))
 
     @model_validator(mode="before")
     @classmethod
@@ -91,3 +124,80 @@ class ObservabilitySettings(BaseSettings):
         if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
             values = {**values, "traces": False}
         return values
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _without_odd_variables(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        told = _misspelled(cls)
+        try:
+            made = handler(values)
+        except ValidationError as error:
+            odd = {
+                str(problem["loc"][0]): problem["msg"]
+                for problem in error.errors()
+                if problem["loc"]
+            }
+            names = {key: _variable_of(cls, key, values) for key in odd}
+            if not isinstance(values, dict) or not all(names.values()):
+                raise
+            told += [f"{names[key]} is not used: {message}" for key, message in odd.items()]
+            values = {key: value for key, value in values.items() if key not in odd}
+            if any(name in ("PLAINVIEW_ALLOW", "METRICS_ALLOW") for name in names.values()):
+                values["allow"] = ()  # nobody rather than anybody
+            made = handler(values)
+        made._told.extend(told)
+        return made
+
+    @property
+    def told(self) -> list[str]:
+        """What is wrong with the variables of the environment, a sentence each."""
+        return [*self._told]
+
+    def identified(self) -> Self:
+        """With the names that OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES give the service.
+
+        The operator's word wins, in lines and metrics as in spans.
+        """
+        given = _resource_attributes()
+        names = {
+            "service_name": os.environ.get("OTEL_SERVICE_NAME") or given.get("service.name"),
+            "service_version": given.get("service.version"),
+            "environment": given.get("deployment.environment.name")
+            or given.get("deployment.environment"),
+        }
+        found = {name: text for name, text in names.items() if text}
+        return self.model_copy(update=found) if found else self
+
+
+_LEVEL_ALIASES = {"warn": "warning", "err": "error", "fatal": "critical", "trace": "debug"}
+
+
+def _resource_attributes() -> dict[str, str]:
+    pairs = os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")
+    split = (pair.split("=", 1) for pair in pairs if "=" in pair)
+    return {name.strip(): unquote(value.strip()) for name, value in split}
+
+
+def _variable_of(cls: type[BaseSettings], key: str, values: Any) -> str | None:
+    """The variable that a value came from; None for an argument."""
+    for field_name, field in cls.model_fields.items():
+        choices = getattr(field.validation_alias, "choices", [field_name])
+        if key in choices or key == field_name:
+            names = {str(choice).upper() for choice in choices} | {
+                f"PLAINVIEW_{field_name}".upper()
+            }
+            given = values.get(key) if isinstance(values, Mapping) else None
+            return next(
+                (n for n in sorted(names) if n in os.environ and os.environ[n] == given), None
+            )
+    return None
+
+
+def _misspelled(cls: type[BaseSettings]) -> list[str]:
+    known = {f"PLAINVIEW_{name.upper()}" for name in cls.model_fields} | {"PLAINVIEW_STRICT"}
+    told = []
+    for name in sorted(set(os.environ) - known):
+        if name.startswith("PLAINVIEW_"):
+            like = difflib.get_close_matches(name, known, 1)
+            told.append(f"{name} is no setting" + (f", {like[0]} is" if like else ""))
+    return told

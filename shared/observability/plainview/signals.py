@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from .catalogue import Bounded, Catalogue, Kind, LabelValues, Metric
 from .settings import LATENCY_BUCKETS
 
-PLATFORM = Catalogue("plainview")
+LIBRARY_METRICS = Catalogue("plainview")
 
 
 def _foreign(kind: Kind, labels: Mapping[str, LabelValues], **helps: str) -> list[Metric]:
@@ -16,7 +16,7 @@ def _foreign(kind: Kind, labels: Mapping[str, LabelValues], **helps: str) -> lis
     for name, text in helps.items():
         unit = next((unit for unit in ("seconds", "bytes") if unit in name), "")
         buckets = LATENCY_BUCKETS if kind == "histogram" else ()
-        found.append(PLATFORM.external(Metric(name, kind, text, unit, labels, buckets)))
+        found.append(LIBRARY_METRICS.external(Metric(name, kind, text, unit, labels, buckets)))
     return found
 
 
@@ -49,51 +49,53 @@ _foreign(
 _VERSION = ("implementation", "major", "minor", "patchlevel", "version")
 _foreign("gauge", {name: Bounded(1) for name in _VERSION}, python_info="1, with Python's version")
 
-SERVICE_INFO = PLATFORM.gauge(
+SERVICE_INFO = LIBRARY_METRICS.gauge(
     "service_info",
     "1, with the version and environment that run",
     labels={"version": Bounded(10), "environment": Bounded(10)},
 )
 _DEPENDENCY = {"dependency": Bounded(20)}
-SERVICE_READY = PLATFORM.gauge("service_ready", "1 if the service takes requests")
-DEPENDENCY_UP = PLATFORM.gauge("dependency_up", "1 if the last check passed", labels=_DEPENDENCY)
-DEPENDENCY_LATENCY = PLATFORM.gauge(
+SERVICE_READY = LIBRARY_METRICS.gauge("service_ready", "1 if the service takes requests")
+DEPENDENCY_UP = LIBRARY_METRICS.gauge(
+    "dependency_up", "1 if the last check passed", labels=_DEPENDENCY
+)
+DEPENDENCY_LATENCY = LIBRARY_METRICS.gauge(
     "dependency_latency_seconds", "Duration of the last check", unit="seconds", labels=_DEPENDENCY
 )
 
-CPU_LIMIT = PLATFORM.gauge(
+CPU_LIMIT = LIBRARY_METRICS.gauge(
     "container_cpu_limit_cores", "CPU limit of the container, else of the machine", unit="cores"
 )
-MEMORY_LIMIT = PLATFORM.gauge(
+MEMORY_LIMIT = LIBRARY_METRICS.gauge(
     "container_memory_limit_bytes",
     "Memory limit of the container, else of the machine",
     unit="bytes",
 )
-EVENT_LOOP_LAG = PLATFORM.histogram(
+EVENT_LOOP_LAG = LIBRARY_METRICS.histogram(
     "event_loop_lag_seconds",
     "How much later than asked the event loop came back, sampled",
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
 )
 
 _DB = {"db_system_name": ("mongodb", "redis")}
-DB_OPERATION_DURATION = PLATFORM.histogram(
+DB_OPERATION_DURATION = LIBRARY_METRICS.histogram(
     "db_client_operation_duration_seconds",
     "Duration of database commands, failed ones too",
     buckets=(0.001, 0.0025, *LATENCY_BUCKETS),
     labels={**_DB, "db_operation_name": Bounded(60)},
 )
-DB_OPERATION_FAILURES = PLATFORM.counter(
+DB_OPERATION_FAILURES = LIBRARY_METRICS.counter(
     "db_client_operation_failures_total",
     "Database commands that failed",
     labels={**_DB, "error_type": ("timeout", "unavailable", "duplicate_key", "rejected", "other")},
 )
-DB_CONNECTIONS = PLATFORM.gauge(
+DB_CONNECTIONS = LIBRARY_METRICS.gauge(
     "db_client_connections", "Connections of the pool", labels={**_DB, "state": ("idle", "used")}
 )
-DB_CONNECTIONS_MAX = PLATFORM.gauge(
+DB_CONNECTIONS_MAX = LIBRARY_METRICS.gauge(
     "db_client_connections_max", "Most connections the pool may open", labels=_DB
 )
-DB_CONNECTION_FAILURES = PLATFORM.counter(
+DB_CONNECTION_FAILURES = LIBRARY_METRICS.counter(
     "db_client_connection_failures_total",
     "Connections that could not be made or had from the pool",
     labels=_DB,
@@ -102,7 +104,7 @@ DB_CONNECTION_FAILURES = PLATFORM.counter(
 _UPSTREAM = {"upstream": Bounded(20)}
 CLIENT_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CLIENT_ERRORS = ("connect", "timeout", "protocol", "cancelled", "other")
-HTTP_CLIENT_DURATION = PLATFORM.histogram(
+HTTP_CLIENT_DURATION = LIBRARY_METRICS.histogram(
     "http_client_request_duration_seconds",
     "Duration of outgoing requests until the headers of the reply",
     buckets=LATENCY_BUCKETS,
@@ -112,37 +114,37 @@ HTTP_CLIENT_DURATION = PLATFORM.histogram(
         "status_class": ("1xx", "2xx", "3xx", "4xx", "5xx", "error"),
     },
 )
-HTTP_CLIENT_FAILURES = PLATFORM.counter(
+HTTP_CLIENT_FAILURES = LIBRARY_METRICS.counter(
     "http_client_request_failures_total",
     "Outgoing requests without a reply",
     labels={**_UPSTREAM, "error_type": CLIENT_ERRORS},
 )
 
 LOG_TYPES = ("general", "error", "security")
-LOG_LINES = PLATFORM.counter(
+LOG_LINES = LIBRARY_METRICS.counter(
     "telemetry_log_lines_total",
     "Log lines written",
     labels={"level": ("debug", "info", "warning", "error", "critical"), "log_type": LOG_TYPES},
 )
-LOG_LINES_DROPPED = PLATFORM.counter(
+LOG_LINES_DROPPED = LIBRARY_METRICS.counter(
     "telemetry_log_lines_dropped_total",
     "Log lines dropped because the queue was full",
     labels={"log_type": LOG_TYPES},
 )
-LOG_QUEUE_DEPTH = PLATFORM.gauge("telemetry_log_queue_depth", "Log lines waiting")
-SPANS_EXPORTED = PLATFORM.counter(
+LOG_QUEUE_DEPTH = LIBRARY_METRICS.gauge("telemetry_log_queue_depth", "Log lines waiting")
+SPANS_EXPORTED = LIBRARY_METRICS.counter(
     "telemetry_spans_exported_total",
     "Spans handed to the exporter",
     labels={"outcome": ("success", "failure")},
 )
-SPANS_DROPPED = PLATFORM.counter(
+SPANS_DROPPED = LIBRARY_METRICS.counter(
     "telemetry_spans_dropped_total", "Spans dropped because the queue was full"
 )
-SPAN_QUEUE_DEPTH = PLATFORM.gauge("telemetry_span_queue_depth", "Spans waiting")
+SPAN_QUEUE_DEPTH = LIBRARY_METRICS.gauge("telemetry_span_queue_depth", "Spans waiting")
 PARTS = (
     *("execution", "http_client", "logs", "metrics", "middleware", "mongo"),
     *("redis", "shutdown", "traces", "other"),
 )
-TELEMETRY_ERRORS = PLATFORM.counter(
+TELEMETRY_ERRORS = LIBRARY_METRICS.counter(
     "telemetry_errors_total", "Errors inside the telemetry, swallowed", labels={"part": PARTS}
 )

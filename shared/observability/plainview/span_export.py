@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,21 +14,35 @@ from opentelemetry.trace import Link, Status
 
 from .guarded import guarded
 from .logs import get_logger
-from .masking import mask, mask_text
+from .masking import mask, mask_text, masked_key
 from .signals import SPANS_EXPORTED
 
 _REPORT_EVERY_S = 60.0
 # Free text of whoever calls: a secret in it looks like nothing a pattern could know.
 _DROPPED = {"url.query", "user_agent.original", "http.request.method_original"}
+# Values of closed sets, numbers and addresses: instruments write them, not whoever calls.
+_CLOSED = frozenset(
+    (
+        *("http.request.method", "http.route", "http.response.status_code", "url.scheme"),
+        *("network.protocol.version", "client.address", "client.port", "server.port"),
+        *("request_id", "db.system.name", "db.operation.name", "network.peer.port"),
+    )
+)
 
 
 class ReportingExporter(SpanExporter):
     """Masks spans, passes them on, counts outcomes and logs failures at most once a minute."""
 
     def __init__(
-        self, exporter: SpanExporter, masking: Callable[[], bool], taken: Callable[[int], None]
+        self,
+        exporter: SpanExporter,
+        masking: Callable[[], bool],
+        taken: Callable[[int], None],
+        endpoint: str = "",
     ) -> None:
         self._exporter = exporter
+        self._endpoint = _where(endpoint)
+        self._why = _LastFailure()
         self._masking = masking
         self._taken = taken
         self._reported = -_REPORT_EVERY_S
@@ -50,12 +65,37 @@ class ReportingExporter(SpanExporter):
         self._unreported += count
         now = time.monotonic()
         if now - self._reported >= _REPORT_EVERY_S:
-            get_logger("job").warning("telemetry.spans_not_exported", spans=self._unreported)
+            get_logger("job").warning(
+                "telemetry.spans_not_exported",
+                spans=self._unreported,
+                endpoint=self._endpoint,
+                reason=self._why.text,
+            )
             self._reported, self._unreported = now, 0
 
     def shutdown(self) -> None:
         """End the exporter; a request under way is given up."""
         self._exporter.shutdown()
+
+
+class _LastFailure(logging.Handler):
+    """Keeps what the SDK's exporter says last of a failure: its status or its exception."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.text = "unknown"
+        logger = logging.getLogger("opentelemetry.exporter")
+        for handler in [one for one in logger.handlers if isinstance(one, _LastFailure)]:
+            logger.removeHandler(handler)
+        logger.addHandler(self)
+        logger.propagate = False  # it is told once a minute; the SDK would on every batch
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it, unless it only repeats that something failed."""
+        with guarded("traces"):
+            text = record.getMessage()
+            if "max retries" not in text:
+                self.text = mask_text(text)[:500]
 
 
 def masked(span: ReadableSpan) -> ReadableSpan:
@@ -88,18 +128,23 @@ def masked(span: ReadableSpan) -> ReadableSpan:
 
 
 def _attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    result = {}
+    result: dict[str, Any] = {}
     for name, value in attributes.items():
-        if name in _DROPPED:
+        kind = type(value)
+        if name in _CLOSED or kind is bool or kind is float:
+            result[name] = value  # the library's own, of closed sets, or no text
+        elif name in _DROPPED:
             continue
-        if name == "url.path":
+        elif name == "url.path":
             result[name] = attributes.get("http.route", "__unknown__")
         elif name == "url.full":
             result[name] = _origin(str(value))
+        elif kind is str and not masked_key(name.rpartition(".")[2])[1]:
+            result[name] = mask_text(value)
         else:
             # of `http.request.header.authorization` the last part is the key that tells
             key = name.rpartition(".")[2]
-            result[name] = mask({key: list(value) if isinstance(value, tuple) else value})[key]
+            result[name] = mask({key: list(value) if kind is tuple else value})[key]
     return result
 
 
@@ -107,3 +152,9 @@ def _origin(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}/***"
+
+
+def _where(url: str) -> str:
+    """An endpoint for people: without credentials and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if url else ""

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import string
 import threading
 from collections.abc import Callable
-from urllib.parse import quote
 from uuid import uuid4
 
-# Read once by the first instrumentation that is set up, so it has to come before all of them.
-os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
-
-from fastapi import FastAPI
-from opentelemetry import propagate, trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry import trace
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .context import request_id
+from . import otel_environment
 from .guarded import guarded
-from .propagation import TraceparentPropagator
+from .propagation import install_propagator
 from .settings import ObservabilitySettings
 from .signals import SPAN_QUEUE_DEPTH, SPANS_DROPPED
 from .span_export import ReportingExporter
 
-_UNTRACED = r"^[^/]+//[^/]+/(health(/[^/]*)?|metrics)$"
-_READ = (b"host", b"user-agent", b"traceparent", b"content-length")
 _install_lock = threading.Lock()
 
 
@@ -55,8 +43,11 @@ class SpanPipeline(SpanProcessor):
         """Export from now on; queue and batches as `OTEL_BSP_*` say."""
         self._limit = _positive_int("OTEL_BSP_MAX_QUEUE_SIZE", 2048)
         batch = min(_positive_int("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512), self._limit)
-        self._exporter = ReportingExporter(exporter, lambda: self.masking, self._taken)
+        self._exporter = ReportingExporter(
+            exporter, lambda: self.masking, self._taken, getattr(exporter, "_endpoint", endpoint())
+        )
         self.batch = BatchSpanProcessor(self._exporter, self._limit, None, batch)
+        SPAN_QUEUE_DEPTH.ask(lambda: self._waiting)
 
     def stop(self, timeout_s: float) -> bool:
         """Flush and end; what has not gone after `timeout_s` counts as dropped. True if none."""
@@ -72,7 +63,6 @@ class SpanPipeline(SpanProcessor):
         with self._lock:
             left, self._waiting = self._waiting, 0
         SPANS_DROPPED.inc(left)
-        SPAN_QUEUE_DEPTH.set(0)
         return not thread.is_alive() and not left
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -88,7 +78,6 @@ class SpanPipeline(SpanProcessor):
             with self._lock:
                 full = self._waiting >= self._limit
                 self._waiting += not full
-                SPAN_QUEUE_DEPTH.set(self._waiting)
             if full:
                 SPANS_DROPPED.inc()
             else:
@@ -97,82 +86,85 @@ class SpanPipeline(SpanProcessor):
     def _taken(self, count: int) -> None:
         with self._lock:
             self._waiting = max(0, self._waiting - count)
-            SPAN_QUEUE_DEPTH.set(self._waiting)
 
 
 PIPELINE = SpanPipeline()
 _own: TracerProvider | None = None
+_refused: list[str] = []  # told once
 
 
-def install(settings: ObservabilitySettings) -> TracerProvider:
+def install(settings: ObservabilitySettings, told: list[str] | None = None) -> TracerProvider:
     """Make the process's TracerProvider, or reuse the SDK provider that is there as it is.
 
-    Exports over OTLP http/protobuf if `OTEL_EXPORTER_OTLP_ENDPOINT` (or `..._TRACES_ENDPOINT`)
-    is set; without it spans only give logs their IDs. An application's own provider keeps its
-    own sampler, exporters and propagators, and its spans are not masked. Outside of `observe()`
-    call `shutdown()` at the end.
+    What does not work is added to `told`, a sentence each. An application's own provider keeps
+    its own sampler, exporters and propagators. Outside of `observe()` call `shutdown()` at the
+    end.
     """
     global _own  # noqa: PLW0603 - one per process, as OpenTelemetry has it
+    told = [] if told is None else told
     with _install_lock:
         provider = trace.get_tracer_provider()
         if not isinstance(provider, TracerProvider):
+            told += otel_environment.ODD_LIMITS
             # its own exit handler could wait for a dead Collector for half a minute
             provider = _own = TracerProvider(
                 sampler=_sampler(settings), resource=_resource(settings), shutdown_on_exit=False
             )
             provider.add_span_processor(PIPELINE)
             trace.set_tracer_provider(provider)
-            propagate.set_global_textmap(TraceparentPropagator())
-        elif provider is not _own:
-            return provider
-        PIPELINE.masking = settings.masking
-        if _exports() and PIPELINE.batch is None:
-            # ReportingExporter tells it once a minute; the SDK would on every batch
-            logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
-            PIPELINE.start(OTLPSpanExporter())
-        return provider
+            told += install_propagator()
+        if provider is _own:
+            PIPELINE.masking = settings.masking
+            told += start()
+    return provider
 
 
-def instrument_app(app: FastAPI, settings: ObservabilitySettings) -> None:
-    """Make a server span named `GET /full/template` per request; none for probes and metrics.
+def is_own(provider: TracerProvider) -> bool:
+    """Whether the provider was made here, not by the application."""
+    return provider is _own
 
-    Must come before the first request. FastAPI's own telemetry steps aside for it.
+
+def start() -> list[str]:
+    """Export from now on, if the environment names where to; what is to be told, a sentence each.
+
+    That is over OTLP, if `OTEL_EXPORTER_OTLP_ENDPOINT` (or `..._TRACES_ENDPOINT`) is set. Without
+    it spans only give logs their IDs. May be called again, as after `shutdown()`.
     """
-    FastAPIInstrumentor.instrument_app(
-        app,
-        tracer_provider=trace.get_tracer_provider(),
-        excluded_urls=_UNTRACED,
-        exclude_spans=["receive", "send"],
-        server_request_hook=_add_request_id,
+    if _own is None or PIPELINE.batch is not None or not _exports():
+        return []
+    try:
+        exporter = _exporter()
+    except (ImportError, ValueError) as error:
+        told = [] if _refused else [f"spans are not exported: {error}"]
+        _refused.extend(told)
+        return told
+    PIPELINE.start(exporter)
+    return []
+
+
+def _exporter() -> SpanExporter:
+    protocol = _variable("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    kind = os.environ.get("OTEL_TRACES_EXPORTER") or "otlp"
+    if kind != "otlp":
+        raise ValueError(f"OTEL_TRACES_EXPORTER={kind} is neither otlp nor none")
+    if protocol == "grpc":
+        try:
+            from opentelemetry.exporter.otlp.proto.grpc import (  # type: ignore[import-not-found]  # noqa: PLC0415
+                trace_exporter as grpc,
+            )
+        except ImportError:
+            raise ImportError(
+                "the protocol grpc needs the package opentelemetry-exporter-otlp-proto-grpc"
+            ) from None
+        made: SpanExporter = grpc.OTLPSpanExporter()
+        return made
+    if protocol not in ("", "http/protobuf"):
+        raise ValueError(f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol} is not supported")
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+        OTLPSpanExporter,
     )
-    build = app.build_middleware_stack
-    app.build_middleware_stack = lambda: AsciiScope(build())  # type: ignore[method-assign]
 
-
-def _add_request_id(span: trace.Span, scope: Scope) -> None:
-    if (identity := request_id()) is not None:
-        span.set_attribute("request_id", identity)
-
-
-class AsciiScope:
-    """The instrumentation raises, hence 500, on bytes that are no UTF-8: escape what it reads."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; ASCII, the rule, is not touched."""
-        if scope["type"] in ("http", "websocket"):
-            scope["query_string"] = _ascii(scope["query_string"])
-            scope["headers"] = [
-                (name, _ascii(value) if name in _READ else value)
-                for name, value in scope["headers"]
-            ]
-        await self.app(scope, receive, send)
-
-
-def _ascii(value: bytes) -> bytes:
-    return value if value.isascii() else quote(value, " " + string.punctuation).encode()
+    return OTLPSpanExporter()
 
 
 def shutdown(timeout_s: float) -> bool:
@@ -193,17 +185,28 @@ def exemplar() -> dict[str, str]:
 
 def _is_stray(span: ReadableSpan) -> bool:
     """Whether this is a database call outside of any span: a check or a poll, not a trace."""
-    return span.parent is None and "db.system.name" in (span.attributes or {})
+    return (
+        span.kind is trace.SpanKind.CLIENT
+        and span.parent is None
+        and "db.system.name" in (span.attributes or {})
+    )
 
 
 def _exports() -> bool:
     return (
         os.environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
         and os.environ.get("OTEL_TRACES_EXPORTER", "otlp") != "none"
-        and any(
-            os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in ("ENDPOINT", "TRACES_ENDPOINT")
-        )
+        and endpoint() != ""
     )
+
+
+def endpoint() -> str:
+    """Where spans are sent to, "" if nowhere; for people, not for a client."""
+    return _variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+
+
+def _variable(*names: str) -> str:
+    return next((text for name in names if (text := os.environ.get(name, "").strip())), "")
 
 
 def _positive_int(name: str, default: int) -> int:
@@ -219,7 +222,18 @@ def _resource(settings: ObservabilitySettings) -> Resource:
         "deployment.environment.name": settings.environment,
     }
     # the operator's OTEL_RESOURCE_ATTRIBUTES win
-    return Resource.create(own).merge(OTELResourceDetector().detect())
+    return _HashedResource(Resource.create(own).merge(OTELResourceDetector().detect()))
+
+
+class _HashedResource(Resource):
+    """A resource that is hashed once: the SDK does so for each span, by way of JSON."""
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(dict(resource.attributes), resource.schema_url)
+        self._hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 def _sampler(settings: ObservabilitySettings) -> sampling.Sampler:

@@ -76,8 +76,7 @@ def test_memory_stays_within_its_bounds() -> None:
     assert store.span_count <= 20
     assert sum(1 for _ in store.requests()) == 10
     assert len(store.lines) == 5
-    assert store.spans_dropped == 100
-    assert store.find(f"{49:032x}")
+    assert len(store.find(f"{49:032x}").spans) == 3  # type: ignore[union-attr]
     assert store.find(f"{0:032x}") is None
 
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from plainview import Check, ObservabilitySettings
-from plainview.health import HealthMonitor
+from plainview.health import CheckFailed, HealthMonitor, reason_of
 from plainview.signals import DEPENDENCY_UP, SERVICE_READY
 from tests.support.waiting import soon
 
@@ -35,7 +35,7 @@ async def watched():
     monitor = HealthMonitor(
         SETTINGS,
         lambda: {"mongo": Check(mongo.ping), "redis": Check(redis.ping, False, "cache")},
-        lambda name, check, ok: changes.append((name, ok)),
+        lambda name, check, found: changes.append((name, found.ok)),
     )
     monitor._believed_s = 60  # else a pause of the machine makes a finding too old
     yield monitor, mongo, redis, changes
@@ -136,3 +136,52 @@ async def test_without_dependencies_a_started_service_is_ready():
     assert monitor.ready
     await monitor.stop()
     assert not monitor.ready
+
+
+class ServerSelectionTimeoutError(Exception):
+    """As PyMongo names it."""
+
+
+class AuthenticationError(Exception):
+    """As redis names it."""
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConnectionRefusedError(111, "secret"), "refused"),
+        (OSError("no route to host"), "refused"),
+        (TimeoutError(), "timeout"),
+        (ServerSelectionTimeoutError("db:27017: [Errno 111] Connection refused"), "refused"),
+        (ServerSelectionTimeoutError("No replica set members"), "timeout"),
+        (AuthenticationError("WRONGPASS"), "credentials"),
+        (RuntimeError("index user_id_1 could not be made"), "index"),
+        (RuntimeError("Server reports wire version 6"), "version"),
+        (CheckFailed("draining"), "draining"),
+        (CheckFailed("nonsense"), "other"),
+        (ValueError("something else"), "other"),
+    ],
+)
+async def test_a_reason_is_one_word_of_a_closed_set(error, reason):
+    assert reason_of(error) == reason
+
+    async def ping():
+        raise error
+
+    found = []
+    monitor = HealthMonitor(
+        SETTINGS, lambda: {"d": Check(ping)}, lambda *change: found.append(change)
+    )
+    await monitor.start()
+    await soon(lambda: found)
+    (detail,) = monitor.report("ready")[1]["checks"]["d"]
+    await monitor.stop()
+    assert detail["output"] == reason
+    assert "secret" not in repr(detail)
+    assert found[0][2].error is error
+
+
+async def test_a_refused_connection_is_told_as_such_whatever_is_around_it():
+    error = RuntimeError("the pool has no server")
+    error.__cause__ = ConnectionRefusedError()
+    assert reason_of(error) == "refused"

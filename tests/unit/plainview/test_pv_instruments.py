@@ -202,8 +202,8 @@ for name in ("pymongo", "redis", "httpx"):
     sys.modules[name] = None
 import plainview
 for function, extra in (
-    (plainview.instrument_mongo, "mongo"),
-    (plainview.instrument_redis, "redis"),
+    (plainview.observe_mongo, "mongo"),
+    (plainview.observe_redis, "redis"),
     (lambda: plainview.observe_client(None, "x"), "httpx"),
 ):
     try:

@@ -19,9 +19,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace import TracerProvider
 
-from plainview import context, logs
+from plainview import context, logs, stdlib_logs
 from plainview.context import bind_user, request_context
 from plainview.log_sink import LogSink
+from plainview.record import Record
 from plainview.settings import ObservabilitySettings
 from plainview.signals import LOG_LINES
 from plainview.testing import metric_delta
@@ -49,7 +50,7 @@ def raw(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
     logs.flush_logs(30)
     configure(user_hash_key=None)
     root.setLevel(level)
-    root.removeHandler(logs._handler)
+    root.removeHandler(stdlib_logs.HANDLER)
     logging.captureWarnings(False)
 
 
@@ -97,20 +98,27 @@ def test_log_types(raw: list[bytes]) -> None:
     assert [orjson.loads(line)["level"] for line in raw] == ["error", "critical", "warning"]
 
 
+def record(status: int, route: str | None = "/", duration_s: float = 0) -> Record:
+    return Record("request-1", None, route, method="GET", status=status, duration_s=duration_s)
+
+
 def test_the_access_line(raw: list[bytes]) -> None:
     with request_context("request-1"):
-        logs.access("GET", "/api/v1/events/{id}", 200, 0.0123456789)
+        logs.access(record(200, "/api/v1/events/{id}", 0.0123456789))
     line = only(raw)
     assert line["event"] == "http.request"
     assert (line["level"], line["component"], line["log_type"]) == ("info", "http", "general")
     assert line["request_id"] == "request-1"
-    assert [*line][-4:] == [
-        *("http_request_method", "http_route", "http_response_status_code", "duration_s")
-    ]
-    assert [*line.values()][-4:] == ["GET", "/api/v1/events/{id}", 200, 0.012346]
-    logs.access("GET", None, 503, 1)
+    assert dict([*line.items()][-5:]) == {
+        "http_request_method": "GET",
+        "http_route": "/api/v1/events/{id}",
+        "http_response_status_code": 200,
+        "http_response_body_size": 0,
+        "duration_s": 0.012346,
+    }
+    logs.access(record(503, None, 1))
     line = only(raw)
-    assert (line["level"], line["log_type"]) == ("error", "error")
+    assert (line["level"], line["log_type"], line["error_type"]) == ("error", "error", "503")
     assert line["http_route"] == "__unknown__"
 
 
@@ -180,8 +188,8 @@ def test_odd_values_do_not_lose_the_line(raw: list[bytes]) -> None:
     assert line["big"] == str(2**80)
     assert line["exception_type"].endswith("Broken")
     # not through a logger: pytest has a handler that raises
-    logs._handler.handle(logging.LogRecord("lib", 40, "", 0, "%d", ("text",), None))
-    assert only(raw)["message"] == "%d"
+    stdlib_logs.HANDLER.handle(logging.LogRecord("lib", 40, "", 0, "%d", ("text",), None))
+    assert only(raw)["message"] == "%d ('text',)"
 
 
 def test_a_line_stays_below_16_kb(raw: list[bytes]) -> None:
@@ -213,7 +221,7 @@ def test_uvicorn_is_taken_over_again_after_its_own_configuration(raw: list[bytes
     from uvicorn import Config
 
     Config(app=lambda: None)  # sets handlers to stderr
-    logs.take_over_stdlib()
+    stdlib_logs.take_over()
     logging.getLogger("uvicorn").info("x")
     logging.getLogger("uvicorn.access").info("GET /")
     assert only(raw)["message"] == "x"
@@ -227,7 +235,7 @@ def test_levels_change_while_it_runs(raw: list[bytes]) -> None:
     log.debug("yes")
     logging.getLogger("lib").debug("never of libraries")
     logs.set_log_level("warning")
-    logs.access("GET", "/", 200, 0)
+    logs.access(record(200))
     log.info("no")
     assert only(raw)["event"] == "yes"
     with pytest.raises(ValueError, match="loud"):
@@ -285,7 +293,7 @@ def test_lines_are_counted(raw: list[bytes]) -> None:
 def test_switched_off_nothing_is_written(raw: list[bytes]) -> None:
     configure(logs=False)
     logs.get_logger().error("e")
-    logs.access("GET", "/", 500, 1)
+    logs.access(record(500))
     assert raw == []
 
 
@@ -424,6 +432,7 @@ def test_a_child_of_a_fork_writes_its_own_lines_once() -> None:
     code = """
 import os, sys
 from plainview import logs
+from plainview.record import Record
 from plainview.settings import ObservabilitySettings
 logs.configure_logging(ObservabilitySettings(service_name="s", log_format="json"))
 log = logs.get_logger()
@@ -458,6 +467,7 @@ def test_a_process_whose_stdout_nobody_reads_goes_on_and_ends() -> None:
     code = """
 import sys, time
 from plainview import logs
+from plainview.record import Record
 from plainview.settings import ObservabilitySettings
 logs.configure_logging(
     ObservabilitySettings(service_name="s", log_format="json", log_queue_size=200)
@@ -466,7 +476,7 @@ log, slowest = logs.get_logger(), 0.0
 for i in range(5000):
     start = time.perf_counter()
     log.info("e", text="x" * 200)
-    logs.access("GET", "/", 200, 0.1)
+    logs.access(Record("request-1", method="GET", status=200))
     slowest = max(slowest, time.perf_counter() - start)
 print(slowest, logs.SINK.dropped["general"], logs.SINK.depth, file=sys.stderr)
 """

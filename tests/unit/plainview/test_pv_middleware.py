@@ -6,28 +6,14 @@ from ipaddress import ip_network
 import pytest
 
 from plainview import request_id
-from plainview.middleware import RequestMiddleware, allowed
+from plainview.middleware import RequestMiddleware as Middleware
+from plainview.routes import RouteFinder
 
 PRIVATE = tuple(map(ip_network, ("127.0.0.0/8", "10.0.0.0/8", "::1/128")))
 
 
-@pytest.mark.parametrize(
-    ("peer", "yes"),
-    [
-        (("127.0.0.1", 1), True),
-        (("10.255.0.1", 1), True),
-        (("::1", 1), True),
-        (("::ffff:10.0.0.1", 1), True),
-        (("192.0.2.1", 1), False),
-        (("::ffff:192.0.2.1", 1), False),
-        (("2001:db8::1", 1), False),
-        (("testclient", 1), False),
-        (None, False),
-    ],
-)
-def test_peers(peer, yes):
-    assert allowed(peer, PRIVATE) is yes
-    assert allowed(peer, None)
+def RequestMiddleware(app, **options):
+    return Middleware(app, routes=RouteFinder(app), **options)
 
 
 async def call(app, path="/x", method="GET", headers=(), client=("127.0.0.1", 1), **more):
@@ -59,7 +45,7 @@ def replying(status=200, headers=(), then=None, seen=None):
 async def test_good_ids_are_kept_and_returned_once(given):
     seen = []
     upstream = [(b"X-Request-Id", b"of-the-upstream"), (b"content-type", b"text/plain")]
-    app = RequestMiddleware(replying(headers=upstream, seen=seen), pages={})
+    app = RequestMiddleware(replying(headers=upstream, seen=seen))
     _, headers, _ = await call(app, headers=[(b"x-request-id", given)])
     assert seen == [(given.decode(), "GET")]
     assert headers == [(b"content-type", b"text/plain"), (b"x-request-id", given)]
@@ -70,19 +56,29 @@ async def test_good_ids_are_kept_and_returned_once(given):
     "given", [b"", b"short", b"a" * 65, b"a b c d e f", b"abcdefgh\n", b"\xff" * 9]
 )
 async def test_bad_ids_are_replaced(given):
-    app = RequestMiddleware(replying(), pages={})
+    app = RequestMiddleware(replying())
     _, headers, _ = await call(app, headers=[(b"x-request-id", given)])
     made = dict(headers)[b"x-request-id"]
     assert made != given
     assert len(made) == 32
 
 
-async def test_unknown_methods_share_a_name():
-    seen = []
-    app = RequestMiddleware(replying(seen=seen), pages={})
+async def test_unknown_methods_share_a_name_and_reach_the_app_as_they_are():
+    seen, lines = [], []
+    app = RequestMiddleware(replying(seen=seen), access=lambda record: lines.append(record.method))
     for method in ("PROPFIND", "FOO", "get", "PATCH"):
         await call(app, method=method)
-    assert [method for _, method in seen] == ["_OTHER", "_OTHER", "_OTHER", "PATCH"]
+    assert [method for _, method in seen] == ["PROPFIND", "FOO", "get", "PATCH"]
+    assert lines == ["_OTHER", "_OTHER", "_OTHER", "PATCH"]
+
+
+@pytest.mark.parametrize(
+    "given", [b"4111111111111111", b"010-1234-5678", b"sk_live_0123456789abcdef", b"900101-1234567"]
+)
+async def test_ids_that_would_be_masked_are_not_taken(given):
+    app = RequestMiddleware(replying())
+    _, headers, _ = await call(app, headers=[(b"x-request-id", given)])
+    assert dict(headers)[b"x-request-id"] != given
 
 
 async def test_pages_for_allowed_peers_only():
@@ -102,18 +98,35 @@ async def test_pages_for_allowed_peers_only():
     assert (await call(app, "/health/live", client=None))[0] == 404
 
 
+@pytest.mark.parametrize("name", [b"x-forwarded-for", b"forwarded"])
+@pytest.mark.parametrize("allow", [None, PRIVATE])
+async def test_what_strangers_hand_on_finds_no_page(name, allow):
+    pages = {"/metrics": lambda accept: (200, b"", "text/x")}
+    trusted = tuple(map(ip_network, ("10.0.0.0/8",)))
+    app = RequestMiddleware(replying(404), pages=pages, allow=allow, trusted_proxies=trusted)
+    handed_on = [(name, b"10.9.9.9")]
+    assert (await call(app, "/metrics"))[0] == 200
+    assert (await call(app, "/metrics", headers=handed_on))[0] == 404
+    assert (await call(app, "/metrics", headers=handed_on, client=("10.0.0.1", 1)))[0] == 200
+    stranger = [(b"x-forwarded-for", b"203.0.113.7")]
+    status, *_ = await call(app, "/metrics", headers=stranger, client=("10.0.0.1", 1))
+    assert status == (200 if allow is None else 404)
+
+
 async def test_access_line_at_the_end_of_the_reply_not_of_background_work():
     lines, release = [], asyncio.Event()
     app = RequestMiddleware(
         replying(201, then=release.wait),
-        pages={},
-        access=lambda *line: lines.append((request_id(), *line)),
+        access=lambda record: lines.append((request_id(), record)),
     )
     headers = [(b"x-request-id", b"one-request")]
     task = asyncio.create_task(call(app, method="POST", headers=headers))
     await asyncio.sleep(0.01)
-    assert lines[0][:4] == ("one-request", "POST", "__unknown__", 201)
-    assert 0 <= lines[0][4] < 30
+    ((identity, record),) = lines
+    assert (identity, record.request_id) == ("one-request", "one-request")
+    assert (record.method, record.path, record.status) == ("POST", "__unknown__", 201)
+    assert record.size == len(b"hello")
+    assert 0 <= record.duration_s < 30
     release.set()
     await task
     assert len(lines) == 1
@@ -125,10 +138,10 @@ async def test_a_reply_that_never_came_is_499():
     async def gone(scope, receive, send):
         raise asyncio.CancelledError
 
-    app = RequestMiddleware(gone, pages={}, access=lambda *line: lines.append(line))
+    app = RequestMiddleware(gone, access=lines.append)
     with pytest.raises(asyncio.CancelledError):
         await call(app)
-    assert [line[2] for line in lines] == [499]
+    assert [record.status for record in lines] == [499]
 
 
 async def test_failure_before_a_reply_still_gets_an_id_and_is_raised():
@@ -140,16 +153,14 @@ async def test_failure_before_a_reply_still_gets_an_id_and_is_raised():
     async def send(message):
         sent.append(message)
 
-    app = RequestMiddleware(
-        broken, pages={}, access=lambda *line: lines.append(line), failure=errors.append
-    )
+    app = RequestMiddleware(broken, access=lines.append, failure=errors.append)
     scope = {"type": "http", "path": "/", "method": "GET", "headers": []}
     with pytest.raises(RuntimeError):
         await app(scope, None, send)
     assert sent[0]["status"] == 500
     assert b"x-request-id" in dict(sent[0]["headers"])
     assert [type(error) for error in errors] == [RuntimeError]
-    assert [line[2] for line in lines] == [500]
+    assert [record.status for record in lines] == [500]
 
 
 async def test_websockets_have_a_context():
@@ -159,17 +170,15 @@ async def test_websockets_have_a_context():
         seen.append(request_id())
 
     headers = [(b"x-request-id", b"ws-request")]
-    await RequestMiddleware(app, pages={})(
-        {"type": "websocket", "path": "/", "headers": headers}, None, None
-    )
+    await RequestMiddleware(app)({"type": "websocket", "path": "/", "headers": headers}, None, None)
     assert seen == ["ws-request"]
 
 
 async def test_a_broken_log_does_not_break_the_request(monkeypatch):
-    def broken(*line):
+    def broken(record):
         raise RuntimeError("disk full")
 
-    app = RequestMiddleware(replying(), pages={}, access=broken)
+    app = RequestMiddleware(replying(), access=broken)
     with pytest.raises(RuntimeError):
         await call(app)
     monkeypatch.setenv("PLAINVIEW_STRICT", "0")

@@ -163,8 +163,6 @@ async def test_unknown_paths_and_methods_share_series_that_exist_from_the_start(
                 assert (await client.get(f"/x{number}")).status_code == 404
                 reply = await client.request(f"M{number}", "/api/v1/items/1")
                 assert reply.status_code == 405
-                assert reply.headers["content-type"] == "application/problem+json"
-                assert reply.json()["request_id"] == reply.headers["X-Request-ID"]
             after = parse_metrics((await client.get("/metrics")).text)
     assert len(after) == len(before)
     counts = {

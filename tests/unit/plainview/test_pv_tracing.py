@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind
 
-from plainview import ObservabilitySettings, tracing
+from plainview import ObservabilitySettings, observe, tracing
 from plainview.propagation import TraceparentPropagator
 from plainview.signals import SPAN_QUEUE_DEPTH, SPANS_DROPPED, SPANS_EXPORTED
 from plainview.span_export import ReportingExporter, masked
@@ -173,17 +173,22 @@ def test_failures_are_counted_and_told_once_a_minute(monkeypatch: pytest.MonkeyP
             told.append({"event": event, **fields})
 
     monkeypatch.setattr("plainview.span_export.get_logger", lambda component: Log())
-    exporter = ReportingExporter(Sink(SpanExportResult.FAILURE), lambda: True, lambda count: None)
+    where = "http://user:secret@collector:4318/v1/traces?key=secret"
+    sink = Sink(SpanExportResult.FAILURE)
+    exporter = ReportingExporter(sink, lambda: True, lambda count: None, where)
     span = TracerProvider(shutdown_on_exit=False).get_tracer("t").start_span("x")
     assert isinstance(span, ReadableSpan)
     with metric_delta(SPANS_EXPORTED, outcome="failure") as failed:
         for _ in range(3):
             exporter.export([span, span])
-        assert told == [{"event": "telemetry.spans_not_exported", "spans": 2}]
+        assert [(line["event"], line["spans"]) for line in told] == [
+            ("telemetry.spans_not_exported", 2)
+        ]
+        assert told[0]["endpoint"] == "http://collector:4318/v1/traces"
         clock = time.monotonic() + 61
         monkeypatch.setattr("plainview.span_export.time.monotonic", lambda: clock)
         exporter.export([span])
-    assert told[1:] == [{"event": "telemetry.spans_not_exported", "spans": 5}]
+    assert [line["spans"] for line in told] == [2, 5]
     assert failed.value == 7
 
 
@@ -240,8 +245,8 @@ def test_messages_of_databases_are_not_kept() -> None:
     assert masked(span).status.status_code is trace.StatusCode.ERROR
 
 
-@pytest.fixture
-def client(monkeypatch: pytest.MonkeyPatch) -> httpx.AsyncClient:
+@pytest.fixture(params=["plainview", "stock"])
+def client(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> httpx.AsyncClient:
     # the process has one provider: the gateway's, of another test, trusts no decision of others
     monkeypatch.setattr(tracing.install(settings()), "sampler", tracing._sampler(settings()))
     app = FastAPI()
@@ -258,9 +263,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> httpx.AsyncClient:
     outer = APIRouter(prefix="/api/v1")
     outer.include_router(events)
     app.include_router(outer)
-    app.get("/health/live")(lambda: {})
-    app.get("/metrics")(lambda: {})
-    tracing.instrument_app(app, settings())
+    observe(app, settings(logs=False, metrics=False, spans_by=request.param))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://svc")
 
@@ -308,13 +311,6 @@ async def test_exception_is_on_the_span_and_masked(client: httpx.AsyncClient) ->
     assert (name, attributes["exception.type"]) == ("exception", "RuntimeError")
     assert "no mailbox" in attributes["exception.message"]
     assert "ann@example.com" not in repr(span)
-
-
-async def test_probes_have_no_spans(client: httpx.AsyncClient) -> None:
-    with captured_spans() as spans:
-        assert (await client.get("/health/live")).status_code == 200
-        assert (await client.get("/metrics")).status_code == 200
-    assert spans == []
 
 
 def test_install_reuses_the_provider_there_is() -> None:

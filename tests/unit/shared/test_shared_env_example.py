@@ -14,7 +14,7 @@ from gateway.settings import Settings as Gateway
 from seed.seeder import SeedSettings
 
 CLASSES = (Gateway, Auth, Event, ConsoleSettings, SeedSettings)
-OTHERS = {"OTEL_EXPORTER_OTLP_ENDPOINT", "AUTH_ADMIN_PASSWORD", "LOCAL_DIR"}
+OTHERS = {"OTEL_EXPORTER_OTLP_ENDPOINT", "AUTH_ADMIN_PASSWORD", "LOCAL_DIR", "OPS_PORT", "OPS_HOST"}
 
 
 def documented() -> dict[str, str]:

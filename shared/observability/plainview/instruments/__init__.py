@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, overload
 
 if TYPE_CHECKING:
     import httpx
@@ -19,7 +19,7 @@ def _load(name: str, extra: str) -> ModuleType:
         raise ImportError(f"needs plainview[{extra}]: {error}", name=error.name) from error
 
 
-def instrument_mongo() -> None:
+def observe_mongo() -> None:
     """Metrics and spans of each MongoDB client made from now on (PyMongo, sync or async, Motor).
 
     Spans carry no statements. May be called again. ImportError without `plainview[mongo]`.
@@ -27,17 +27,16 @@ def instrument_mongo() -> None:
     _load("mongo", "mongo").instrument()
 
 
-def instrument_redis() -> None:
-    """Metrics and spans of all `redis.asyncio` clients, old and new.
+@overload
+def observe_redis() -> None: ...
+@overload
+def observe_redis(client: Client) -> Client: ...
+def observe_redis(client: Client | None = None) -> Client | None:
+    """Metrics and spans of all `redis.asyncio` clients, old and new; returns what it was given.
 
     Spans carry no arguments. May be called again. ImportError without `plainview[redis]`.
     """
     _load("redis", "redis").instrument()
-
-
-def observe_redis(client: Client) -> Client:
-    """Same as `instrument_redis()`, as an expression around a client."""
-    instrument_redis()
     return client
 
 

@@ -22,8 +22,34 @@ DURATION = "http_request_duration_seconds"
 ENDPOINT = "service, method, path"
 
 
+def latency(t: Thresholds) -> Panel:
+    """The 95th percentile of each service."""
+    return lines(
+        "Latency by service, 95 of 100",
+        "95 of 100 requests were faster. A service that waits for others is never faster than "
+        "they are. A dot is one request: click it to open its trace. Above the line for five "
+        "minutes there is a message.",
+        by("service", quantile(0.95, DURATION, "service"), exemplars=True),
+        unit="s",
+        thresholds=steps((t.latency_s, BAD)),
+        no_data="no request in this time",
+    )
+
+
+def errors(t: Thresholds) -> Panel:
+    """The share of failed requests of each service."""
+    return lines(
+        "Error ratio by service",
+        "Share of requests that ended with a status of 500 or above. Above the line for a "
+        "minute somebody is called.",
+        by("service", error_ratio()),
+        unit="percentunit",
+        thresholds=steps((t.error_ratio, BAD)),
+        no_data="no request in this time",
+    )
+
+
 def _latency(t: Thresholds) -> list[Panel]:
-    too_slow = steps((t.latency_s, BAD))
     return [
         heatmap(
             "Latency of all requests",
@@ -46,16 +72,10 @@ def _latency(t: Thresholds) -> list[Panel]:
                 for part in (0.5, 0.95, 0.99)
             ),
             unit="s",
-            thresholds=too_slow,
+            thresholds=steps((t.latency_s, BAD)),
             size=(12, 9),
         ),
-        lines(
-            "Latency by service, 95 of 100",
-            "Which service is slow. The gateway waits for the others, so it is never faster.",
-            by("service", quantile(0.95, DURATION, "service"), exemplars=True),
-            unit="s",
-            thresholds=too_slow,
-        ),
+        latency(t),
         merged(
             "Endpoints, slowest first",
             "P95, requests a second and share of errors of each endpoint; the slowest 20.",
@@ -76,14 +96,7 @@ def _errors(t: Thresholds) -> list[Panel]:
     failed = rate("http_requests_total", "service, path", SERVER_ERRORS)
     every = rate("http_requests_total", "service, path")
     return [
-        lines(
-            "Error ratio by service",
-            "Share of requests that ended with a status of 500 or above. Above the line for a "
-            "minute somebody is called.",
-            by("service", error_ratio()),
-            unit="percentunit",
-            thresholds=steps((t.error_ratio, BAD)),
-        ),
+        errors(t),
         lines(
             "Errors by endpoint",
             "Requests that ended with a status of 500 or above; the ten endpoints with most.",
@@ -109,11 +122,11 @@ def _replicas(title: str, why: str, used: str, limit: str, line: float) -> Panel
         by("service, instance", f"topk(20, max by (service, instance) ({of_limit}))"),
         unit="percentunit",
         thresholds=steps((line, WARN)),
-        size=(8, 8),
     )
 
 
-def _resources(t: Thresholds) -> list[Panel]:
+def limits(t: Thresholds) -> list[Panel]:
+    """CPU and memory of each replica as a share of what it may use."""
     return [
         _replicas(
             "CPU of each replica, of its limit",
@@ -131,13 +144,18 @@ def _resources(t: Thresholds) -> list[Panel]:
             "container_memory_limit_bytes",
             t.memory_ratio,
         ),
+    ]
+
+
+def _resources(t: Thresholds) -> list[Panel]:
+    return [
+        *limits(t),
         lines(
             "Event-loop lag, 99 of 100",
             "How late the event loop came back. Beyond some ms something blocks it: work on the "
             "CPU, or a call that does not await.",
             by("service", quantile(0.99, "event_loop_lag_seconds", "service")),
             unit="s",
-            size=(8, 8),
         ),
         lines(
             "Requests in progress",
@@ -246,7 +264,7 @@ def system(kit: Kit, more: Iterable[Row] = ()) -> Dashboard:
         rows=[
             Row("Latency", _latency(t)),
             Row("Errors", _errors(t), (8, 8)),
-            Row("Resources", _resources(t), (12, 7)),
+            Row("Resources", _resources(t), (8, 8)),
             Row("Databases", _databases(t), (8, 8)),
             Row("Calls of other services", _calls()),
             *more,

@@ -1,0 +1,113 @@
+"""Who is asking: the address of the client of an ASGI request, past the proxies that are trusted.
+
+`X-Forwarded-For` alone is read. Most proxies write it and pass on a `Forwarded` header (RFC 7239)
+as the client sent it, so whoever reads both believes the client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
+
+Networks = tuple[IPv4Network | IPv6Network, ...]
+
+UNKNOWN = "unknown"
+IPV6_PREFIX = 64
+"""Bits of an IPv6 address that name a client: who has one address of a /64 has them all."""
+_FORWARDED = (b"x-forwarded-for", b"forwarded")
+
+
+def parse_networks(text: str | Iterable[str]) -> Networks:
+    """`"10.0.0.0/8, ::1"` as networks; ValueError names what is none."""
+    items = text.split(",") if isinstance(text, str) else text
+    return tuple(ip_network(item.strip(), strict=False) for item in items if item.strip())
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    """An address; an IPv4 address that is written as an IPv6 one is the IPv4 address."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address):
+        # a zone (fe80::1%eth0) means something on the machine that wrote it alone
+        return address.ipv4_mapped or IPv6Address(int(address))
+    return address
+
+
+@lru_cache(maxsize=4096)
+def parse_node(text: str) -> IPv4Address | IPv6Address | None:
+    """The address of a node as RFC 7239, section 6, and proxies write it; None if it has none.
+
+    `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:4711`, each also
+    in double quotes. `unknown` and hidden names such as `_gate` have none.
+    """
+    node = text.strip()
+    if len(node) > 1 and node[0] == node[-1] == '"':
+        node = node[1:-1]
+    if node.startswith("["):
+        inside, closed, port = node[1:].partition("]")
+        address = _parse(inside) if closed and (not port or port[0] == ":") else None
+        return address if ":" in inside else None
+    if node.count(":") == 1:
+        node = node.partition(":")[0]
+    return _parse(node)
+
+
+def is_within(address: str, networks: Networks) -> bool:
+    """Whether the address is in one of these networks; anything that is no address is not."""
+    parsed = _parse(address)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
+def client_address(scope: Mapping[str, Any], trusted: Networks) -> str:
+    """The address of the client of an ASGI scope, "unknown" without a peer.
+
+    `X-Forwarded-For` is believed only as far as trusted proxies wrote it: read from the right,
+    the first address that is no trusted proxy is the client's; what is no address ends the walk.
+    """
+    peer = scope.get("client")
+    address = str(peer[0]) if peer else UNKNOWN
+    if not trusted or not is_within(address, trusted):
+        return address
+    values = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    if not values:
+        return address
+    for hop in reversed(b",".join(values).decode("latin-1").split(",")):
+        parsed = parse_node(hop)
+        if parsed is None:
+            break
+        address = str(parsed)
+        if not is_within(address, trusted):
+            break
+    return address
+
+
+@lru_cache(maxsize=4096)
+def client_network(address: str, ipv6_prefix: int = IPV6_PREFIX) -> str:
+    """What one client is counted by: an IPv4 address, or the network of an IPv6 address.
+
+    Whatever is no address is returned as it is.
+    """
+    parsed = _parse(address)
+    if isinstance(parsed, IPv6Address):
+        return str(ip_network((int(parsed), ipv6_prefix), strict=False))
+    return address if parsed is None else str(parsed)
+
+
+def may_read(scope: Mapping[str, Any], allow: Networks | None, trusted: Networks = ()) -> bool:
+    """Whether the client may read pages that are for the networks `allow` (None: for everyone).
+
+    A request that somebody handed on comes from a place that only a trusted proxy can name.
+    """
+    if allow is None:
+        return True
+    peer = scope.get("client")
+    if not (peer and is_within(str(peer[0]), trusted)) and any(
+        name in _FORWARDED for name, _ in scope["headers"]
+    ):
+        return False
+    return is_within(client_address(scope, trusted), allow)

@@ -1,0 +1,59 @@
+"""The record of a request, from which its span, its metrics and its access line are written.
+
+There is one record per request, so these three cannot disagree about method, route, status, IDs
+and duration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+
+from .context import RequestContext
+
+METHODS = frozenset(
+    ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
+)
+OTHER_METHOD = "_OTHER"
+UNKNOWN = "__unknown__"  # the route of a request that no route took
+CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that left before the reply
+
+
+@dataclass(slots=True)
+class Record(RequestContext):
+    """What is known of a request; complete from its end on.
+
+    `method` is of a closed set, `status` what was sent (499 if the client left before),
+    `duration_s` reaches to the last byte of the reply, not to the end of background tasks.
+    `error` is what nothing in the application handled. `size` counts bytes of the reply's body.
+    """
+
+    method: str = OTHER_METHOD
+    status: int = 0
+    duration_s: float = 0.0
+    size: int = 0
+    error: BaseException | None = None
+    span: trace.Span = trace.INVALID_SPAN
+    parent: Context | None = None  # what the caller's `traceparent` said
+    start: float = field(default_factory=perf_counter)
+    ended: bool = False
+    #: an observed app inside of this one has answered with a page of its own: nothing is written
+    silent: bool = False
+
+    @property
+    def path(self) -> str:
+        """The route's template, or `__unknown__`."""
+        return self.route or UNKNOWN
+
+    @property
+    def error_type(self) -> str:
+        """`error.type` of the semantic conventions: the status, else the exception's class."""
+        return str(self.status) if self.status >= 500 else type(self.error).__qualname__
+
+
+#: called with the record at the end of the reply
+Writer = Callable[[Record], None]

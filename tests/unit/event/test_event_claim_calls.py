@@ -1,0 +1,111 @@
+"""What a claim asks of its database: how often, and that nothing is answered from memory."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from event.claim_repository import ClaimRepository
+from event.claims import Claims
+from event.errors import AlreadyRequested, Refused, SoldOut
+from event.ids import new_id
+from tests.support.fake_mongo import WRITES, FakeDatabase, Wrapped
+
+EVENT, REWARD = new_id(), new_id()
+DATES = {"starts_at": "2020-01-01T00:00:00.000Z", "ends_at": "2999-01-01T00:00:00.000Z"}
+
+
+class Recorded:
+    """Claims over a database in memory; `calls` are the methods called since the last `take`."""
+
+    def __init__(self, approval: str = "automatic", stock: int = 1) -> None:
+        self.calls: list[str] = []
+        self.database, self.approval, self.stock = FakeDatabase(), approval, stock
+        self.repository = ClaimRepository(self.database)  # type: ignore[arg-type]
+        watched = ClaimRepository(Wrapped(self.database, self._around))  # type: ignore[arg-type]
+        self.claims = Claims(watched, ZoneInfo("Asia/Seoul"), 15)
+
+    async def _around(self, method: str, call: Callable[[], Awaitable[Any]]) -> Any:
+        self.calls.append(method)
+        return await call()
+
+    def take(self) -> list[str]:
+        calls, self.calls = self.calls, []
+        return calls
+
+    async def seeded(self) -> "Recorded":
+        await self.repository.create_indexes()
+        await self.repository.add_event(
+            {"_id": EVENT, "status": "active", **DATES, "conditions": [], "participants": 0}
+        )
+        reward = {"_id": REWARD, "event_id": EVENT, "approval": self.approval}
+        await self.repository.add_reward(
+            {**reward, "stock": self.stock, "stock_left": self.stock, "ops": {}, "fenced": {}}
+        )
+        for user in ("ann", "ben", "cay"):
+            _id = f"{EVENT}:{user}"
+            await self.repository.join({"_id": _id, "event_id": EVENT, "user_id": user})
+        return self
+
+
+async def test_a_granted_claim_is_three_reads_and_three_writes() -> None:
+    """docs/decisions/0003 says why each of them is needed."""
+    shop = await Recorded().seeded()
+    await shop.claims.claim("ann", REWARD, "k1")
+    assert shop.take() == [
+        *("find_one", "find_one", "find_one"),
+        *("insert_one", "update_one", "find_one_and_update"),
+    ]
+
+
+async def test_a_sold_out_claim_is_two_reads_and_no_write() -> None:
+    shop = await Recorded(stock=0).seeded()
+    for user, key in (("ann", "k1"), ("ann", "k1"), ("nobody", "k2")):
+        with pytest.raises(SoldOut):
+            await shop.claims.claim(user, REWARD, key)
+        calls = shop.take()
+        assert len(calls) <= 2
+        assert WRITES.isdisjoint(calls)
+
+
+async def test_sold_out_or_not_a_repeated_key_gets_its_first_reply() -> None:
+    shop = await Recorded(stock=2).seeded()
+    first = await shop.claims.claim("ann", REWARD, "k1")
+    before = await shop.claims.claim("ann", REWARD, "k1")
+    await shop.claims.claim("ben", REWARD, "k1")
+    shop.take()
+    after = await shop.claims.claim("ann", REWARD, "k1")
+    assert first == before == after
+    assert len(shop.take()) <= 2
+    with pytest.raises(AlreadyRequested):
+        await shop.claims.claim("ann", REWARD, "another key")
+    assert len(shop.take()) <= 2
+
+
+@pytest.mark.parametrize("how", ["restock", "rejection"])
+async def test_the_claim_after_a_restock_or_a_rejection_sees_the_stock(how: str) -> None:
+    shop = await Recorded("manual").seeded()
+    held = await shop.claims.claim("ann", REWARD, "k1")
+    with pytest.raises(SoldOut):
+        await shop.claims.claim("ben", REWARD, "k2")
+    if how == "restock":
+        reward = await shop.repository.reward(REWARD)
+        assert reward
+        await shop.repository.restock(reward, 2)
+    else:
+        await shop.claims.decide(held["public_id"], "rejected", "operator", "boss")
+    granted = await shop.claims.claim("ben", REWARD, "k2")
+    assert granted["status"] == "pending"
+    with pytest.raises(SoldOut):
+        await shop.claims.claim("cay", REWARD, "k3")
+    # a rejected request still answers its key as it did, with stock left and without
+    assert (await shop.claims.claim("ann", REWARD, "k1"))["status"] == "pending"
+
+
+async def test_nothing_left_is_said_before_what_else_is_missing() -> None:
+    shop = await Recorded(stock=0).seeded()
+    await shop.repository.events.update_one({"_id": EVENT}, {"$set": {"status": "closed"}})
+    with pytest.raises(Refused) as caught:
+        await shop.claims.claim("stranger", REWARD, "k1")
+    assert isinstance(caught.value, SoldOut)
