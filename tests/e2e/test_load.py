@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
 from shared.tokens import Role
@@ -18,11 +17,10 @@ OPERATOR = {"email": "load-operator@example.com", "password": "a long enough one
 @pytest.fixture(scope="module")
 def operated(trio: Trio) -> Trio:
     """The trio, with an operator who can sign in."""
-    with httpx.Client(base_url=f"{trio.url}/api/v1/auth", timeout=20) as http:
+    with trio.client("admin", Role.ADMIN) as http:
         body = {**OPERATOR, "display_name": "Operator"}
-        user = http.post("/register", json=body).raise_for_status().json()
-        admin = trio.headers("admin", Role.ADMIN)
-        http.put(f"/users/{user['id']}/roles", json={"roles": ["OPERATOR"]}, headers=admin)
+        user = http.post("/auth/register", json=body).raise_for_status().json()
+        http.put(f"/auth/users/{user['id']}/roles", json={"roles": ["OPERATOR"]}).raise_for_status()
     return trio
 
 
@@ -47,9 +45,8 @@ def test_passes_and_measures_every_kind(operated: Trio, tmp_path: Path) -> None:
     assert rows["claim"][1] == "0"
     assert "refresh" not in rows  # tokens of the preparation last
     assert (tmp_path / "load.json").stat().st_mode & 0o077 == 0
-    with httpx.Client(base_url=f"{operated.url}/api/v1") as http:
-        headers = operated.headers("anybody", Role.OPERATOR)
-        events = http.get("/events?limit=50", headers=headers).json()["items"]
+    with operated.client("anybody", Role.OPERATOR) as http:
+        events = http.get("/events?limit=50").json()["items"]
     own = [event for event in events if event["title"].startswith("Load test")]
     assert own
     assert {event["status"] for event in own} == {"closed"}

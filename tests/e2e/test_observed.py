@@ -13,7 +13,6 @@ import httpx
 import pytest
 
 from plainview.decode import SpanRecord, parse_metrics
-from shared.tokens import Role
 from tests.support.canary import CANARY, plant
 from tests.support.otlp import OtlpReceiver
 from tests.support.servers import EmbeddedMongo
@@ -98,16 +97,9 @@ def test_a_claim_joins_by_request_id_and_counts_exactly(
     observed: tuple[Trio, OtlpReceiver],
 ) -> None:
     trio, receiver = observed
-    operator = trio.headers("operator", Role.OPERATOR)
-    http = httpx.Client(base_url=f"{trio.url}/api/v1", headers=operator)
-    event = {"title": "Autumn", "description": "", "conditions": [], "status": "active"}
-    times = {"starts_at": "2026-01-01T00:00:00Z", "ends_at": "2036-01-01T00:00:00Z"}
-    event_id = http.post("/events", json={**event, **times}).json()["id"]
-    reward = {"name": "R", "kind": "points", "amount": 1, "stock": 5, "approval": "automatic"}
-    reward_id = http.post(f"/events/{event_id}/rewards", json=reward).json()["id"]
-    user = trio.headers(uuid4().hex)
-    joined = httpx.post(f"{trio.url}/api/v1/events/{event_id}/participations", headers=user)
-    assert joined.status_code == 201
+    event_id, reward_id = trio.offer(stock=5)
+    http = trio.client(uuid4().hex)
+    assert http.post(f"/events/{event_id}/participations").status_code == 201
 
     route = "/api/v1/rewards/{id}/requests"
     names: list[tuple[Service, str, dict[str, str]]] = [
@@ -118,9 +110,9 @@ def test_a_claim_joins_by_request_id_and_counts_exactly(
     ]
     before = [value(service, name, **labels) for service, name, labels in names]
     request_id = f"claim-{uuid4().hex[:8]}"
-    claim = httpx.post(
-        f"{trio.url}/api/v1/rewards/{reward_id}/requests",
-        headers={**user, "Idempotency-Key": uuid4().hex, "X-Request-ID": request_id},
+    claim = http.post(
+        f"/rewards/{reward_id}/requests",
+        headers={"Idempotency-Key": uuid4().hex, "X-Request-ID": request_id},
     )
     assert claim.status_code == 201, claim.text
     after = [value(service, name, **labels) for service, name, labels in names]

@@ -63,8 +63,8 @@ def status(service: Service, kind: str) -> tuple[int, float]:
 
 
 def browse(trio: Trio) -> httpx.Response:
-    headers = trio.headers("somebody", Role.USER)
-    return httpx.get(f"{trio.url}{API}/events", headers=headers, timeout=20)
+    with trio.client("somebody", Role.USER) as http:
+        return http.get("/events")
 
 
 def test_mongo_hangs(broken: Trio, own_mongo: EmbeddedMongo) -> None:
@@ -137,10 +137,10 @@ def test_auth_away(broken: Trio) -> None:
         assert browse(broken).status_code == 200
         assert status(broken.gateway, "ready")[0] == 200
         body = {"email": "a@example.com", "password": "whatever it was"}
-        http = httpx.Client(timeout=20)  # one: to make a client takes as long as the bound below
+        http = broken.client()  # one: to make a client takes as long as the bound below
 
         def login() -> httpx.Response:
-            return http.post(f"{broken.url}{API}/auth/login", json=body)
+            return http.post("/auth/login", json=body)
 
         for _ in range(6):
             reply = login()
@@ -160,8 +160,7 @@ def test_a_rolling_restart_under_load_fails_nothing(broken: Trio) -> None:
     lock = threading.Lock()
 
     def client() -> None:
-        headers = broken.headers(uuid4().hex)
-        with httpx.Client(base_url=broken.url + API, headers=headers, timeout=20) as http:
+        with broken.client(uuid4().hex) as http:
             while not stop.is_set():
                 reply = http.get("/events")
                 with lock:

@@ -56,8 +56,8 @@ class Script:
 
     def __init__(self, trio: Trio) -> None:
         self.trio = trio
-        hooks = {"response": [self._answered]}
-        self.http = httpx.Client(base_url=trio.url + API, timeout=30, event_hooks=hooks)
+        self.http = trio.client()
+        self.http.event_hooks = {"response": [self._answered]}
         self.began_at = time.time()
         self.answers: Counter[str] = Counter()  # by class of status; "away": none came
         self.tally: Counter[tuple[str, str]] = Counter()

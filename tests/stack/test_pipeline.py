@@ -14,7 +14,6 @@ import httpx
 import pytest
 
 from plainview.decode import SpanRecord
-from shared.tokens import Role
 from tests.stack import programs
 from tests.stack.loki import Loki
 from tests.stack.spans import send_traces
@@ -30,21 +29,14 @@ pytestmark = pytest.mark.timeout(500)
 def claims(stack: Stack) -> list[httpx.Response]:
     """Some traffic: an event, a reward, thirty members that join and claim it, some refused."""
     trio = stack.trio
-    headers = trio.headers("boss", Role.OPERATOR)
-    http = httpx.Client(base_url=trio.url + API, headers=headers, timeout=ANSWER_S)
-    event = {"title": "Autumn", "description": "", "conditions": [], "status": "active"}
-    times = {"starts_at": "2026-01-01T00:00:00Z", "ends_at": "2036-01-01T00:00:00Z"}
-    event_id = http.post("/events", json={**event, **times}).json()["id"]
-    reward = {"name": "R", "kind": "points", "amount": 1, "stock": 20, "approval": "automatic"}
-    reward_id = http.post(f"/events/{event_id}/rewards", json=reward).json()["id"]
-    replies = []
+    event_id, reward_id = trio.offer(stock=20)
+    http, replies = trio.client(), []
     for _ in range(30):
         headers = trio.headers(uuid4().hex)
         http.post(f"/events/{event_id}/participations", headers=headers)
         key = {"Idempotency-Key": uuid4().hex}
         replies.append(http.post(f"/rewards/{reward_id}/requests", headers={**headers, **key}))
-    account = {"email": f"{uuid4().hex}@example.com", "password": "seven quiet lamps at noon"}
-    http.post("/auth/register", json={**account, "display_name": "Ann"}).raise_for_status()
+    account = trio.register()
     for _ in range(5):
         http.post("/auth/login", json=account).raise_for_status()
         http.post("/auth/login", json={**account, "password": "not this one at all"})

@@ -176,6 +176,17 @@ class Trio:
         headers = self.headers(user_id, *roles) if user_id else None
         return httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=PATIENCE_S)
 
+    def offer(self, stock: int) -> tuple[str, str]:
+        """An active event and a reward of it that everybody gets while there are any; the IDs."""
+        event = {"title": "Autumn", "description": "", "conditions": [], "status": "active"}
+        times = {"starts_at": "2026-01-01T00:00:00Z", "ends_at": "2036-01-01T00:00:00Z"}
+        reward = {"name": "R", "kind": "points", "amount": 1, "approval": "automatic"}
+        with self.client("boss", Role.OPERATOR) as http:
+            made = http.post("/events", json={**event, **times}).raise_for_status().json()["id"]
+            path = f"/events/{made}/rewards"
+            of_it = http.post(path, json={**reward, "stock": stock}).raise_for_status().json()
+        return made, of_it["id"]
+
     def register(self) -> dict[str, str]:
         """A new account, as `login` takes it."""
         account = {"email": f"{uuid4().hex[:10]}@example.com", "password": PASSWORD}
