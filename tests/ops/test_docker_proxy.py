@@ -13,7 +13,8 @@ import pytest
 
 from tests.ops.engine import Engine
 from tests.stack.programs import ROOT
-from tests.support.servers import free_port, listens, wait_until
+from tests.support.servers import free_port, listens
+from tests.support.waiting import until
 
 ID = "0123456789ab" * 5 + "0123"
 
@@ -41,7 +42,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Engin
             [program(), "-db", "-f", str(directory / "haproxy.cfg")], stdout=out, stderr=out
         )
     try:
-        wait_until(lambda: listens(port), what="haproxy")
+        until(lambda: listens(port), what="haproxy")
         yield port, engine, log
     finally:
         server.terminate()

@@ -16,7 +16,7 @@ from ops import ready
 from ops.docker_api import DockerApi, bad_news, read_container
 from tests.ops.engine import Engine, container
 from tests.stack.programs import ROOT
-from tests.support.servers import wait_until
+from tests.support.waiting import until
 
 AT = "2999-01-01T00:00:0{}.000000000Z"
 
@@ -121,13 +121,13 @@ def test_the_whole_of_a_start(engine: Engine, tmp_path: Path) -> None:
             cwd=ROOT, env=environment, stdout=file, stderr=file,
         )  # fmt: skip
     try:
-        wait_until(lambda: len(engine.asked) > 10, what="polls")
+        until(lambda: len(engine.asked) > 10, what="polls")
         assert "Everything runs" not in out.read_text()
         gateway["State"]["Health"] = {"Status": "unhealthy"}
-        wait_until(lambda: "gateway does not pass its health check: docker" in out.read_text())
+        until(lambda: "gateway does not pass its health check: docker" in out.read_text())
         gateway["State"]["Health"] = {"Status": "healthy"}
-        wait_until(lambda: "Everything runs" in out.read_text())
-        wait_until(lambda: "http://127.0.0.1:18000/docs" in out.read_text())
+        until(lambda: "Everything runs" in out.read_text())
+        until(lambda: "http://127.0.0.1:18000/docs" in out.read_text())
         assert mark.read_text().strip() in out.read_text()
         said = out.read_text()
         at = time.strftime("%Y-%m-%dT%H:%M:%S.000000000Z", time.gmtime(time.time() + 60))
@@ -135,8 +135,8 @@ def test_the_whole_of_a_start(engine: Engine, tmp_path: Path) -> None:
             (at, '{"level":"info","event":"http.request"}'),
             (at.replace(".0", ".1"), '{"level":"error","event":"http.failed"}'),
         ]
-        wait_until(lambda: out.read_text() != said)
-        wait_until(lambda: out.read_text() == f"{said}gateway: error: http.failed\n")
+        until(lambda: out.read_text() != said)
+        until(lambda: out.read_text() == f"{said}gateway: error: http.failed\n")
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
