@@ -198,8 +198,10 @@ def _telemetry(kit: Kit) -> list[Alert]:
             dashboards=("telemetry",), panel="Lost in the services",
         ),
         Alert(
+            # lines too old for Loki are those that a restarted Alloy sends again
             "LogIngestion",
-            "sum by (job) (rate(loki_discarded_samples_total[5m])) > 0"
+            "sum by (job) (rate(loki_discarded_samples_total{reason!~"
+            '"too_far_behind|greater_than_max_sample_age"}[5m])) > 0'
             " or sum by (job) (rate(loki_ingester_wal_disk_full_failures_total[5m])) > 0"
             " or sum by (service) (rate(telemetry_log_lines_dropped_total[5m])) > 0",
             "{{ $labels.service }}{{ $labels.job }} drops {value:humanize} log lines a second",
