@@ -63,6 +63,7 @@ def test_every_file_parses(path: Path) -> None:
     elif path.suffix == ".json":
         assert json.loads(text)
     else:
+        text = re.sub(r"`[^`]*`", "", text)  # expressions of Alloy
         assert text.count("{") == text.count("}")
 
 
