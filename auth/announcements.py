@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from auth import signals
 from auth.repository import Users
-from plainview import get_logger, inject_context, produce_span
+from plainview import inject_context, produce_span
 from shared.announcements import STREAM, Announcement
 
 STREAM_LENGTH = 100_000
@@ -21,7 +21,6 @@ REGISTERED, LOGGED_IN = Announcement.REGISTERED, Announcement.LOGGED_IN
 PENDING_LIMIT = 100  # of one user: 100 sign-ins while Redis is away, then the oldest are dropped
 POLL_S = 1.0  # for what another replica or a crash left; own writes wake the relay at once
 BATCH_USERS = 50
-_log = get_logger("messaging")
 
 
 def announcement(kind: Announcement, user_id: str) -> dict[str, str]:
@@ -45,27 +44,18 @@ class Relay:
     def __init__(self, users: Users, redis: Redis) -> None:
         self._users, self._redis = users, redis
         self._awake = asyncio.Event()
-        self._failing = False
 
     def wake(self) -> None:
         """Something was written: do not wait for the next poll."""
         self._awake.set()
 
-    async def run(self) -> None:
-        """Publish until cancelled; a failure is logged once and tried again every second."""
-        while True:
-            self._awake.clear()
-            try:
-                more = await self.publish()
-                self._tell(None)
-            except Exception as exc:  # a relay that ends silently would never be missed
-                more = False
-                self._tell(exc)
-                await asyncio.sleep(POLL_S)  # whatever is written meanwhile would fail as well
-            if not more:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_S):
-                        await self._awake.wait()
+    async def turn(self) -> None:
+        """Publish one batch; then wait until there may be more, at most `POLL_S`."""
+        self._awake.clear()
+        if not await self.publish():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await self._awake.wait()
 
     async def publish(self) -> bool:
         """Publish one batch; whether there may be more."""
@@ -92,10 +82,3 @@ class Relay:
                 signals.announced(kind, outcome, count)
             if outcome == "failed":
                 signals.pending(await self._users.count_waiting())
-
-    def _tell(self, exc: Exception | None) -> None:
-        if exc is not None and not self._failing:
-            _log.warning("announcements.waiting", error_type=type(exc).__name__)
-        if exc is None and self._failing:
-            _log.info("announcements.resumed")
-        self._failing = exc is not None

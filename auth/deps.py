@@ -3,16 +3,17 @@
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 from auth.announcements import Relay
-from auth.jobs import INTERVAL_S, count_users, every
+from auth.jobs import INTERVAL_S, count_users
 from auth.limiter import SignInLimiter
 from auth.passwords import Passwords
 from auth.repository import Families, Users
 from auth.service import Accounts
 from auth.settings import Settings
 from plainview import Check
-from shared.background import background
+from shared.background import close_at_exit, repeat
 from shared.settings import Networks
 from shared.storage import mongo, redis
 from shared.token_keys import StaticKeys, split_pem
@@ -47,9 +48,9 @@ def verifier(settings: Settings) -> TokenVerifier:
 async def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     """The real thing; `stack` closes it. Does not wait for servers that are away."""
     client = mongo.connect(settings.mongo_url.get_secret_value(), settings.mongo_driver, "auth")
-    stack.push_async_callback(client.close)
+    close_at_exit(stack, "mongo", client.close)
     cache = redis.connect(settings.redis_url.get_secret_value())
-    stack.push_async_callback(cache.aclose)
+    close_at_exit(stack, "redis", cache.aclose)
     database = client.database(settings.mongo_database)
     users, families = Users(database), Families(database)
     passwords = Passwords(settings.auth_password_threads, settings.auth_password_wait_seconds)
@@ -65,12 +66,20 @@ async def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
         users, families, passwords, limiter, issuer(settings), relay.wake, settings.auth_family_days
     )
 
-    async def count() -> None:
-        await users.prepare()
-        await families.prepare()
+    async def population() -> None:
+        await users.indexes.make()
+        await families.indexes.make()
         await count_users(users, settings.business_timezone)
 
-    background(stack, relay.run())
-    background(stack, every(INTERVAL_S, "population", count))
-    checks = {"mongo": Check(client.ping), "redis": Check(cache.ping, required=False)}
+    async def ready() -> None:
+        await client.ping()
+        users.indexes.check()
+        families.indexes.check()
+
+    repeat(stack, "relay", relay.turn)
+    repeat(stack, "population", population, pause_s=INTERVAL_S)
+    checks = {
+        "mongo": Check(ready),
+        "redis": Check(partial(redis.ping, cache), required=False),
+    }
     return Deps(accounts, settings.trusted_proxies, checks)

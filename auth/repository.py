@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from shared.errors import Conflict
-from shared.storage.mongo import Database, Document, DuplicateKey
+from shared.storage.mongo import Database, Document, DuplicateKey, Indexes
 from shared.tokens import Role
 
 
@@ -62,19 +62,15 @@ class Users:
 
     def __init__(self, database: Database) -> None:
         self._users = database["users"]
-        self._prepared = False
-
-    async def prepare(self) -> None:
-        """Make the indexes; without the unique one nobody is created."""
-        if not self._prepared:
-            await self._users.create_index("email", unique=True)
-            await self._users.create_index("created_at")
-            await self._users.create_index("outbox_mark", sparse=True)
-            self._prepared = True
+        self.indexes = Indexes(
+            (self._users, "email", {"unique": True}),
+            (self._users, "created_at", {}),
+            (self._users, "outbox_mark", {"sparse": True}),
+        )
 
     async def create(self, user: User, announcement: Mapping[str, str]) -> None:
-        """Keep a new user and its announcement. EmailTaken."""
-        await self.prepare()
+        """Keep a new user and its announcement. EmailTaken; IndexMissing without the unique one."""
+        await self.indexes.make()
         document = _document(user)
         document |= {"roles": [*user.roles], "outbox_mark": announcement["id"]}
         document["outbox"] = {announcement["id"]: dict(announcement)}
@@ -166,11 +162,10 @@ class Families:
 
     def __init__(self, database: Database) -> None:
         self._families = database["refresh_families"]
-
-    async def prepare(self) -> None:
-        """Make the indexes."""
-        await self._families.create_index("expires_at", expireAfterSeconds=0)
-        await self._families.create_index("user_id")
+        self.indexes = Indexes(
+            (self._families, "expires_at", {"expireAfterSeconds": 0}),
+            (self._families, "user_id", {}),
+        )
 
     async def create(self, family: Family) -> None:
         """Keep a new family."""

@@ -5,7 +5,6 @@ and what a dead consumer had taken is taken over. A message that fails every tim
 bounded list of dead letters. Redis or MongoDB being away only delays things.
 """
 
-import asyncio
 import os
 import socket
 import time
@@ -26,6 +25,7 @@ GROUP = "event"
 BATCH = 100
 BLOCK_S = 2.0  # the client's own time-out has to be longer
 MAX_DEAD_LETTERS = 1000
+MAX_COUNTED = 1000
 FORGET_CONSUMER_S = 3600
 
 log = get_logger("messaging")
@@ -51,40 +51,45 @@ class Consumer:
         self._max_deliveries = max_deliveries
         self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._ready = False
+        self._told_too_old = False
         self._looked_at = float("-inf")
 
-    async def run(self) -> None:
-        """Consume for ever."""
-        away = False
-        while True:
-            try:
-                await self.step()
-                if away:
-                    away = False
-                    log.info("stream.resumed")
-            except (RedisError, Timeout, Unavailable) as exc:
-                self._ready = False  # the stream may be another one when it is back
-                if not away:
-                    away = True
-                    log.warning("stream.interrupted", error_type=type(exc).__name__)
-                await asyncio.sleep(1)
-
-    async def step(self, block_s: float = BLOCK_S) -> int:
+    async def turn(self, block_s: float = BLOCK_S) -> int:
         """Handle one batch, waiting for it at most `block_s`; how many messages it had."""
+        try:
+            return await self._turn(block_s)
+        except BaseException:
+            self._ready = False  # the stream may be another one when Redis is back
+            raise
+
+    async def _turn(self, block_s: float) -> int:
         if not self._ready:
             await self._create_group()
         if time.monotonic() - self._looked_at > self._takeover_s / 3:
-            left = await self._redis.xautoclaim(
-                STREAM, GROUP, self._name, int(self._takeover_s * 1000), count=BATCH
-            )
+            left = await self._take_over()
             self._looked_at = time.monotonic()
             await self._housekeep()
-            if messages := [(id_, fields) for id_, fields in left[1] if fields]:
-                return await self._handle(messages)
+            if left:
+                return await self._handle(left)
         found = await self._redis.xreadgroup(
             GROUP, self._name, {STREAM: ">"}, count=BATCH, block=int(block_s * 1000)
         )
         return await self._handle(cast(list[Message], found[0][1])) if found else 0
+
+    async def _take_over(self) -> list[Message]:
+        """Messages that another consumer has had for too long; none before Redis 6.2."""
+        try:
+            found = await self._redis.xautoclaim(
+                STREAM, GROUP, self._name, int(self._takeover_s * 1000), count=BATCH
+            )
+        except RedisError as exc:
+            if "unknown command" not in str(exc).lower():
+                raise
+            if not self._told_too_old:
+                self._told_too_old = True
+                log.error("stream.no_takeover", needs="Redis 6.2")
+            return []
+        return [(id_, fields) for id_, fields in found[1] if fields]
 
     async def _create_group(self) -> None:
         try:
@@ -109,6 +114,10 @@ class Consumer:
 
     async def _apply(self, id_: str, fields: dict[str, str]) -> bool:
         type_ = fields.get("type", "")
+        if not _is_text(fields):
+            signals.announcement("other", "undecodable")
+            await self._bury(id_, fields)
+            return True
         try:
             changed = await self._change(type_, fields)
         except (Timeout, Unavailable):
@@ -138,16 +147,37 @@ class Consumer:
         pending = await self._redis.xpending_range(STREAM, GROUP, id_, id_, 1)
         if pending and pending[0]["times_delivered"] < self._max_deliveries:
             return False
+        await self._bury(id_, fields)
+        return True
+
+    async def _bury(self, id_: str, fields: dict[str, str]) -> None:
         letter = {**fields, "message_id": id_}
         await self._redis.xadd(DEAD_LETTERS, letter, maxlen=MAX_DEAD_LETTERS, approximate=False)
         log.error("message.dead_lettered", message_id=id_)
-        return True
 
     async def _housekeep(self) -> None:
         for group in await self._redis.xinfo_groups(STREAM):
             if group["name"] == GROUP:
-                signals.stream_lag(int(group["lag"] or 0) + int(group["pending"]))
+                unread = group.get("lag")
+                if unread is None:  # before Redis 7, and after messages were deleted
+                    unread = await self._count_unread(group["last-delivered-id"])
+                signals.stream_lag(int(unread) + int(group["pending"]))
         for consumer in await self._redis.xinfo_consumers(STREAM, GROUP):
             idle_s = consumer["idle"] / 1000
             if consumer["pending"] == 0 and idle_s > FORGET_CONSUMER_S:
                 await self._redis.xgroup_delconsumer(STREAM, GROUP, consumer["name"])
+
+    async def _count_unread(self, last: str) -> int:
+        """Messages after the last one that was delivered, counted up to `MAX_COUNTED`."""
+        count = MAX_COUNTED + 1  # the first one found is the last one delivered, if it is kept
+        found = await self._redis.xrange(STREAM, min=last, count=count)
+        return sum(id_ != last for id_, _ in found)
+
+
+def _is_text(fields: dict[str, str]) -> bool:
+    """Whether it was UTF-8: the client turns other bytes into halves of characters."""
+    try:
+        "".join([*fields, *fields.values()]).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,10 +1,9 @@
 """What the service works with, connected; tests give their own."""
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx
 
@@ -14,98 +13,61 @@ from event.consumer import BLOCK_S, Consumer
 from event.gauges import Gauges
 from event.service import Service
 from event.settings import Settings
-from plainview import Check, get_logger, observe_client, request_context
-from shared.background import background
-from shared.errors import Timeout, Unavailable
+from plainview import Check, observe_client
+from shared.background import close_at_exit, repeat
 from shared.storage import mongo, redis
 from shared.token_keys import RemoteJwks
 from shared.tokens import TokenVerifier
 from shared.web.security import Verifier
 
-log = get_logger("job")
 
-
-@dataclass
+@dataclass(frozen=True)
 class Deps:
-    """`checks` by name; `jobs` run until the service stops."""
+    """`checks` by name of dependency."""
 
     claims: Claims
     service: Service
     verifier: Verifier
-    checks: dict[str, Check] = field(default_factory=dict)
-    jobs: tuple[Callable[[], Awaitable[None]], ...] = ()
-
-    def start(self, stack: AsyncExitStack) -> None:
-        """Start the jobs; they end with `stack`."""
-        for job in self.jobs:
-            background(stack, job())
+    checks: Mapping[str, Check] = field(default_factory=dict)
 
 
 def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
-    """Connect to everything; `stack` closes it."""
+    """Connect and start the jobs; `stack` ends all. Does not wait for servers that are away."""
     client = mongo.connect(settings.mongo_url.get_secret_value(), settings.mongo_driver, "event")
-    stack.push_async_callback(client.close)
-    # its only user waits for new messages
+    close_at_exit(stack, "mongo", client.close)
+    # The consumer's reads hold a connection for up to BLOCK_S, so its time-out has to be longer.
     cache = redis.connect(settings.redis_url.get_secret_value(), timeout_s=2 * BLOCK_S)
-    stack.push_async_callback(cache.aclose)
+    close_at_exit(stack, "redis", cache.aclose)
     http = observe_client(httpx.AsyncClient(timeout=2, trust_env=False), "auth")
-    stack.push_async_callback(http.aclose)
+    close_at_exit(stack, "auth", http.aclose)
 
     repository = ClaimRepository(client.database(settings.mongo_database))
     keys = RemoteJwks(http, settings.keys_url)
     verifier = TokenVerifier(keys, settings.token_issuer, settings.token_audience)
     claims = Claims(repository, settings.business_timezone, settings.claim_stale_seconds)
-    prepared = asyncio.Event()
-
-    async def prepare() -> None:
-        while not prepared.is_set():
-            try:
-                await repository.create_indexes()
-                prepared.set()
-            except (Timeout, Unavailable):
-                await asyncio.sleep(1)
-
-    async def ready() -> None:
-        await client.ping()
-        if not prepared.is_set():
-            raise Unavailable("The indexes are not made yet")
+    consumer = Consumer(cache, repository, settings.business_timezone)
+    gauges = Gauges(repository)
 
     async def reconcile() -> None:
         await claims.recover_stale()
         await claims.sweep()
 
-    async def after_preparation(work: Callable[[], Awaitable[None]]) -> None:
-        await prepared.wait()
-        await work()
+    async def ready() -> None:
+        await client.ping()
+        repository.indexes.check()
 
-    consumer = Consumer(cache, repository, settings.business_timezone)
-    return Deps(
-        claims,
-        Service(repository),
-        verifier,
-        {"mongo": Check(ready), "redis": Check(cache.ping, required=False)},
-        (
-            prepare,
-            lambda: after_preparation(consumer.run),
-            lambda: after_preparation(every(settings.reconcile_seconds, reconcile)),
-            lambda: after_preparation(every(settings.signals_seconds, Gauges(repository).refresh)),
-        ),
-    )
+    def indexed(work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
+        async def turn() -> None:
+            await repository.indexes.make()
+            await work()
 
+        return turn
 
-def every(seconds: float, work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-    """`work` again and again, whatever it raises; slow work leaves longer pauses, of its length."""
-
-    async def run() -> None:
-        while True:
-            start = time.monotonic()
-            try:
-                with request_context():
-                    await work()
-            except (Timeout, Unavailable) as exc:
-                log.warning("job.postponed", job=work.__name__, error_type=type(exc).__name__)
-            except Exception:
-                log.exception("job.failed", job=work.__name__)
-            await asyncio.sleep(max(seconds, time.monotonic() - start))
-
-    return run
+    repeat(stack, "consumer", indexed(consumer.turn))
+    repeat(stack, "reconciler", indexed(reconcile), pause_s=settings.reconcile_seconds)
+    repeat(stack, "gauges", indexed(gauges.refresh), pause_s=settings.signals_seconds)
+    checks = {
+        "mongo": Check(ready),
+        "redis": Check(partial(redis.ping, cache), required=False),
+    }
+    return Deps(claims, Service(repository), verifier, checks)

@@ -22,7 +22,6 @@ def create_app(settings: Settings, deps: Deps | None = None) -> FastAPI:
         async with AsyncExitStack() as stack:
             app.state.deps = deps or connect(settings, stack)
             app.state.verifier = app.state.deps.verifier
-            app.state.deps.start(stack)
             yield
 
     app = FastAPI(title="event", version="0.1.0", lifespan=lifespan)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from event.ids import from_text, prefix
-from shared.storage.mongo import Database, Document, DuplicateKey, aggregate
+from shared.storage.mongo import Database, Document, DuplicateKey, Indexes, aggregate
 
 __all__ = ["DuplicateKey", "Repository"]
 
@@ -25,25 +25,24 @@ class Repository:
         self.participations = database["participations"]
         self.requests = database["requests"]
         self.members = database["members"]
-
-    async def create_indexes(self) -> None:
-        """Idempotent; run at every start."""
-        await self.events.create_index([("status", 1)])
-        await self.rewards.create_index([("event_id", 1)])
-        await self.rewards.create_index([("last_op_at", -1)])
-        await self.participations.create_index([("event_id", 1)])
-        await self.participations.create_index([("user_id", 1)])
-        await self.participations.create_index([("joined_at", 1)])
-        await self.members.create_index([("registered_at", 1)])
-        await self.members.create_index([("last_login_at", 1)])
-        await self.requests.create_index([("user_key", 1)], unique=True)
-        await self.requests.create_index([("public_id", 1)], unique=True)
-        await self.requests.create_index([("op.id", 1)], sparse=True)
-        await self.requests.create_index([("user_id", 1), ("public_id", -1)])
-        await self.requests.create_index([("reward_id", 1), ("status", 1)])
-        await self.requests.create_index([("event_id", 1), ("public_id", -1)])
-        await self.requests.create_index([("status", 1), ("public_id", -1)])
-        await self.requests.create_index([("decided_at", 1)])
+        self.indexes = Indexes(
+            (self.events, [("status", 1)], {}),
+            (self.rewards, [("event_id", 1)], {}),
+            (self.rewards, [("last_op_at", -1)], {}),
+            (self.participations, [("event_id", 1)], {}),
+            (self.participations, [("user_id", 1)], {}),
+            (self.participations, [("joined_at", 1)], {}),
+            (self.members, [("registered_at", 1)], {}),
+            (self.members, [("last_login_at", 1)], {}),
+            (self.requests, [("user_key", 1)], {"unique": True}),
+            (self.requests, [("public_id", 1)], {"unique": True}),
+            (self.requests, [("op.id", 1)], {"sparse": True}),
+            (self.requests, [("user_id", 1), ("public_id", -1)], {}),
+            (self.requests, [("reward_id", 1), ("status", 1)], {}),
+            (self.requests, [("event_id", 1), ("public_id", -1)], {}),
+            (self.requests, [("status", 1), ("public_id", -1)], {}),
+            (self.requests, [("decided_at", 1)], {}),
+        )
 
     # events
 

@@ -25,7 +25,7 @@ Participation = Literal["joined", "repeated", "refused"]
 Status = Literal["approved", "pending", "rejected", "refused"]
 KeyUse = Literal["first", "replayed", "in_flight", "mismatch"]
 Recovery = Literal["finished", "undone"]
-Applied = Literal["applied", "duplicate", "failed"]
+Applied = Literal["applied", "duplicate", "failed", "undecodable"]
 
 SERIES = Bounded(100)  # events or rewards with series of their own; the rest share `_other`
 
@@ -146,7 +146,7 @@ def recovered(outcome: Recovery) -> None:
 
 
 def announcement(type_: str, outcome: Applied) -> None:
-    """A message was `applied`, a `duplicate` or `failed`."""
+    """A message was `applied`, a `duplicate`, `failed`, or was no UTF-8 (`undecodable`)."""
     known = type_ if type_ in set(Announcement) else "other"
     STREAM_MESSAGES.inc(type=known, outcome=outcome)
     if outcome == "applied":

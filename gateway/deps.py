@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx
 
@@ -13,10 +13,9 @@ from gateway.active_users import ActiveUsers
 from gateway.limits import Limits
 from gateway.settings import Settings
 from gateway.signals import UPSTREAMS, UpstreamSignals
-from plainview import Check, get_logger, observe_transport
+from plainview import Check, observe_transport
 from plainview.client_address import IPV6_PREFIX, Networks
-from shared.background import background
-from shared.errors import Unavailable
+from shared.background import close_at_exit, repeat
 from shared.storage import redis
 from shared.token_keys import RemoteJwks
 from shared.tokens import TokenVerifier
@@ -24,7 +23,6 @@ from shared.web.client import Deadlines, Places, UpstreamClient
 from shared.web.security import Verifier
 from shared.web.transport import UpstreamTransport
 
-log = get_logger("job")
 REFRESH_S = 5.0
 LIMITER_TIMEOUT_S = 2.0  # longer than gateway.limits.BUDGET_S: an answer that is late is read
 
@@ -45,14 +43,14 @@ class Deps:
 def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     """Connect to Redis and the upstreams; `stack` closes everything."""
     cache = redis.connect(settings.redis_url.get_secret_value())
-    stack.push_async_callback(cache.aclose)
+    close_at_exit(stack, "redis", cache.aclose)
     probes = httpx.AsyncClient(timeout=1, trust_env=False)
-    stack.push_async_callback(probes.aclose)
+    close_at_exit(stack, "probes", probes.aclose)
     # its own client: the limiter bounds its waiting itself, and tells slow from busy
     counters = redis.connect(
         settings.redis_url.get_secret_value(), timeout_s=LIMITER_TIMEOUT_S, max_connections=4
     )
-    stack.push_async_callback(counters.aclose)
+    close_at_exit(stack, "redis", counters.aclose)
     limits = Limits(
         counters,
         {
@@ -62,10 +60,10 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
         },
     )
     upstreams: dict[str, UpstreamClient] = {}
-    checks = {"redis": Check(cache.ping, required=False)}
+    checks = {"redis": Check(partial(redis.ping, cache), required=False)}
     for name, url in zip(UPSTREAMS, (settings.auth_url, settings.event_url), strict=True):
         transport = observe_transport(UpstreamTransport(url), name)
-        stack.push_async_callback(transport.aclose)
+        close_at_exit(stack, name, transport.aclose)
         upstreams[name] = UpstreamClient(
             name,
             url,
@@ -87,8 +85,8 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
         RemoteJwks(probes, settings.keys_url), settings.token_issuer, settings.token_audience
     )
     active = ActiveUsers(cache, settings.business_timezone)
-    stack.push_async_callback(_flush, active)
-    background(stack, _every(REFRESH_S, active.refresh))
+    close_at_exit(stack, "active users", active.flush)  # who was active since the last turn
+    repeat(stack, "active_users", active.refresh, pause_s=REFRESH_S)
     return Deps(
         limits,
         verifier,
@@ -106,19 +104,3 @@ def _alive(client: httpx.AsyncClient, url: str) -> Callable[[], Awaitable[object
         response.raise_for_status()
 
     return ping
-
-
-async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        try:
-            await work()
-        except Unavailable:
-            log.warning("job.postponed", job="active_users")
-        except Exception:
-            log.exception("job.failed", job="active_users")
-        await asyncio.sleep(seconds)
-
-
-async def _flush(active: ActiveUsers) -> None:
-    with suppress(Unavailable):  # who was active since the last round
-        await active.flush()

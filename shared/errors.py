@@ -13,7 +13,10 @@ DomainError
 └── Timeout           a part that is needed did not answer in time; the outcome is unknown
 """
 
-from typing import Any
+from typing import Any, Literal
+
+#: why a part that is needed cannot be used, as readiness tells it
+Reason = Literal["refused", "timeout", "credentials", "index", "version"]
 
 
 class DomainError(Exception):
@@ -89,6 +92,7 @@ class Unavailable(DomainError):
 
     code = "unavailable"
     retry_after = 1
+    reason: Reason = "refused"
 
 
 class BadGateway(DomainError):
@@ -101,3 +105,4 @@ class Timeout(DomainError):
     """A part that is needed did not answer in time; the outcome is unknown."""
 
     code = "timeout"
+    reason: Reason = "timeout"

@@ -21,17 +21,21 @@ from pymongo.results import (
     UpdateResult,
 )
 
-from plainview import observe_mongo
+from plainview import get_logger, observe_mongo
 from shared.errors import Timeout, Unavailable
 
 __all__ = [
     "Collection",
     "Database",
+    "DatabaseRefused",
     "DatabaseTimeout",
+    "DatabaseTooOld",
     "DatabaseUnavailable",
     "Document",
     "DuplicateKey",
     "Find",
+    "IndexMissing",
+    "Indexes",
     "Mongo",
     "aggregate",
     "connect",
@@ -59,6 +63,28 @@ class DatabaseUnavailable(Unavailable):
     code = "database_unavailable"
 
 
+class DatabaseRefused(DatabaseUnavailable):
+    """MongoDB does not accept the user or password, or the user may not do this."""
+
+    reason = "credentials"
+
+
+class DatabaseTooOld(DatabaseUnavailable):
+    """This version of MongoDB is too old for the driver."""
+
+    reason = "version"
+
+
+class IndexMissing(DatabaseUnavailable):
+    """An index is not made yet, or cannot be: the log has the reason."""
+
+    code = "index_missing"
+    reason = "index"
+
+
+_UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18  # error codes of MongoDB
+
+
 async def _bounded(call: Awaitable[T]) -> T:
     """Await a driver's call for at most DEADLINE_S, whatever it waits for (a thread, a socket)."""
     try:
@@ -68,11 +94,16 @@ async def _bounded(call: Awaitable[T]) -> T:
         raise DatabaseUnavailable("The database is busy") from exc
     except mongo_errors.ServerSelectionTimeoutError as exc:
         raise DatabaseUnavailable("The database is away", retry_after=2) from exc
+    except mongo_errors.ConfigurationError as exc:
+        raise DatabaseTooOld("The database cannot be used") from exc
     except (TimeoutError, mongo_errors.PyMongoError) as exc:
         if isinstance(exc, TimeoutError) or exc.timeout:
             raise DatabaseTimeout("The database did not answer in time") from exc
         if isinstance(exc, mongo_errors.ConnectionFailure):
             raise DatabaseUnavailable("The database is away", retry_after=2) from exc
+        code = exc.code if isinstance(exc, mongo_errors.OperationFailure) else None
+        if code in (_UNAUTHORIZED, _AUTHENTICATION_FAILED):
+            raise DatabaseRefused("The database refuses the credentials") from exc
         raise
 
 
@@ -185,6 +216,36 @@ class Database:
         return Collection(self.inner[name])
 
 
+class Indexes:
+    """The indexes that a repository relies on: (collection, keys, options)."""
+
+    def __init__(self, *wanted: tuple[Collection, Keys, Mapping[str, Any]]) -> None:
+        self._wanted = wanted
+        self._turn = asyncio.Lock()
+        self._told = ""
+        self.made = False
+
+    async def make(self) -> None:
+        """Make them, once. IndexMissing if MongoDB does not want to."""
+        async with self._turn:
+            if self.made:
+                return
+            for collection, keys, options in self._wanted:
+                try:
+                    await collection.create_index(keys, **options)
+                except (mongo_errors.OperationFailure, DatabaseRefused) as exc:
+                    if str(exc) != self._told:  # not one line for every attempt
+                        self._told = str(exc)
+                        get_logger("db").error("index.failed", keys=str(keys), exc_info=exc)
+                    raise IndexMissing(f"The index on {keys} cannot be made") from exc
+            self.made = True
+
+    def check(self) -> None:
+        """IndexMissing before they are made; for readiness."""
+        if not self.made:
+            raise IndexMissing("The indexes are not made yet")
+
+
 class Mongo:
     """A connected client; it belongs to the event loop that it was made in."""
 
@@ -200,10 +261,15 @@ class Mongo:
         await _bounded(self._client.admin.command("ping"))
 
     async def close(self) -> None:
-        """Close all connections."""
-        closing = self._client.close()
-        if closing is not None:
-            await closing
+        """Close all connections; those that take longer than DEADLINE_S are left behind."""
+        closing = self._client.close
+        if not asyncio.iscoroutinefunction(closing):  # Motor's blocks
+            loop = asyncio.get_running_loop()
+            task: asyncio.Future[Any] = loop.run_in_executor(None, closing)
+        else:
+            task = asyncio.ensure_future(closing())
+        await asyncio.wait({task}, timeout=DEADLINE_S)
+        task.cancel()
 
 
 def connect(url: str, driver: Literal["motor", "pymongo"], app_name: str) -> Mongo:

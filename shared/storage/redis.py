@@ -7,19 +7,23 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from plainview import observe_redis
+from shared.errors import Timeout, Unavailable
 
 __all__ = [
+    "CacheRefused",
+    "CacheUnavailable",
     "NoScriptError",
     "Redis",
     "RedisConnectionError",
     "RedisError",
     "RedisTimeoutError",
     "connect",
+    "ping",
 ]
 
 TIMEOUT_S = 0.3
@@ -71,9 +75,37 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S, max_connections: int = 50
         # the driver would try ten times; a connection that was closed while idle deserves one
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         decode_responses=True,
+        # what is no UTF-8 comes as half characters, which go back as the bytes that they were
+        encoding_errors="surrogateescape",
         protocol=2,  # no greeting, so that a connection costs one round trip less
         driver_info=None,
     )
     client = _BoundedRedis(connection_pool=pool)
     client.timeout_s = timeout_s
     return client
+
+
+class CacheUnavailable(Unavailable):
+    """Redis is away; `reason` says why."""
+
+    code = "cache_unavailable"
+
+
+class CacheRefused(CacheUnavailable):
+    """Redis does not accept the user or password, or the user may not do this."""
+
+    reason = "credentials"
+
+
+async def ping(client: Redis) -> None:
+    """One round trip, for readiness. CacheUnavailable, CacheRefused, Timeout."""
+    try:
+        await client.ping()
+    except RedisTimeoutError as exc:
+        raise Timeout("Redis did not answer in time") from exc
+    except (AuthenticationError, NoPermissionError) as exc:
+        raise CacheRefused("Redis refuses the credentials") from exc
+    except (RedisError, OSError) as exc:
+        refused = "NOAUTH" in str(exc) or "WRONGPASS" in str(exc)
+        kind = CacheRefused if refused else CacheUnavailable
+        raise kind("Redis is away") from exc

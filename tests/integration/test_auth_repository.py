@@ -109,7 +109,7 @@ async def test_sign_ups_are_counted_by_time(database: Database) -> None:
 
 async def test_of_20_parallel_rotations_one_wins(database: Database) -> None:
     families = Families(database)
-    await families.prepare()
+    await families.indexes.make()
     expires = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
     family = Family("f1", "u1", 0, "a" * 64, expires)
     await families.create(family)
@@ -127,7 +127,7 @@ async def test_of_20_parallel_rotations_one_wins(database: Database) -> None:
 
 async def test_families_end_one_by_one_or_all_of_a_user(database: Database) -> None:
     families = Families(database)
-    await families.prepare()
+    await families.indexes.make()
     expires = datetime.now(UTC) + timedelta(days=1)
     for key, owner in (("f1", "u1"), ("f2", "u1"), ("f3", "u1"), ("f4", "u2")):
         await families.create(Family(key, owner, 0, "x", expires))

@@ -3,11 +3,12 @@
 import asyncio
 import random
 from contextlib import AsyncExitStack
+from functools import partial
 from uuid import uuid4
 
 import pytest
 
-from shared.background import background
+from shared.background import repeat
 from shared.storage.mongo import connect
 
 
@@ -17,18 +18,17 @@ async def test_a_busy_job_ends_at_any_moment(mongo_url: str, driver: str) -> Non
     things = client.database(f"jobs_{uuid4().hex[:12]}")["things"]
     running: set[int] = set()
 
-    async def job(number: int) -> None:
+    async def turn(number: int) -> None:
         running.add(number)
         try:
-            while True:
-                await things.find_one({"_id": number})
+            await things.find_one({"_id": number})
         finally:
             running.discard(number)
 
     async with asyncio.timeout(60):
         for number in range(20):
             async with AsyncExitStack() as stack:
-                background(stack, job(number))
+                repeat(stack, "busy", partial(turn, number))
                 await asyncio.sleep(random.random() / 100)
             assert not running
     await client.close()

@@ -28,7 +28,7 @@ NOW = -1.0  # seconds: whatever is unfinished counts as left behind
 async def database(mongo_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
     client = connect(mongo_url, request.param, "test")
     database = client.database(f"event_{uuid4().hex[:12]}")
-    await ClaimRepository(database).create_indexes()
+    await ClaimRepository(database).indexes.make()
     yield database
     await client.close()
 

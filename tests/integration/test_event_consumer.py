@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
+from redis.asyncio import Redis as RawRedis
+from redis.exceptions import ResponseError
 
 from event import consumer as consumer_module
 from event import signals
@@ -16,7 +19,7 @@ from event.consumer import DEAD_LETTERS, GROUP, Consumer
 from plainview import inject_context, produce_span
 from plainview.testing import captured_spans, metric_delta
 from shared.announcements import STREAM
-from shared.background import stop
+from shared.background import repeat
 from shared.storage import redis as redis_storage
 from shared.storage.mongo import DatabaseUnavailable, connect
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey
@@ -62,7 +65,7 @@ async def test_announcements_become_what_is_known_about_members(
         metric_delta(signals.STREAM_MESSAGES, outcome="duplicate") as duplicate,
         metric_delta(signals.ACTIVITY, kind="sign_in") as sign_ins,
     ):
-        assert await consumer.step(0.1) == 3
+        assert await consumer.turn(0.1) == 3
     assert (applied.value, duplicate.value, sign_ins.value) == (2, 1, 1)
     assert await repository.member("u") == {
         "_id": "u",
@@ -71,7 +74,7 @@ async def test_announcements_become_what_is_known_about_members(
         "last_login_at": "2026-11-22T16:30:00.000Z",
     }
     assert await pending(redis) == 0
-    assert await consumer.step(0.1) == 0
+    assert await consumer.turn(0.1) == 0
 
 
 async def test_a_message_is_a_span_in_its_producers_trace_and_a_batch_links_to_all(
@@ -81,7 +84,7 @@ async def test_a_message_is_a_span_in_its_producers_trace_and_a_batch_links_to_a
         for user in ("u", "v"):
             with produce_span(STREAM):
                 await announce(redis, "user.registered", user, **inject_context())
-        await Consumer(redis, repository, SEOUL).step(0.1)
+        await Consumer(redis, repository, SEOUL).turn(0.1)
     sent = [span for span in spans if span.name == f"send {STREAM}"]
     processed = [span for span in spans if span.name == f"process {STREAM}"]
     (received,) = [span for span in spans if span.name == f"receive {STREAM}"]
@@ -102,11 +105,11 @@ async def test_poison_is_tried_then_kept_as_a_dead_letter_and_stops_nobody(
     await announce(redis, "user.logged_in", at="yesterday")
     await announce(redis, "user.registered", "good")
     async with metric_delta(signals.STREAM_MESSAGES, outcome="failed") as failed:
-        await consumer.step(0.1)
+        await consumer.turn(0.1)
         assert await repository.member("good")
         assert await pending(redis) == 4
-        await consumer.step(0.1)
-        await consumer.step(0.1)
+        await consumer.turn(0.1)
+        await consumer.turn(0.1)
     assert failed.value == 12
     assert await pending(redis) == 0
     letters = await redis.xrange(DEAD_LETTERS)
@@ -121,8 +124,8 @@ async def test_what_a_dead_consumer_had_taken_is_taken_over(
     await announce(redis, "user.registered")
     await redis.xreadgroup(GROUP, "dead", {STREAM: ">"})
     await asyncio.sleep(0.2)
-    assert await Consumer(redis, repository, SEOUL, takeover_s=60).step(0.1) == 0
-    assert await Consumer(redis, repository, SEOUL, takeover_s=0.1).step(0.1) == 1
+    assert await Consumer(redis, repository, SEOUL, takeover_s=60).turn(0.1) == 0
+    assert await Consumer(redis, repository, SEOUL, takeover_s=0.1).turn(0.1) == 1
     assert await repository.member("u")
     assert await pending(redis) == 0
 
@@ -136,7 +139,7 @@ async def test_lag_counts_what_waits_and_what_is_not_acknowledged(
     await redis.xreadgroup(GROUP, "dead", {STREAM: ">"}, count=1)
     signals.stream_lag(0)
     async with metric_delta(signals.STREAM_LAG) as lag:
-        await Consumer(redis, repository, SEOUL).step(0.1)
+        await Consumer(redis, repository, SEOUL).turn(0.1)
     assert lag.value == 4
 
 
@@ -153,9 +156,9 @@ async def test_an_outage_of_the_database_kills_no_message(
     repository.registered = away  # type: ignore[method-assign]
     for _ in range(3):
         with pytest.raises(DatabaseUnavailable):
-            await consumer.step(0.1)
+            await consumer.turn(0.1)
     repository.registered = real  # type: ignore[method-assign]
-    await consumer.step(0.1)
+    await consumer.turn(0.1)
     assert await repository.member("u")
     assert await redis.xlen(DEAD_LETTERS) == 0
 
@@ -165,7 +168,8 @@ async def test_it_goes_on_after_redis_was_killed_and_came_back_empty() -> None:
         redis = redis_storage.connect(valkey.url, timeout_s=4)
         client = connect(mongo.url, "pymongo", "test")
         repository = ClaimRepository(client.database("event"))
-        task = asyncio.ensure_future(Consumer(redis, repository, SEOUL).run())
+        stack = AsyncExitStack()
+        repeat(stack, "consumer", Consumer(redis, repository, SEOUL).turn)
         try:
             await announce(redis, "user.registered", "before")
             await soon(lambda: repository.member("before"))
@@ -174,8 +178,60 @@ async def test_it_goes_on_after_redis_was_killed_and_came_back_empty() -> None:
             valkey.start()
             await announce(redis, "user.registered", "after", datetime.now(UTC).isoformat())
             await soon(lambda: repository.member("after"))
-            assert not task.done()
         finally:
-            await stop(task)
+            await stack.aclose()
             await redis.aclose()
             await client.close()
+
+
+async def test_what_is_no_utf_8_is_a_dead_letter_and_the_others_are_read(
+    redis: Any, redis_url: str, repository: ClaimRepository
+) -> None:
+    async with RawRedis.from_url(redis_url) as raw:
+        await raw.xadd(STREAM, {b"type": b"user.registered", b"user_id": b"\xff\xfe"})
+        await raw.xadd(STREAM, {b"\x80": b""})
+        await announce(redis, "user.registered")
+        async with (
+            metric_delta(signals.STREAM_MESSAGES, outcome="undecodable") as undecodable,
+            metric_delta(signals.STREAM_MESSAGES, outcome="applied") as applied,
+        ):
+            assert await Consumer(redis, repository, SEOUL).turn(0.1) == 3
+        assert (undecodable.value, applied.value) == (2, 1)
+        assert await repository.member("u")
+        assert await pending(redis) == 0
+        letters = [fields for _, fields in await raw.xrange(DEAD_LETTERS)]
+        assert [letter.get(b"user_id") for letter in letters] == [b"\xff\xfe", None]
+        assert b"\x80" in letters[1]
+
+
+@pytest.mark.parametrize("takeover", [True, False], ids=["Redis 6.2", "Redis 5"])
+async def test_a_redis_that_is_older_than_7_ends_nothing(
+    redis: Any, repository: ClaimRepository, monkeypatch: pytest.MonkeyPatch, takeover: bool
+) -> None:
+    infos = redis.xinfo_groups
+
+    async def old_infos(name: str) -> list[dict[str, Any]]:
+        return [
+            {key: value for key, value in info.items() if key not in ("lag", "entries-read")}
+            for info in await infos(name)
+        ]
+
+    async def unknown(*_: object, **__: object) -> None:
+        raise ResponseError("ERR unknown command 'XAUTOCLAIM', with args beginning with: ")
+
+    monkeypatch.setattr(redis, "xinfo_groups", old_infos)
+    if not takeover:
+        monkeypatch.setattr(redis, "xautoclaim", unknown)
+    consumer = Consumer(redis, repository, SEOUL, takeover_s=0)
+    for number in range(5):
+        await announce(redis, "user.registered", f"u{number}")
+    signals.stream_lag(0)
+    async with metric_delta(signals.STREAM_LAG) as lag:
+        await consumer._create_group()
+        await redis.xreadgroup(GROUP, "dead", {STREAM: ">"}, count=2)
+        await consumer._housekeep()
+        assert lag.value == 5  # three that nobody has read, two that are not acknowledged
+    for _ in range(2):
+        await consumer.turn(0.1)
+    assert await repository.member("u4")
+    assert bool(await repository.member("u0")) == takeover

@@ -23,8 +23,8 @@ async def repository(
 ) -> AsyncIterator[ClaimRepository]:
     client = connect(mongo_url, request.param, "test")
     repository = ClaimRepository(client.database(f"event_{uuid4().hex[:12]}"))
-    await repository.create_indexes()
-    await repository.create_indexes()
+    await repository.indexes.make()
+    await repository.indexes.make()
     yield repository
     await client.close()
 

@@ -56,7 +56,7 @@ async def world(mongo_url: str, redis_url: str) -> AsyncIterator[SimpleNamespace
         stack.push_async_callback(client.close)
         issuer = TokenIssuer(key, NAME, NAME)
         repository = ClaimRepository(client.database(settings.event_database))
-        await repository.create_indexes()
+        await repository.indexes.make()
         verifier = TokenVerifier(StaticKeys(issuer.jwks()), NAME, NAME)
         deps = event.deps.Deps(Claims(repository, SEOUL, 15), Service(repository), verifier)
         apps = [

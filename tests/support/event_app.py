@@ -46,7 +46,7 @@ async def event_app(database: Any = None) -> AsyncIterator[EventApp]:
     )
     database = database or FakeDatabase()
     repository = ClaimRepository(database)
-    await repository.create_indexes()
+    await repository.indexes.make()
     issuer = TokenIssuer(new_signing_key(), settings.token_issuer, settings.token_audience)
     keys = StaticKeys(issuer.jwks())
     deps = Deps(

@@ -20,7 +20,7 @@ EVENT, REWARD = new_id(), new_id()
 
 async def seed(database: Any, *, stock: int, users: int, approval: str = "automatic") -> None:
     repository = ClaimRepository(database)
-    await repository.create_indexes()
+    await repository.indexes.make()
     dates = {"starts_at": "2020-01-01T00:00:00.000Z", "ends_at": "2999-01-01T00:00:00.000Z"}
     await repository.add_event(
         {"_id": EVENT, "status": "active", **dates, "conditions": [], "participants": 0}
