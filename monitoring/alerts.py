@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from monitoring.settings import (
     CLAIM_FLOOR_RPS,
+    JOB_STALE_S,
     KIT,
     PENDING,
     SIGN_IN_FAILURE_RATIO,
@@ -61,6 +62,14 @@ REWARDS = [
         f" or max(reward_requests_pending) > {PENDING}",
         "stock work is left undone: {value:humanize} (seconds of the oldest, or claims)",
         severity="critical", dashboards=("events",), panel="Oldest stock work",
+    ),
+    Alert(
+        # each replica by itself: that the others work is no excuse
+        "BackgroundJobStale",
+        f"time() - background_job_last_success_timestamp_seconds > {JOB_STALE_S}",
+        "{{ $labels.task }} of {{ $labels.service }} at {{ $labels.instance }} has not ended well "
+        "for {value:humanizeDuration}",
+        for_="1m", dashboards=("system",), panel="Background jobs",
     ),
     Alert(
         "StockExhausted", "max by (event_id, reward_id) (reward_stock_left) == 0",

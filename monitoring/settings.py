@@ -9,6 +9,7 @@ from monitoring import retention
 from plainview import LIBRARY_METRICS
 from plainview.kit import Kit
 from shared import thresholds
+from shared.background import CATALOGUE as BACKGROUND
 
 KIT = Kit(
     services=("gateway", "auth", "event"),
@@ -18,8 +19,9 @@ KIT = Kit(
     log_days=retention.log_days(),
     thresholds=thresholds.SERVICE,
 )
-CATALOGUES = (LIBRARY_METRICS, GATEWAY, AUTH, EVENT)  # the library's first
+CATALOGUES = (LIBRARY_METRICS, BACKGROUND, GATEWAY, AUTH, EVENT)  # the library's first
 
 SIGN_IN_FAILURES, SIGN_IN_FAILURE_RATIO = 1, 0.5  # per second, and of all sign-ins
 TECHNICAL_RATIO, CLAIM_FLOOR_RPS = 0.1, 0.05  # claims that fail by our fault, of at least so many
 PENDING = 100  # claims whose stock work is left undone
+JOB_STALE_S = 120  # without a turn of a background job that ended well; the longest pause is 15 s

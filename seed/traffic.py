@@ -69,7 +69,7 @@ class Traffic:
         while True:
             await asyncio.sleep(pause + self._rng.expovariate(per_second))
             try:
-                await self.turn()
+                await self.step()
             except (httpx.HTTPError, Away) as exc:
                 if not pause:
                     log.warning("traffic.paused", error_type=type(exc).__name__)

@@ -14,6 +14,7 @@ from lab.incidents.places import Demo, Details, Place
 from lab.incidents.work import Work, browse, crash, flood, free_port, guess, slow_wire, stutter
 from monitoring.alerts import ALERTS
 from plainview import Alert
+from shared.announcements import STREAM
 
 REPEAT_S = 11.0  # a repeated refresh within 10 s is forgiven
 ERRORS = ("ApiErrorRate", "SloBurnPage")  # what users see of most faults, if there are enough
@@ -91,6 +92,20 @@ def _put_back(place: Place, details: Details) -> None:
     place.close_event(details["event_id"])
 
 
+ASIDE = f"{STREAM}:aside"
+
+
+def _write_over_the_stream(place: Place, _: Details) -> None:
+    demo = cast(Demo, place)
+    demo.redis("RENAMENX", STREAM, ASIDE)
+    demo.redis("SET", STREAM, "something else", "NX")
+
+
+def _put_the_stream_back(place: Place, _: Details) -> None:
+    # refused without the key that was put aside: then there is nothing to repair
+    cast(Demo, place).redis("RENAME", ASIDE, STREAM)
+
+
 INCIDENTS = (
     Incident(
         "token-reuse", "Somebody uses a refresh token that was used up",
@@ -161,6 +176,11 @@ INCIDENTS = (
         (),
         Fault(lambda place, _: place.hide("auth"), lambda place, _: place.unhide("auth")),
         compose=True,
+    ),
+    Incident(
+        "stream-overwritten", "Somebody wrote over the stream of announcements",
+        BY_NAME["BackgroundJobStale"], "none", (),
+        Fault(_write_over_the_stream, _put_the_stream_back),
     ),
     Incident(
         "sold-out", "A reward of a running event is sold out", BY_NAME["StockExhausted"], "none",

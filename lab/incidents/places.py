@@ -18,6 +18,8 @@ from xmlrpc.client import Fault, ServerProxy
 
 import httpx
 from pymongo import MongoClient
+from redis import Redis
+from redis.exceptions import ResponseError
 from supervisor.xmlrpc import SupervisorTransport
 
 from demo.machine import CONTROL, ROOT, write_private
@@ -197,6 +199,12 @@ class Demo(Place):
         self.stop(service)
         control.removeProcessGroup(service)
         control.addProcessGroup(service)
+
+    def redis(self, *command: str) -> None:
+        """One command, past the services; one that Redis refuses is no error."""
+        url = f"redis://127.0.0.1:{self.ports['REDIS_PORT']}"
+        with Redis.from_url(url, socket_timeout=5) as client, suppress(ResponseError):
+            client.execute_command(*command)
 
     def set_stock_left(self, reward_id: str, left: int) -> None:
         """Past the service, straight into its database."""

@@ -1,10 +1,11 @@
-"""Event rewards' own protections: breakers, retries and rate limits of the gateway and auth."""
+"""Event rewards' own protections: breakers, retries, rate limits and background jobs."""
 
 from __future__ import annotations
 
+from monitoring.settings import JOB_STALE_S
 from plainview.kit import Row
 from plainview.kit.panels import BAD, GOOD, WARN, Query, by, lines, stat, steps, timed
-from plainview.kit.promql import highest, rate, where
+from plainview.kit.promql import SERVICE, highest, rate, where
 
 
 def protection() -> Row:
@@ -47,7 +48,18 @@ def protection() -> Row:
             "eager, or a limit too low.",
             by("limit", rate("rate_limit_decisions_total", "limit", limited)),
             unit="reqps",
-            size=(24, 7),
+        ),
+        lines(
+            "Background jobs",
+            "Time since a turn of the job ended well, of the slowest replica. Some seconds are "
+            f"normal; beyond {JOB_STALE_S} s there is a message, and the log has the exception.",
+            by(
+                "service, task",
+                "max by (service, task) (time()"
+                f" - background_job_last_success_timestamp_seconds{SERVICE})",
+            ),
+            unit="s",
+            thresholds=steps((JOB_STALE_S, WARN)),
         ),
     ]
     return Row("Event rewards: what protects the platform", panels)

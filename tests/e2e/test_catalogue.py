@@ -10,6 +10,7 @@ from auth.signals import CATALOGUE as AUTH
 from event.signals import CATALOGUE as EVENT
 from gateway.signals import CATALOGUE as GATEWAY
 from plainview import LIBRARY_METRICS, Catalogue
+from shared.background import CATALOGUE as BACKGROUND
 from tests.support.trio import Service, Trio
 
 # Python's own collectors, which no catalogue lists one by one.
@@ -32,7 +33,7 @@ def exposed(service: Service) -> dict[str, tuple[str, frozenset[str]]]:
 def declared(own: Catalogue) -> dict[str, tuple[str, frozenset[str]]]:
     return {
         metric.name: (metric.kind, frozenset(metric.labels))
-        for catalogue in (LIBRARY_METRICS, own)
+        for catalogue in (LIBRARY_METRICS, BACKGROUND, own)
         for metric in catalogue.specs
         if not metric.name.startswith(FOREIGN)
     }

@@ -32,7 +32,7 @@ def event(**more: Any) -> FastAPI:
 @pytest.fixture
 async def servers(mongo_url: str, redis_url: str) -> AsyncIterator[dict[str, str]]:
     database = f"indexes_{uuid4().hex[:12]}"
-    yield {"mongo_url": mongo_url, "redis_url": redis_url, "mongo_database": database}
+    return {"mongo_url": mongo_url, "redis_url": redis_url, "mongo_database": database}
 
 
 @pytest.mark.parametrize("make", [auth, event])

@@ -16,6 +16,11 @@ from plainview.settings import LATENCY_BUCKETS
 STEP_S, LENGTH_S, DOUBLED_S = 5, 1800, 1200
 DOWN_S = 15  # of a process that is replaced
 EPOCH = 1_700_000_000
+TASKS = {
+    "gateway": ("active_users",),
+    "auth": ("relay", "population"),
+    "event": ("consumer", "reconciler", "gauges"),
+}
 SPANS, LINES = 8.0, 1.5  # by request
 # of the answers those within a bound; the rest of a second's are slow
 WITHIN = {0.005: 0.2, 0.01: 0.5, 0.025: 0.75, 0.05: 0.87, 0.1: 0.94, 0.25: 0.98}
@@ -98,6 +103,9 @@ class HalfHour:
         rate = process.per_second
         yield "service_ready", {}, lambda begin, now: now - begin >= 2 * STEP_S
         yield "process_start_time_seconds", {}, lambda begin, _: EPOCH + begin
+        for task in TASKS[process.service]:  # promtool's clock begins at 0
+            labels = {"task": task}
+            yield "background_job_last_success_timestamp_seconds", labels, lambda _, now: now
         yield "process_cpu_seconds_total", {}, _counter(0.02 * rate)
         yield "container_cpu_limit_cores", {}, lambda *_: 1
         yield (
