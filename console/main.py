@@ -23,6 +23,8 @@ from console.settings import ConsoleSettings
 from console.store import Store
 from console.view import View
 from plainview import observe
+from shared.web.body_limit import BodyLimit
+from shared.web.protocol import bounded_protocol
 
 
 def create_app(settings: ConsoleSettings) -> FastAPI:
@@ -82,14 +84,19 @@ async def serve(settings: ConsoleSettings) -> None:
         "log_config": None,  # plainview's pipeline takes uvicorn's lines
         "access_log": False,
         "server_header": False,
-        "limit_concurrency": 200,
+        "timeout_keep_alive": settings.keep_alive_seconds,
         "timeout_graceful_shutdown": 2,  # open browsers must not hold the end
     }
     # the receiver only takes and shows nothing: it asks for no token
     receiver, port = otlp_app(app.state.view.store), settings.otlp_port
+    pages = BodyLimit(Guard(app, settings.token), receive_s=settings.message_seconds)
+    doors: list[dict[str, Any]] = [
+        {"app": pages, "port": settings.port},
+        {"app": receiver, "port": port, "lifespan": "off", "ws": "none"},
+    ]
     servers = [
-        _Server(uvicorn.Config(Guard(app, settings.token), port=settings.port, **common)),
-        _Server(uvicorn.Config(receiver, port=port, lifespan="off", **common)),
+        _Server(uvicorn.Config(http=bounded_protocol(settings.bounds()), **door, **common))
+        for door in doors
     ]
 
     def stop() -> None:

@@ -43,6 +43,15 @@ class _Writer:
         return getattr(self._transport, name)
 
 
+class _Cycle(RequestResponseCycle):
+    """uvicorn's, which takes the length that a 304 tells for that of a body to come."""
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "http.response.start" and message["status"] == 304:
+            self.expected_content_length = 0  # RFC 9110, section 8.6: of the body it would have
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol for one connection, stricter and bounded.
 
@@ -203,6 +212,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head, self._unread = False, 0
         if self.parser.should_upgrade() and self._should_upgrade():
             return
+        self.cycle.__class__ = _Cycle  # uvicorn has no setting for its class
         self.scope["query_string"] = self.url.partition(b"?")[2]
         self._keep_alive = self.cycle.keep_alive
         if self.ends_unread:

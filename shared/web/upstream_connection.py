@@ -26,6 +26,10 @@ class ReplyTooLarge(BadReply):
     """The head of the reply is larger than we take; no fault of the upstream."""
 
 
+def _too_large() -> ReplyTooLarge:
+    return ReplyTooLarge(f"the reply's head is larger than {MAX_HEAD} bytes")
+
+
 class Reply(httpx.AsyncByteStream):
     """A reply's head and body, filled by its connection and emptied by one reader.
 
@@ -165,11 +169,12 @@ class UpstreamConnection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self._complete:
-                self.fail(BadReply(str(error.__context__ or error)))
+                cause = error.__context__
+                self.fail(cause if isinstance(cause, BadReply) else BadReply(str(cause or error)))
                 return
             self._excess = True
         if self._in_head and self._head_size > MAX_HEAD:
-            self.fail(ReplyTooLarge(f"the reply's head is larger than {MAX_HEAD} bytes"))
+            self.fail(_too_large())
         elif self._complete:
             self._finish()
 
@@ -296,6 +301,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._interim = True
             reply.headers.clear()
             return
+        if sum(len(name) + len(value) + 4 for name, value in reply.headers) > MAX_HEAD:
+            raise _too_large()
         names = {name.lower() for name, _ in reply.headers}
         self._in_head = False
         codings = [v.lower() for n, v in reply.headers if n.lower() == b"transfer-encoding"]

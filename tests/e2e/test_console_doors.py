@@ -1,0 +1,54 @@
+"""The console's two ports as a process: clients that send half a request shut nobody out."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from tests.support.servers import free_port, listens, wait_until
+
+CROWD = 210
+
+
+async def test_half_open_connections_shut_neither_port(tmp_path: Path) -> None:
+    ports = free_port(), free_port()
+    env = {
+        **os.environ,
+        "CONSOLE_PORT": str(ports[0]),
+        "OTLP_PORT": str(ports[1]),
+        "LOG_DIR": str(tmp_path),
+        "MESSAGE_SECONDS": "3",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "console"],
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for port in ports:
+            await asyncio.to_thread(wait_until, lambda port=port: listens(port), 60, "the console")
+        crowd = [
+            await asyncio.open_connection("127.0.0.1", port) for port in ports for _ in range(CROWD)
+        ]
+        for _, writer in crowd:
+            writer.write(b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nX-Half: ")
+        async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
+            page = await client.get(f"http://127.0.0.1:{ports[0]}/health/live")
+            assert page.status_code == 200
+            spans = await client.post(
+                f"http://127.0.0.1:{ports[1]}/v1/traces",
+                content=b"",
+                headers={"Content-Type": "application/x-protobuf"},
+            )
+            assert spans.status_code == 200
+        async with asyncio.timeout(30):
+            for reader, writer in crowd:  # and each of them ends at its deadline
+                assert b" 408 " in await reader.read()
+                writer.close()
+    finally:
+        process.terminate()
+        process.wait(10)
