@@ -24,7 +24,7 @@ class Guard:
         self._app, self._token = app, token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on or refuse."""
+        """Pass the request on, or answer 401."""
         if scope["type"] == "lifespan" or scope["path"] in OPEN:
             return await self._app(scope, receive, send)
         headers = Headers(scope=scope)

@@ -30,7 +30,7 @@ class _File:
         self.path, self.rest = path, b""
         self.handle: BinaryIO = path.open("rb")
         size = os.fstat(self.handle.fileno()).st_size
-        self._inside = tail and size > TAIL  # starts within a line
+        self._inside = tail and size > TAIL  # reading starts within a line, whose rest is skipped
         if self._inside:
             self.handle.seek(size - TAIL)
 

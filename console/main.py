@@ -28,7 +28,7 @@ from shared.web.protocol import bounded_protocol
 
 
 def create_app(settings: ConsoleSettings) -> FastAPI:
-    """The side of commands, without pages, watching while it runs."""
+    """The app that receives spans and answers `make follow`; it watches services while it runs."""
     http = httpx.AsyncClient(timeout=2)
     store = Store()
     view = View(store, Watcher(http, settings.targets))
@@ -69,7 +69,7 @@ def create_app(settings: ConsoleSettings) -> FastAPI:
             "lines": [{"service": line.service, **line.fields()} for line in found.lines],
         }
 
-    # it would watch itself watching
+    # The console's own requests would fill its list of requests.
     observe(app, settings.observability("console", traces=False, access_log=False))
     return app
 
@@ -85,7 +85,7 @@ async def serve(settings: ConsoleSettings) -> None:
         "access_log": False,
         "server_header": False,
         "timeout_keep_alive": settings.keep_alive_seconds,
-        "timeout_graceful_shutdown": 2,  # open browsers must not hold the end
+        "timeout_graceful_shutdown": 2,  # seconds; open browsers keep connections that never end
     }
     # the receiver only takes and shows nothing: it asks for no token
     receiver, port = otlp_app(app.state.view.store), settings.otlp_port
@@ -112,7 +112,7 @@ async def serve(settings: ConsoleSettings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """One of two in a loop: signals are for both."""
+    """One of two servers in one process: neither takes the signals for itself."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -26,7 +26,7 @@ Links = Mapping[str, str]
 
 
 class KeyedList:
-    """A list whose items stay the same elements while their keys stay, so that focus does too."""
+    """A list that keeps the element of a key, so that a focused item stays focused."""
 
     def __init__(self, classes: str, empty: str = "", tag: str = "li") -> None:
         self._tag, self._items = tag, dict[str, ui.html]()
@@ -113,7 +113,9 @@ def register(view: View, links: Links) -> None:
             nonlocal looks
             looks += 1
             rows = view.picks(language)
-            if wanted and (looks < 30 or looks % 10 == 0):  # what is late comes at the beginning
+            if wanted and (
+                looks < 30 or looks % 10 == 0
+            ):  # late spans come within the first looks; then every tenth is enough
                 rows = {**rows, **view.follow(language, wanted, links)}
             for name, items in rows.items():
                 shown[name].show(items)
@@ -127,7 +129,9 @@ def register(view: View, links: Links) -> None:
         _frame(request, "docs")
         extras = ["fenced-code-blocks", "tables", "cuddled-lists"]
         with ui.element("article").classes("board").props("id=main lang=en"):
-            ui.markdown(text, extras=extras, sanitize=False).classes("panel prose")  # ours
+            ui.markdown(text, extras=extras, sanitize=False).classes(
+                "panel prose"
+            )  # the repository's own pages, so nothing has to be sanitised
 
 
 def _section(title: str, classes: str, *, titled: bool = True) -> ui.element:

@@ -14,7 +14,7 @@ from plainview.decode import parse_otlp
 
 MAX_BODY = 4 << 20  # bytes on the wire
 MAX_DECODED = 8 << 20  # bytes after gzip: parsing them takes the event loop a second
-RECEIVE_SECONDS = 10  # a body that takes longer is given up
+RECEIVE_SECONDS = 10  # seconds; a slower body is refused with 408
 PROTOBUF = "application/x-protobuf"
 
 

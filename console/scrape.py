@@ -69,7 +69,7 @@ class Service:
 
 
 class Change(NamedTuple):
-    """Something that is not as it was: `word` names the text, `of` what it is about."""
+    """A change of state: `word` is a key of words.json, `of` the service or dependency."""
 
     at: float
     word: str

@@ -17,11 +17,13 @@ class ConsoleSettings(ServiceSettings):
 
     port: int = Field(8080, validation_alias=AliasChoices("CONSOLE_PORT", "PORT"))
     otlp_port: int = 4318
-    console_token: SecretStr | None = None  # demanded as soon as it is reachable from elsewhere
+    console_token: SecretStr | None = None  # required unless it listens on loopback
     log_dir: Path = Path(".local/logs")
-    reader_email: str = ""  # an account that may read: names of events and rewards
+    reader_email: str = ""  # an account that may read the names of events and rewards
     reader_password: SecretStr | None = None
-    seed_file: Path = Path(".local/seed.json")  # else the demo's auditor
+    seed_file: Path = Path(
+        ".local/seed.json"
+    )  # of the demo: without reader_email its auditor is used
     loki_url: str = ""  # where lines come from when there are no files
     grafana_link: str = ""  # as the browser reaches it
     jaeger_link: str = ""
@@ -59,7 +61,7 @@ class ConsoleSettings(ServiceSettings):
 
     @property
     def password(self) -> str:
-        """Of the reader's account, or an empty string."""
+        """The password of the reader's account, or an empty string."""
         return self.reader_password.get_secret_value() if self.reader_password else ""
 
     @property

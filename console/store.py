@@ -12,11 +12,11 @@ from typing import Any
 import orjson
 
 from plainview.decode import SpanRecord
+from shared.thresholds import SERVICE
 
 MAX_LINE = 8_192  # characters kept of one log line
 MAX_ATTRIBUTE = 1_024  # characters kept of one attribute
 MAX_ATTRIBUTES = 64  # attributes kept of one span
-SLOW_SECONDS = 0.5  # the latency objective of the platform
 FEED = {"reward.claimed", "reward.refused", "reward.decided"}
 CHANGES = {"event.created", "event.changed", "reward.created", "reward.restocked"}
 
@@ -89,7 +89,7 @@ class Request:
     @property
     def slow(self) -> bool:
         """Whether it took longer than the latency objective."""
-        return self.duration_s >= SLOW_SECONDS
+        return self.duration_s >= SERVICE.latency_s
 
 
 @dataclass(slots=True)

@@ -44,7 +44,7 @@ class Titles:
                 await self.read(http, settings)
                 await asyncio.sleep(REFRESH_S)
             except (httpx.HTTPError, OSError, ValueError, LookupError, TypeError):
-                self._token = ""  # it lives five minutes
+                self._token = ""  # a token lives five minutes: sign in again each round
                 await asyncio.sleep(5)
 
     async def read(self, http: httpx.AsyncClient, settings: ConsoleSettings) -> None:

@@ -27,11 +27,11 @@ from demo.machine import (
     foreground,
     listens,
     read_ports,
-    write_private,
 )
+from ops.files import write_private
 from ops.secrets import new_signing_key
 
-READY_S = 110.0  # the first claim is possible within two minutes, or something is wrong
+READY_S = 110.0  # seconds; the README promises the first claim within two minutes
 STOP_S = 40.0
 SOCKET_PATH = 90  # macOS takes 104 bytes, and supervisor adds a suffix
 
@@ -49,11 +49,11 @@ class Demo:
         self._seed_before = self._seeded()
 
     def environment(self) -> dict[str, str]:
-        """What all programs get; what differs stands in `programs`."""
+        """Environment variables of all programs."""
         mongo = f"mongodb://127.0.0.1:{self.ports['MONGO_PORT']}"
         chosen = {"ENVIRONMENT": "demo", **os.environ}
         for name in ("MONGO_DATABASE", "MONGO_URL_FILE", "REDIS_URL_FILE"):
-            chosen.pop(name, None)  # meant for one service elsewhere
+            chosen.pop(name, None)  # set for one service only, they would reach all
         return {
             **chosen,
             "PYTHONUNBUFFERED": "1",
@@ -106,9 +106,11 @@ class Demo:
             f"pidfile={self.directory}/supervisord.pid",
         ]
         socket = str(self.directory / CONTROL)
-        if len(socket) < SOCKET_PATH:  # else lab.incidents cannot stop programs, all else works
+        if (
+            len(socket) < SOCKET_PATH
+        ):  # too long: only the lab, which stops programs, does without it
             lines += [
-                "[unix_http_server]",  # for its owner only
+                "[unix_http_server]",  # a socket file, for its owner only
                 f"file={socket}",
                 "[rpcinterface:supervisor]",
                 "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
@@ -168,7 +170,7 @@ class Demo:
         return waiting + (["seeder"] if self._seeded() == self._seed_before else [])
 
     def wait_until_ready(self, supervisor: "subprocess.Popen[bytes]") -> bool:
-        """Tell the progress; False if stopped meanwhile. SystemExit if it takes too long."""
+        """Print which program became ready; False after Ctrl-C, SystemExit after READY_S."""
         before = set(self.programs())
         while self.stopped_by is None:
             waiting = self.waiting_for()
@@ -230,7 +232,7 @@ def main() -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise SystemExit(f"demo: one is running with the data in {directory}") from None
-    (directory / "demo.json").unlink(missing_ok=True)  # of a start that was killed
+    (directory / "demo.json").unlink(missing_ok=True)  # left by a demo that was killed
     end_leftovers(directory / "supervisord.pid", STOP_S)
     demo = Demo(directory, read_ports(os.environ))
 

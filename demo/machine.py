@@ -27,7 +27,9 @@ PORTS = {
 def read_ports(environment: Mapping[str, str]) -> dict[str, int]:
     """The port of each variable in PORTS; SystemExit that names one that is taken or no port."""
     ports: dict[str, int] = {}
-    with ExitStack() as held:  # until all are known: two may be the same
+    with (
+        ExitStack() as held
+    ):  # hold each port until all are checked: two variables may name the same one
         for name, default in PORTS.items():
             text = environment.get(name) or str(default)
             if not text.isdecimal() or not 0 < int(text) < 65536:
@@ -46,20 +48,18 @@ def read_ports(environment: Mapping[str, str]) -> dict[str, int]:
     return ports
 
 
-def write_private(path: Path, text: str) -> None:
-    """Put a file there at once, readable by its owner only."""
-    draft = path.with_name(path.name + ".new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-        file.write(text)
-    draft.replace(path)
-
-
 def end_leftovers(pid_file: Path, timeout_s: float) -> None:
     """End the supervisor of a start that was killed, and so its programs."""
     if not pid_file.exists() or not (pid := pid_file.read_text().strip()).isdecimal():
         return
-    shown = ["ps", "-ww", "-p", pid, "-o", "command="]  # COLUMNS may be exported
+    shown = [
+        "ps",
+        "-ww",
+        "-p",
+        pid,
+        "-o",
+        "command=",
+    ]  # -ww: an exported COLUMNS would cut the line
     if str(pid_file.parent) in subprocess.run(shown, capture_output=True, text=True).stdout:  # noqa: PLW1510
         print("Ending the programs of a start that was killed", flush=True)
         os.kill(int(pid), signal.SIGTERM)
@@ -70,13 +70,15 @@ def end_leftovers(pid_file: Path, timeout_s: float) -> None:
 
 @contextmanager
 def foreground() -> Iterator[None]:
-    """On a terminal, take Ctrl-C alone: `make` would call it an error."""
+    """On a terminal, be the only process that Ctrl-C reaches: `make` would report an error."""
     if not os.isatty(0) or os.getpgrp() == os.getpid():
         yield
         return
     before = os.tcgetpgrp(0)
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # the shell could not wake it up again
+    signal.signal(
+        signal.SIGTSTP, signal.SIG_IGN
+    )  # a stopped demo could not be resumed by the shell
     os.setpgid(0, 0)
     os.tcsetpgrp(0, os.getpgrp())
     try:

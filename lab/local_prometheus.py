@@ -19,7 +19,7 @@ Targets = Mapping[str, Sequence[str]]
 
 
 def binary(name: str = "prometheus") -> Path | None:
-    """The program from $PATH, or as tests/stack/build leaves it; None if it is not to be had."""
+    """The program on $PATH, or the one that tests/stack/build made; None if there is neither."""
     if found := shutil.which(name):
         return Path(found)
     cache = Path(os.environ.get("STACK_CACHE") or Path.home() / ".cache" / "event-rewards")
@@ -49,13 +49,13 @@ def configure(directory: Path, targets: Targets) -> Path:
 
 
 def write_targets(directory: Path, targets: Targets) -> None:
-    """Say where the instances of these jobs are from now on; none makes a job's targets vanish."""
+    """Set the addresses of these jobs' targets; an empty list leaves a job without targets."""
     for job, addresses in targets.items():
         path = _target_file(directory, job)
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".new")
         draft.write_text(json.dumps([{"targets": list(addresses)}] if addresses else []))
-        draft.replace(path)  # at once: Prometheus may be reading
+        draft.replace(path)  # in one step: Prometheus may be reading the file
 
 
 def _target_file(directory: Path, job: str) -> Path:

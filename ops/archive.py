@@ -203,7 +203,7 @@ def push(client: httpx.Client, lines: list[Line]) -> None:
             return
         if reply.status_code != 429 and reply.status_code < 500:
             break
-        time.sleep(min(0.2 * 2**attempt, 5))  # over the ingestion rate: wait and repeat
+        time.sleep(min(0.2 * 2**attempt, 5))  # 429: over the ingestion rate; seconds
     raise ArchiveError(f"Loki answered {reply.status_code}: {reply.text[:300]}")
 
 

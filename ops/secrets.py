@@ -121,7 +121,7 @@ def derive(root: Path) -> None:
     for service in ("gateway", "auth", "event", "seeder"):
         write(root, f"{service}/redis_url", f"redis://:{quote(redis, safe='')}@redis:6379/0")
         if service != "gateway":
-            write(root, f"{service}/user_hash_key", hash_key)  # one key: pseudonyms match
+            write(root, f"{service}/user_hash_key", hash_key)  # one key: their pseudonyms match
 
     def mongo_url(user: str, database: str) -> str:
         password = quote(read(root, f"mongo/{user}_password"), safe="")

@@ -1,4 +1,4 @@
-"""Thirty days that did not happen: users, sign-ins, events, participations, reward requests.
+"""Thirty days of made-up past: users, sign-ins, events, participations, reward requests.
 
 Written straight into the databases, in the form that auth and event keep. Everything follows from
 the seed and the moment of the first start, and is written by upserts: starting again after a
@@ -23,8 +23,8 @@ from redis.asyncio import Redis
 from plainview import get_logger
 
 DAYS = 30
-BATCH = 50  # documents a write, with a pause after it: others need the database too
-KEEP_DAYS = 62  # of the sets of active users, as the gateway keeps them
+BATCH = 50  # documents per write; a pause after each leaves the database to others
+KEEP_DAYS = 62  # how long the gateway keeps the sets of active users
 NAMES = (
     "김민준",
     "이서연",
@@ -84,7 +84,7 @@ class History:
         self.documents: dict[str, list[Document]] = {name: [] for name in COLLECTIONS}
         self.active: dict[date, set[str]] = {}
         self._rng, self._until, self._zone = random.Random(seed), until, zone
-        # one calculation for all of them: they share the password
+        # They share one password, so it is hashed once.
         hashed = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1).hash(password)
         sign_ins = dict(self._user(number, hashed) for number in range(users))
         for event in EVENTS:
@@ -93,7 +93,7 @@ class History:
     def _user(self, number: int, hashed: str) -> tuple[str, list[datetime]]:
         """A user and the times of its sign-ins."""
         rng, user_id = self._rng, f"{self._rng.getrandbits(128):032x}"
-        age = DAYS * rng.random() ** 1.4 + 0.05  # more of them lately
+        age = DAYS * rng.random() ** 1.4 + 0.05  # accounts become more frequent towards today
         registered, eagerness = self._until - timedelta(days=age), rng.betavariate(1.3, 2.2)
         later = [timedelta(days=d) for d in range(1, int(age) + 1) if rng.random() < eagerness]
         times = [registered + d + timedelta(minutes=rng.uniform(-300, 300)) for d in later]
@@ -148,7 +148,7 @@ class History:
             self.documents["rewards"].append({**reward, **marks})
 
     def _request(self, reward: Document, user: str, at: datetime) -> bool:
-        """Add a request; whether it holds a piece of the stock."""
+        """Add a request; True if it takes one item of the stock."""
         decided, status, more = at, "approved", {"reason": "none"}
         if reward["approval"] == "manual":
             decided = at + timedelta(hours=self._rng.expovariate(1 / 12))
@@ -183,7 +183,7 @@ class History:
 async def _upsert(collection: Any, documents: Sequence[Document]) -> None:
     parts = [({"_id": d["_id"]}, {k: v for k, v in d.items() if k != "_id"}) for d in documents]
     writes = [UpdateOne(which, {"$setOnInsert": rest}, upsert=True) for which, rest in parts]
-    for attempt in range(30):  # about a minute of a database that is busy or away
+    for attempt in range(30):  # waits about a minute for a database that is busy or away
         try:
             await collection.bulk_write(writes, ordered=False)
         except PyMongoError:

@@ -23,6 +23,7 @@ from pydantic import AliasChoices, Field, SecretStr
 from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
 
+from ops.files import write_private
 from ops.secrets import new_signing_key
 from plainview import ObservabilitySettings, configure_logging, get_logger
 from seed.history import History
@@ -36,9 +37,9 @@ log = get_logger("job")
 
 
 class SeedSettings(ApiSettings):
-    """Where to write, and how much."""
+    """Addresses of the platform, and how many users and requests to make."""
 
-    # not called `seed`: SEED_FILE would be a file with SEED
+    # Not called `seed`: SEED_FILE is another setting, and NAME_FILE holds the value of NAME.
     number: int = Field(1, validation_alias=AliasChoices("number", "SEED"))
     seed_users: int = Field(500, ge=1, le=5_000)
     seed_rps: float = Field(2.0, ge=0, le=50)
@@ -51,13 +52,13 @@ class SeedSettings(ApiSettings):
 
 
 class Accounts:
-    """One account per role, made through the doors that everybody has."""
+    """One account per role, made over the public API and the command for administrators."""
 
     def __init__(self, settings: SeedSettings, http: httpx.AsyncClient, state: State) -> None:
         self._settings, self._http, self._state = settings, http, state
 
     async def make(self) -> None:
-        """Sign in with each; what cannot is created, what has other roles gets its own."""
+        """Create the accounts that are missing and give each its role."""
         if not await self.token("ADMIN"):
             await asyncio.to_thread(self._create_admin)
         admin = await self.token("ADMIN")
@@ -92,7 +93,7 @@ class Accounts:
         account, settings = self._state["accounts"]["ADMIN"], self._settings
         environment = {
             **os.environ,
-            "AUTH_SIGNING_KEY": new_signing_key(),  # auth insists on one; this signs nothing
+            "AUTH_SIGNING_KEY": new_signing_key(),  # needed to start; it signs nothing
             "AUTH_ADMIN_PASSWORD": account["password"],
             "MONGO_URL": settings.auth_mongo_url.get_secret_value(),
             "MONGO_DATABASE": settings.auth_database,
@@ -109,7 +110,9 @@ async def make_example(accounts: Accounts, state: State) -> None:
     user, operator = await accounts.token("USER"), await accounts.token("OPERATOR")
     if known := state.get("example"):
         path = f"/reward-requests?reward_id={known['reward_id']}"
-        with contextlib.suppress(httpx.HTTPStatusError):  # the data is gone: make another one
+        with contextlib.suppress(
+            httpx.HTTPStatusError
+        ):  # the databases are new: make another example
             claimed = (await accounts.call("GET", path, user))["items"]
             event = await accounts.call("GET", f"/events/{known['event_id']}", user)
             if not claimed and event["status"] == "active":
@@ -134,7 +137,7 @@ async def make_example(accounts: Accounts, state: State) -> None:
 
 
 async def make_history(settings: SeedSettings, state: State) -> None:
-    """Write the history once; the databases remember that, as they may be others than before."""
+    """Write the history once per database, which keeps a mark that it has been written."""
     urls = settings.auth_mongo_url, settings.event_mongo_url
     clients: list[AsyncMongoClient[State]] = [
         AsyncMongoClient(url.get_secret_value(), timeoutMS=5_000) for url in urls
@@ -164,7 +167,7 @@ async def make_history(settings: SeedSettings, state: State) -> None:
 
 
 def load_state(path: Path) -> State:
-    """What the last start knew (also one that did not come to an end), or new passwords."""
+    """The state of the last start, also of one that was cut off; else new passwords."""
     for known in (path, path.with_suffix(".draft")):
         if known.exists():
             return cast(State, json.loads(known.read_text()))
@@ -176,12 +179,9 @@ def load_state(path: Path) -> State:
 
 
 def save_state(path: Path, state: State) -> None:
-    """Put it there at once, readable by its owner only."""
+    """Write it for the next start; it holds passwords."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".new")
-    with os.fdopen(os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w") as file:
-        json.dump(state, file, indent=2)
-    draft.replace(path)
+    write_private(path, json.dumps(state, indent=2))
 
 
 async def gateway_ready(http: httpx.AsyncClient) -> None:
@@ -233,5 +233,5 @@ async def main() -> None:
     await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
     if working.done():
         working.result()  # raises what went wrong
-        await stopping  # without traffic: there is nothing left to do
+        await stopping  # no traffic was wanted: wait for the signal
     await background.stop(working)

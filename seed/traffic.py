@@ -1,4 +1,4 @@
-"""About two requests a second through the gateway, as real users would send them, some in vain."""
+"""About two requests a second through the gateway, as users send them; some are refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from plainview import get_logger
 from seed.history import email_of
 
 SESSIONS = 40  # users signed in at once
-OWN_EVENTS = 3  # that the traffic's operator keeps running beside the others
+OWN_EVENTS = 3  # events of its own that the operator keeps running
 WEIGHTS = {
     "browse": 30,
     "look_at_rewards": 16,
@@ -105,7 +105,7 @@ class Traffic:
                 self._sessions.popitem(last=False)
 
     async def _as(self, email: str, password: str) -> str:
-        """That user, with a session of theirs if at all possible."""
+        """That user, signed in if the platform lets them."""
         session = self._sessions.get(email)
         if session is None:
             await self._sign_in(email, email=email, password=password)
@@ -115,7 +115,7 @@ class Traffic:
         return email
 
     async def _someone(self) -> str:
-        """Mostly a user who is here already."""
+        """A user, most often one who is signed in already."""
         if self._sessions and self._rng.random() < 0.9:
             email = self._rng.choice(list(self._sessions))
         elif self._newcomers and self._rng.random() < 0.4:
@@ -148,11 +148,13 @@ class Traffic:
         if not known:
             return await self._look_at_rewards()
         who, event_id = await self._someone(), self._rng.choice(known)
-        if self._rng.random() < 0.9:  # the others forget, and are told so
+        if self._rng.random() < 0.9:  # one in ten claims without taking part and is refused
             await self._send("POST", f"/events/{event_id}/participations", who)
         path = f"/rewards/{self._rng.choice(self._rewards[event_id])}/requests"
         headers = {"Idempotency-Key": f"{self._rng.getrandbits(96):024x}"}
-        for _ in range(2 if self._rng.random() < 0.1 else 1):  # a client that sends it twice
+        for _ in range(
+            2 if self._rng.random() < 0.1 else 1
+        ):  # one in ten clients sends the claim twice
             await self._send("POST", path, who, headers=headers)
         return None
 
@@ -171,7 +173,7 @@ class Traffic:
         await self._send("POST", "/auth/login", wrong["email"], json=wrong)
 
     async def _register(self) -> None:
-        # not from `rng`: a second start must not try the addresses of the first again
+        # Not from `rng`: a second start would register the addresses of the first again.
         email = f"new-{random.SystemRandom().getrandbits(48):012x}@example.com"
         body = {"email": email, "password": self._password, "display_name": "Newcomer"}
         if await self._send("POST", "/auth/register", email, json=body):

@@ -1,4 +1,4 @@
-"""The incidents. Order: what is seen for longest first, so that decays overlap in `run`."""
+"""The incidents; those whose alerts look back longest come first, so that `run` waits once."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from monitoring.alerts import ALERTS
 from plainview import Alert
 from shared.announcements import STREAM
 
-REPEAT_S = 11.0  # a repeated refresh within 10 s is forgiven
-ERRORS = ("ApiErrorRate", "SloBurnPage")  # what users see of most faults, if there are enough
-# a release is a restart: no target, not ready for a moment; after some releases a loop of them
+REPEAT_S = 11.0  # seconds; within 10 s a repeated refresh counts as a lost reply
+ERRORS = ("ApiErrorRate", "SloBurnPage")  # most faults raise these if there is enough traffic
+# A release restarts the service: for a moment it is no target and not ready.
 RELEASE = ("ServiceDown", "NotReady", "RestartLoop", "SloBurnPage")
 BY_NAME = {alert.name: alert for alert in ALERTS}
 
@@ -27,11 +27,11 @@ Step = Callable[[Place, Details], None]
 
 
 def nothing(place: Place, details: Details) -> None:
-    """For a fault that is work."""
+    """The fault consists of its `work` alone."""
 
 
 def no_details(place: Place) -> Details:
-    """For a fault that needs nothing to be made beforehand."""
+    """The fault needs no preparation."""
     return {}
 
 
@@ -58,8 +58,8 @@ class Incident:
     fault: Fault = Fault()  # noqa: RUF009 - it is immutable
     prepare: Callable[[Place], Details] = no_details
     work: tuple[Work, ...] = (browse,)
-    compose: bool = False  # whether it makes sense there, too
-    own_series: bool = False  # the same alert may be true of something else before
+    compose: bool = False  # whether it can be broken in compose too
+    own_series: bool = False  # the alert may be true for other series before
 
 
 def _stop(program: str) -> Fault:
@@ -83,7 +83,7 @@ def _used_token(place: Place) -> Details:
 
 
 def _replay(place: Place, details: Details) -> None:
-    with suppress(httpx.HTTPStatusError):  # 401, and the session it belongs to is over
+    with suppress(httpx.HTTPStatusError):  # 401: the platform ends the session, as it should
         place.call("POST", "/auth/refresh", json=details)
 
 
@@ -199,7 +199,7 @@ INCIDENTS = (
             lambda place, details: cast(Demo, place).set_stock_left(details["reward_id"], 4),
             _put_back,
         ),
-        # a condition that nobody meets: nobody else changes the stock
+        # Nobody meets this condition, so no claim changes the stock meanwhile.
         prepare=lambda place: place.new_reward(5, [{"type": "account_age", "days": 3650}]),
         work=(),
     ),

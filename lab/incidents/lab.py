@@ -10,21 +10,21 @@ from typing import Self
 
 import httpx
 
-from demo.machine import write_private
 from lab.incidents import messages, processes
 from lab.incidents.catalogue import BY_NAME, BY_SLUG, Incident
 from lab.incidents.places import Compose, Demo, Details, LabError, Place
 from lab.incidents.watch import Found, Watch
+from ops.files import write_private
 
 PAGES = "docs/incidents"
-TRUE_S = 180.0  # an alert that takes longer than this, its `for` aside, is not doing its work
-HOLD_S = 10.0  # to see whether others follow
-# What has to hold for minutes before it notifies may be true for a scrape or two: one late
-# answer on a busy machine is enough. Others count from here on.
+TRUE_S = 180.0  # seconds until the expression has to be true; its `for` is not waited for
+HOLD_S = 10.0  # seconds to look on, since other alerts may follow
+# On a busy machine one late answer makes an expression true for a scrape or two. Alerts that have
+# to hold for minutes before they notify count as unexpected only after so many seconds.
 LASTING_S = 10.0
 STEP_S = 1.0
 TELL_S = 15.0
-SLACK_S = 150.0  # on top of an expression's window, on a busy machine
+GRACE_S = 150.0  # on top of an expression's window, on a busy machine
 
 
 @dataclass
@@ -40,7 +40,9 @@ class Trial:
     repaired_at: float = 0
     false_s: float | None = None
     others: dict[str, list[str]] = field(default_factory=dict)
-    since: dict[str, float] = field(default_factory=dict)  # what no one expects and is true now
+    since: dict[str, float] = field(
+        default_factory=dict
+    )  # unexpected alerts that are true now, since when
     decaying: list[str] = field(default_factory=list)
     worker: int = 0
     prometheus: int = 0
@@ -55,7 +57,7 @@ class Trial:
         return found[alert] - set(self.before.get(alert, ()))
 
     def note(self, found: Found, now: float) -> bool:
-        """Remember what no one expects of this fault; whether it is unknown yet if that lasts."""
+        """Remember unexpected alerts; whether there are some that have yet to last LASTING_S."""
         expected = {self.incident.alert.name, *self.incident.consequences, *self.decaying}
         others = {name: new for name in found.keys() - expected if (new := self.new(found, name))}
         self.since = {name: self.since.get(name, now) for name in others}
@@ -91,7 +93,7 @@ class Lab:
     # --- steps
 
     def begin(self, incident: Incident) -> Trial:
-        """Note the incident and have a Prometheus; nothing is broken yet."""
+        """Record the incident in the file and start a Prometheus; nothing is broken yet."""
         if broken := self.load():
             raise LabError(f"{broken.slug} is broken already: `make fix` first")
         if isinstance(self.place, Compose) and not incident.compose:
@@ -118,7 +120,7 @@ class Lab:
             if incident.own_series:
                 self._look()
             elif not self._wait(
-                lambda found: not found[own], TRUE_S + SLACK_S, f"{own} is true already, not by us"
+                lambda found: not found[own], TRUE_S + GRACE_S, f"{own} is true already, not by us"
             ):
                 raise LabError(f"{own} stays true: something is wrong without the lab")
             already = ", ".join(sorted(self._look()[own]))
@@ -130,7 +132,7 @@ class Lab:
         if self.watch:
             found = self._look()
             trial.before = {alert: sorted(series) for alert, series in found.items() if series}
-            # what the incidents before this one raised may come and go while it ends
+            # Alerts of the incidents before may still come and go while their windows pass.
             trial.decaying = sorted(
                 {
                     name
@@ -168,7 +170,7 @@ class Lab:
         self.say(f"{alert} is true after {trial.true_s:.0f} s: {series}")
         held = time.monotonic() + HOLD_S
         while trial.note(self._look(), now := time.monotonic()) or now < held:
-            if now > held + 3 * LASTING_S:  # it comes and goes
+            if now > held + 3 * LASTING_S:  # an alert that keeps changing would hold us for ever
                 break
             time.sleep(STEP_S)
         self._save(trial)
@@ -177,7 +179,7 @@ class Lab:
         return not trial.others
 
     def repair(self, trial: Trial) -> None:
-        """Undo it and end its traffic; repeatable, whatever came to be broken."""
+        """Undo the fault and end its work; may be repeated, also after half of an injection."""
         if trial.broken_at:
             self.say(f"repairing: {trial.incident.title}")
             trial.incident.fault.repair(self.place, trial.details)
@@ -195,7 +197,7 @@ class Lab:
         window_s = 0 if window == "none" else 60 * float(window.split()[0])
         self._wait(
             lambda _: trial.false_s is not None,
-            window_s + SLACK_S,
+            window_s + GRACE_S,
             f"{incident.alert.name} is true",
         )
         if trial.false_s is None:
@@ -267,7 +269,7 @@ def fix(lab: Lab) -> bool:
 
 
 def run(lab: Lab, incidents: Iterable[Incident]) -> list[Trial]:
-    """One after another; what looks back for minutes becomes false while the next ones run."""
+    """Break and repair one after another; an alert that looks back for minutes ends meanwhile."""
     try:
         for incident in incidents:
             lab.say(f"\n--- {incident.slug}")

@@ -17,7 +17,7 @@ from plainview import Alert
 
 SINK = f"http://127.0.0.1:{os.environ.get('SINK_PORT', '8090')}"
 MAIL = f"http://127.0.0.1:{os.environ.get('MAIL_PORT', '8025')}"
-WITHIN_S = 180.0  # of the rule being true: evaluation, grouping, sending
+WITHIN_S = 180.0  # seconds from a true rule to its message: evaluation, grouping, sending
 UNIT_S = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -63,7 +63,7 @@ def await_all(alert: Alert, state: str, since: float, say: Callable[[str], None]
 
 
 def seconds(duration: str) -> float:
-    """Of `90s`, `5m` or `1h`."""
+    """Seconds of `90s`, `5m` or `1h`."""
     number, unit = re.fullmatch(r"(\d+)([smh])", duration).groups()  # type: ignore[union-attr]
     return float(number) * UNIT_S[unit]
 

@@ -22,9 +22,10 @@ from redis import Redis
 from redis.exceptions import ResponseError
 from supervisor.xmlrpc import SupervisorTransport
 
-from demo.machine import CONTROL, ROOT, write_private
+from demo.machine import CONTROL, ROOT
 from lab import local_prometheus
 from monitoring.settings import KIT
+from ops.files import write_private
 
 PATIENCE_S = 60.0
 DATABASE = "event_rewards_event"
@@ -32,7 +33,7 @@ Details = dict[str, Any]
 
 
 class LabError(Exception):
-    """What stands in the way; the text is for the person who asked."""
+    """The lab cannot go on; the text tells the person at the command why."""
 
 
 class Place:
@@ -66,17 +67,17 @@ class Place:
         raise NotImplementedError
 
     def headers(self, role: str) -> dict[str, str]:
-        """Of a signed-in account with this role."""
+        """Authorization header of the account with this role, signed in for it."""
         login = self.call("POST", "/auth/login", json=self.accounts[role])
         return {"Authorization": f"Bearer {login['access_token']}"}
 
     def call(self, method: str, path: str, **more: Any) -> Any:
-        """One request that has to succeed; its JSON. A limit, a busy service are waited for."""
+        """JSON of a request; waits for limits and restarts, else raises HTTPStatusError."""
         url, end = f"{self.gateway}/api/v1{path}", time.monotonic() + PATIENCE_S
         while True:
             try:
                 reply = httpx.request(method, url, timeout=30, **more)
-            except httpx.ConnectError:  # nothing was sent: it is being started again
+            except httpx.ConnectError:  # nothing was sent: the gateway is being started
                 if time.monotonic() > end:
                     raise
                 time.sleep(1)
@@ -103,7 +104,7 @@ class Place:
         return {"event_id": event_id, "reward_id": made["id"]}
 
     def claim(self, event_id: str, reward_id: str) -> None:
-        """Take part and claim, as USER; somebody quicker is no error."""
+        """Take part and claim, as USER; if the seeder claimed it first, that is no error."""
         user = self.headers("USER")
         self.call("POST", f"/events/{event_id}/participations", headers=user)
         with suppress(httpx.HTTPStatusError):
@@ -111,7 +112,7 @@ class Place:
             self.call("POST", f"/rewards/{reward_id}/requests", headers=keyed)
 
     def close_event(self, event_id: str) -> None:
-        """Repeatable."""
+        """Close the event; one that is closed stays so."""
         operator, path = self.headers("OPERATOR"), f"/events/{event_id}"
         if self.call("GET", path, headers=operator)["status"] != "closed":
             self.call("PATCH", path, headers=operator, json={"status": "closed"})
@@ -131,7 +132,7 @@ class Demo(Place):
 
     @property
     def supervisor(self) -> Any:
-        """Its control interface; a new connection for each use, since it may be stopped between."""
+        """Its control interface: a new connection each time, since it may have been restarted."""
         transport = SupervisorTransport(None, None, f"unix://{self.local / CONTROL}")
         return ServerProxy("http://127.0.0.1", transport).supervisor
 
@@ -140,7 +141,7 @@ class Demo(Place):
         return int((self.local / "supervisord.pid").read_text())
 
     def pid(self, program: str) -> int:
-        """0 if it does not run."""
+        """Process ID of a program, 0 if it does not run."""
         return cast(int, self.supervisor.getProcessInfo(program)["pid"])
 
     def stop(self, program: str) -> None:
@@ -181,7 +182,7 @@ class Demo(Place):
         )
 
     def deploy(self, service: str, **environment: str) -> None:
-        """Start a service anew with other variables; none: with those it had."""
+        """Restart a service with these environment variables added; without any, as it was."""
         path, section = self.local / "supervisord.conf", f"program:{service}"
         config = configparser.RawConfigParser()
         config.read(path)
@@ -207,7 +208,7 @@ class Demo(Place):
             client.execute_command(*command)
 
     def set_stock_left(self, reward_id: str, left: int) -> None:
-        """Past the service, straight into its database."""
+        """Change the stock in the database, which the service does not notice."""
         url = f"mongodb://127.0.0.1:{self.ports['MONGO_PORT']}"
         client: MongoClient[Details] = MongoClient(url, timeoutMS=5_000)
         with client:

@@ -1,4 +1,4 @@
-"""Processes of the lab that outlive the command that started them, ended by another one."""
+"""Processes that `make break` starts and `make fix` ends."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def spawn(command: list[str], log: Path) -> int:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
-            start_new_session=True,  # a Ctrl-C is for the command, not for this
+            start_new_session=True,  # Ctrl-C ends the command, and this goes on
         ).pid
 
 
@@ -55,7 +55,7 @@ def end(pid: int, mark: str) -> None:
 
 def _command(pid: int) -> str:
     with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)  # a child of ours that ended is no process any more
+        os.waitpid(pid, os.WNOHANG)  # collect a child that ended, else `ps` still lists it
     shown = ["ps", "-ww", "-p", str(pid), "-o", "command="]
     return subprocess.run(shown, capture_output=True, text=True, check=False).stdout
 
@@ -65,7 +65,9 @@ def prometheus(place: Demo) -> tuple[int, str]:
     directory = place.directory / "prometheus"
     if not (program := local_prometheus.binary()):
         return 0, ""
-    shutil.rmtree(directory / "data", ignore_errors=True)  # an incident before is no fault of now
+    shutil.rmtree(
+        directory / "data", ignore_errors=True
+    )  # samples of an earlier incident would raise alerts now
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     own = {"prometheus": [f"127.0.0.1:{port}"]}

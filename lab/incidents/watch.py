@@ -14,7 +14,7 @@ from monitoring.settings import KIT
 
 Found = dict[str, set[str]]  # by name of alert, the series that its expression gives, as text
 SETTLE_S = 240.0  # two scrapes of everything, then an evaluation of the recording rules
-TRIES = 3  # a busy machine is no reason to give up
+TRIES = 3  # a busy machine may miss one time-out
 
 
 class Watch:

@@ -1,4 +1,4 @@
-"""What goes on while something is broken: bounded traffic, and faults that need a hand to hold."""
+"""What a process does while something is broken: traffic, and faults that must be kept up."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ import httpx
 
 from lab.incidents.places import Demo, Details, LabError, Place
 
-BOUND_S = 1800.0  # whatever is forgotten ends after that
+BOUND_S = 1800.0  # seconds; the work of a fault that nobody repairs ends after this
 RPS = 4.0
-SIGN_IN_S = 3.0  # between attempts: there is a limit of them
+SIGN_IN_S = 3.0  # seconds between sign-ins, which are limited
 Work = Callable[[Place, Details, threading.Event], None]
 
 
 def browse(place: Place, details: Details, stop: threading.Event) -> None:
     """A user who looks around, RPS requests a second, and signs in again when refused."""
     paths = itertools.cycle(("/events", "/auth/me", "/reward-requests"))
-    address = {"X-Forwarded-For": "198.18.255.1"}  # where it is believed, limits are its own
+    address = {
+        "X-Forwarded-For": "198.18.255.1"
+    }  # behind a trusted proxy it has a rate limit of its own
     with httpx.Client(base_url=f"{place.gateway}/api/v1", headers=address, timeout=10) as http:
         while not stop.wait(1 / RPS):
             with suppress(httpx.HTTPError, ValueError):
@@ -146,7 +148,7 @@ def free_port() -> int:
 
 
 def perform(works: tuple[Work, ...], place: Place, details: Details, stop: threading.Event) -> None:
-    """All of them at once until `stop` or BOUND_S."""
+    """Run all of them in parallel until `stop` is set or BOUND_S is over."""
     threads = [threading.Thread(target=work, args=(place, details, stop)) for work in works]
     for thread in threads:
         thread.start()

@@ -28,7 +28,7 @@ from lab.load.prepare import Door, NotReadyError, prepare
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = Path(os.environ.get("LOAD_DIRECTORY") or ROOT / ".local")
 COMPOSE_URL = "http://127.0.0.1:8000"
-PAGE_SECONDS = 2 * 60 * 60  # then the web page ends too
+PAGE_SECONDS = 2 * 60 * 60  # a forgotten web page ends after this
 DEFAULT_SECONDS = {Shape.STEADY: 60, Shape.SPIKE: 60, Shape.SOAK: 600}
 LIMITED_NOTE = (
     "{share:.0%} of the requests met a rate limit: this measured the limits. Each member sends an\n"
@@ -105,7 +105,7 @@ def run_locust(plan: dict[str, Any], headless: bool, page_port: int) -> Record:
 
 
 def _wait(process: subprocess.Popen[bytes], patience_s: float) -> None:
-    """For the end: by itself, by Ctrl-C (which a terminal tells Locust too), by impatience."""
+    """Wait until it ends; after Ctrl-C or `patience_s` terminate it, then kill it."""
     try:
         process.wait(patience_s)
     except (KeyboardInterrupt, subprocess.TimeoutExpired):

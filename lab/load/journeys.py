@@ -39,7 +39,7 @@ class Account:
     def __init__(self, given: dict[str, Any]) -> None:
         self.email, self.password = given["email"], given["password"]
         self.access, self.refresh = given["access"], given["refresh"]
-        self.until = given["until"]  # by the wall clock
+        self.until = given["until"]  # seconds since the epoch at which the access token is too old
         self.lock = threading.Lock()
 
     def keep(self, doc: dict[str, Any]) -> None:
@@ -97,7 +97,7 @@ class Person(FastHttpUser):
         if status == 401 and signed_in:
             self.account.until = 0  # the next one starts with new tokens
         if status in (429, 503):
-            time.sleep(min(wait or 1, 10))  # as told; bounded, since the test is
+            time.sleep(min(wait or 1, 10))  # as Retry-After says, but a test lasts only minutes
         return status, doc
 
     def _stay_signed_in(self) -> None:
@@ -116,7 +116,7 @@ class Person(FastHttpUser):
             self.sign_in()
 
     def sign_in(self) -> None:
-        """Costs the platform one argon2 hash."""
+        """Sign in; the platform computes one argon2 hash for it."""
         body = {"email": self.account.email, "password": self.account.password}
         status, doc = self.send("sign in", "POST", "/auth/login", signed_in=False, json=body)
         if status == 200:
@@ -162,7 +162,7 @@ class Member(Person):
 
     def claim(self) -> None:
         again = bool(self.claimed) and (not self.open or self.rng.random() < 0.05)
-        if again:  # forgot, and is told so
+        if again:  # a user who forgot the first claim; the answer is already_requested
             event, reward = self.rng.choice(self.claimed)
         elif self.open:
             event, reward = self.open.pop()
@@ -176,7 +176,7 @@ class Member(Person):
             self.joined.add(event)
         key = f"load-{PLAN['run']}-{self.rng.getrandbits(64):016x}"
         first = self._claim(reward, key)
-        if first and self.rng.random() < 0.1:  # a client that did not see the answer
+        if first and self.rng.random() < 0.1:  # a client that lost the reply sends the claim again
             second = self._claim(reward, key)
             if second and second != first:
                 Test.record.fail("claim", "another answer to the same Idempotency-Key")
@@ -221,7 +221,7 @@ class Operator(Person):
     fixed_count = 1
 
     def on_start(self) -> None:
-        """There is one, with an account of its own."""
+        """Take the operator's account; there is one such user."""
         assert OPERATOR is not None  # noqa: S101 - for the type checker
         self.rng = random.Random(f"{PLAN['seed']}:operator")
         self.account, self.address = OPERATOR, _address(10_000)

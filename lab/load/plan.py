@@ -25,7 +25,7 @@ KINDS = {  # step of a journey: kind, the unit of thresholds
     "sign in": "sign-in",
     "failing sign-in": "sign-in",
 }
-MUST_HAPPEN = ("read", "claim")  # a test without any of these measured nothing
+MUST_HAPPEN = ("read", "claim")  # without any of these the test measured nothing and fails
 
 
 class Shape(StrEnum):
@@ -113,7 +113,7 @@ class Record:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Record:
-        """What `document` gave, after a way through JSON."""
+        """Read back what `document` gave: JSON made text of the integer keys."""
         times = {
             step: [Counter({int(ms): n for ms, n in third.items()}) for third in thirds]
             for step, thirds in document["times"].items()
@@ -133,8 +133,8 @@ class Thresholds:
     p95_s: Mapping[str, float] = field(
         default_factory=lambda: {"read": 0.5, "write": 0.8, "claim": 1.0, "sign-in": 2.0}
     )
-    drift: float = 2.0  # P95 of the last third by that of the first
-    drift_free_s: float = 0.1  # below that it may grow as it likes
+    drift: float = 2.0  # how many times the P95 of the first third that of the last may be
+    drift_free_s: float = 0.1  # seconds; a P95 below this is not judged by its growth
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ import httpx
 from lab.load.plan import MAX_USERS
 from seed.seeder import save_state
 
-AT_ONCE = 8  # accounts in the making; auth hashes two at a time
-WAIT_S = 90  # for a rate limit or a busy service, in all, per request
-CLAIM_EVERY_S = 4.0  # of one user, about: a third of its steps
-EVENTS = range(1, 9)  # each with ten rewards
+AT_ONCE = 8  # accounts that are made in parallel; auth computes two password hashes at a time
+WAIT_S = 90  # seconds in all that one request waits for a rate limit or a busy service
+CLAIM_EVERY_S = 4.0  # seconds between claims of one user: about every third step is a claim
+EVENT_COUNTS = range(1, 9)  # each with ten rewards
 PLENTY = 1_000_000
 
 
@@ -32,7 +32,7 @@ class NotReadyError(Exception):
 
 
 class Door:
-    """The platform's API as preparation uses it: patient with limits, strict with the rest."""
+    """Client of the gateway: waits for rate limits, raises NotReadyError for all other errors."""
 
     def __init__(self, host: str, local: Path) -> None:
         self._host, self._local = host, local
@@ -202,6 +202,6 @@ async def prepare(door: Door, plan: dict[str, Any], members: int) -> dict[str, A
         events = await door.found_events(accounts[0]["access"])
     else:
         claims = plan["duration_s"] / CLAIM_EVERY_S * plan["users"] / len(accounts)
-        count = min(EVENTS[-1], max(EVENTS[0], math.ceil(claims / 10)))
+        count = min(EVENT_COUNTS[-1], max(EVENT_COUNTS[0], math.ceil(claims / 10)))
         events = await door.make_events(count, len(accounts), plan["run"], operator["access"])
     return {"members": accounts, "operator": operator, "events": events}

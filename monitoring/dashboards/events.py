@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from monitoring.dashboards import rewards
-from monitoring.dashboards.rewards import EVENTS, SINCE
+from monitoring.dashboards.rewards import EVENT_SELECTOR, SINCE
 from monitoring.dashboards.users import event_variable
 from monitoring.settings import KIT, PENDING
 from plainview.kit import Dashboard, Row
@@ -93,7 +93,7 @@ def _now() -> list[Panel]:
 
 
 def _events() -> list[Panel]:
-    everybody = highest("event_participants", "event_id", EVENTS)
+    everybody = highest("event_participants", "event_id", EVENT_SELECTOR)
     decided = f"({_requests('approved', 'rejected')} > 0)"
     share = {"unit": "percentunit", "decimals": 1}
     return [
@@ -105,7 +105,7 @@ def _events() -> list[Panel]:
             {
                 "Participants": Column(everybody),
                 "Share of members": Column(
-                    highest("event_participation_rate", "event_id", EVENTS), share
+                    highest("event_participation_rate", "event_id", EVENT_SELECTOR), share
                 ),
                 "Asked": Column(_requests(*ALL)),
                 "Granted": Column(_requests("approved")),
@@ -143,7 +143,7 @@ def _events() -> list[Panel]:
 
 
 def _activity() -> list[Panel]:
-    # `count_values` makes a label of the hour that each minute of the subquery lies in
+    # `count_values` makes a label of the hour that a minute of the subquery belongs to.
     hours = 'count_values("hour", hour(vector(time() - 30)))'
     # 5 s more than a step: what comes between the last scrape of one and the first of the next
     # counts too. Exact, unlike `increase`, which is left for a minute with a restart, as far as

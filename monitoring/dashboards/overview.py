@@ -7,7 +7,7 @@ from monitoring.dashboards.right_now import business
 from monitoring.settings import KIT
 from plainview.kit import Dashboard, Row, state
 from plainview.kit.panels import BAD, Panel, Query, by, coloured, lines, logs, stat
-from plainview.kit.promql import SERVER_ERRORS, SERVICES, highest, rate, where
+from plainview.kit.promql import SERVER_ERRORS, SERVICE_MATCHERS, highest, rate, where
 from plainview.kit.system import errors, latency, limits
 
 
@@ -63,7 +63,7 @@ def overview() -> Dashboard:
                     logs(
                         "Errors and refusals",
                         "Lines of kind error and security. Open one for its trace.",
-                        f'{{log_type=~"error|security", {SERVICES}}}',
+                        f'{{log_type=~"error|security", {SERVICE_MATCHERS}}}',
                         no_data="no line in this time",
                     )
                 ],

@@ -24,7 +24,7 @@ from plainview.kit.panels import (
 from plainview.kit.promql import SERVICE, growth, highest, rate, total, where
 
 SINCE = "Counted by the services that run, within the time shown above."
-EVENTS = where('event_id=~"$event"')
+EVENT_SELECTOR = where('event_id=~"$event"')
 PACE = "30m"  # over which the run-out of stock is foreseen
 
 
@@ -118,8 +118,8 @@ def decisions() -> Row:
 def stock() -> Row:
     """What is left, and for how long."""
     each = "event_id, reward_id"
-    left = highest("reward_stock_left", each, EVENTS)
-    pace = f"max by ({each}) (-deriv(reward_stock_left{EVENTS}[{PACE}]))"
+    left = highest("reward_stock_left", each, EVENT_SELECTOR)
+    pace = f"max by ({each}) (-deriv(reward_stock_left{EVENT_SELECTOR}[{PACE}]))"
     nothing_left = {
         "thresholds": steps((1, "text"), base=WARN),
         "color": {"mode": "thresholds"},

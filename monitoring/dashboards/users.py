@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from monitoring.dashboards.rewards import EVENTS, outcomes
+from monitoring.dashboards.rewards import EVENT_SELECTOR, outcomes
 from monitoring.settings import KIT, SIGN_IN_FAILURE_RATIO, SIGN_IN_FAILURES
 from plainview.kit import Dashboard, Row
 from plainview.kit.board import query_variable
@@ -181,7 +181,7 @@ def _entry() -> list[Panel]:
 
 
 def _taking_part() -> list[Panel]:
-    shares = f"topk(20, {highest('event_participation_rate', 'event_id', EVENTS)})"
+    shares = f"topk(20, {highest('event_participation_rate', 'event_id', EVENT_SELECTOR)})"
     return [
         bars(
             "Participation rate by event",

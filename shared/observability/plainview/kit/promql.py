@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 # Every series of a service has both labels; `All` in a dashboard's variable matches all of them.
-SERVICES = 'environment=~"$environment",service=~"$service"'
+SERVICE_MATCHERS = 'environment=~"$environment",service=~"$service"'
 
 
 def where(*matchers: str) -> str:
     """A selector of the chosen services, with further matchers."""
-    return "{" + ",".join((SERVICES, *matchers)) + "}"
+    return "{" + ",".join((SERVICE_MATCHERS, *matchers)) + "}"
 
 
 SERVICE = where()

@@ -25,7 +25,7 @@ from .panels import (
     table,
     timed,
 )
-from .promql import SERVICES
+from .promql import SERVICE_MATCHERS
 
 ENVIRONMENT = 'environment=~"$environment"'
 CRITICAL = 'ALERTS{alertstate="firing",severity="critical"}'
@@ -83,7 +83,7 @@ def dependencies() -> Panel:
         "What each service says of what it needs, checked every two seconds. One that is "
         "down: follow the runbook MongoFailures or RedisDown.",
         Query(
-            f"min by (service, dependency) (dependency_up{{{SERVICES}}})",
+            f"min by (service, dependency) (dependency_up{{{SERVICE_MATCHERS}}})",
             "{{service}}: {{dependency}}",
             instant=True,
         ),
@@ -142,7 +142,7 @@ def firing(kit: Kit, alerts: Iterable[Alert]) -> Panel:
 
 def restarts(kit: Kit) -> Panel:
     """Processes that began anew or went away, by service."""
-    started = f'process_start_time_seconds{{service!="",{SERVICES}}}'
+    started = f'process_start_time_seconds{{service!="",{SERVICE_MATCHERS}}}'
     seen = f"count by (service) (count_over_time({started}[1h]))"
     return stat(
         "Restarts, last hour",
