@@ -207,7 +207,13 @@ async def test_while_redis_hangs_many_at_once_wait_no_longer(
 ) -> None:
     async with (
         upstream() as up,
-        gateway(redis=True, event_url=up.url, auth_url=issuer.url, redis_url=own_valkey.url) as gw,
+        gateway(
+            redis=True,
+            event_url=up.url,
+            auth_url=issuer.url,
+            redis_url=own_valkey.url,
+            upstream_connect_seconds=20,  # client and upstream live in this busy loop as well
+        ) as gw,
     ):
         headers = issuer.headers(user(), Role.USER)
 
