@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check test-faults test-stack test-compose follow break fix incidents generate lock clean up up-core down logs ps reset backup restore rotate load screenshots
+.PHONY: help demo test coverage check test-faults test-stack test-compose follow break fix incidents generate lock clean up up-core down logs ps reset backup restore rotate load bench screenshots
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -139,6 +139,9 @@ restore:  ## make restore FROM=folder: put a backup in the place of what is ther
 
 rotate:  ## new passwords and keys for everything; what runs is started anew
 	@COMPOSE="$(COMPOSE)" ops/rotate
+
+bench: $(VENV)/.dev  ## what a request costs, as ratios with goals (PARTS="gateway event claims library" for some): 10 minutes
+	@$(BIN)/python -m lab.bench $(PARTS)
 
 # HOST only as an argument of make: some shells have a variable of that name
 load: $(VENV)/.dev  ## Locust against what runs; HEADLESS=1 for thresholds, SHAPE=steady|spike|soak
