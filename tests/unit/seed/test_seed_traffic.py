@@ -55,7 +55,7 @@ async def steps(count: int, seed: int = 1) -> tuple[Gateway, Traffic]:
     gateway = Gateway()
     sender = traffic(gateway, seed)
     for _ in range(count):
-        await sender.turn()
+        await sender.step()
     return gateway, sender
 
 
