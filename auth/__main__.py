@@ -12,6 +12,7 @@ from joserfc.jwk import OKPKey
 from pydantic import ValidationError
 
 from auth.deps import connect
+from auth.mailbox import mailbox
 from auth.main import create_app
 from auth.schemas import Registration
 from auth.service import Accounts
@@ -62,7 +63,11 @@ def create_admin(
 @cli.command()
 def disable(email: Email) -> None:
     """Disable an account: its sessions end, it cannot sign in."""
-    _do(lambda accounts: accounts.disable(email.casefold()))
+    try:
+        address = mailbox(email)
+    except ValueError as exc:
+        raise SystemExit(f"email: {exc}") from None
+    _do(lambda accounts: accounts.disable(address))
     typer.echo("disabled")
 
 

@@ -4,9 +4,13 @@ Only operators that every server of the wire protocol has: announcements are a m
 an array, times that are updated are numbers.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from secrets import token_hex
 from typing import NamedTuple
 
 from shared.errors import Conflict
@@ -22,7 +26,10 @@ class EmailTaken(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An account; `epoch` counts up with each change that ends its sessions."""
+    """An account; `epoch` counts up with each change that ends its sessions.
+
+    `known` are the networks it signed in from, by their pseudonyms, with the time (Unix seconds).
+    """
 
     id: str
     email: str
@@ -32,6 +39,7 @@ class User:
     epoch: int = 0
     disabled: bool = False
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    known: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,8 @@ class Outbox(NamedTuple):
     announcements: Sequence[Mapping[str, str]]
 
 
+LOCK_S = 30.0  # a holder that died keeps it so long: longer than its writes can take to arrive
+LOCK_TRIES, LOCK_PAUSE_S = 20, 0.1
 _USER = {name.name: 1 for name in fields(User)}  # never the announcements
 
 
@@ -62,6 +72,7 @@ class Users:
 
     def __init__(self, database: Database) -> None:
         self._users = database["users"]
+        self._locks = database["locks"]
         self.indexes = Indexes(
             (self._users, "email", {"unique": True}),
             (self._users, "created_at", {}),
@@ -88,13 +99,17 @@ class Users:
         return _user(await self._users.find_one({"_id": user_id}, _USER))
 
     async def sign_in(
-        self, user: User, announcement: Mapping[str, str], new_hash: str | None = None
+        self,
+        user: User,
+        announcement: Mapping[str, str],
+        known: Mapping[str, float],
+        new_hash: str | None = None,
     ) -> list[str] | None:
-        """Keep the announcement of a sign-in; the IDs of all that wait, oldest first.
+        """Keep the announcement of a sign-in, and from where; the IDs of all that wait, in order.
 
         None if the user's sessions were ended since it was read.
         """
-        changes: Document = {"outbox_mark": announcement["id"]}
+        changes: Document = {"outbox_mark": announcement["id"], "known": dict(known)}
         changes[f"outbox.{announcement['id']}"] = dict(announcement)
         if new_hash:
             changes["password_hash"] = new_hash
@@ -115,11 +130,51 @@ class Users:
         await self._users.update_one({"_id": user_id}, change)
 
     async def set_roles(self, user_id: str, roles: Sequence[Role]) -> User | None:
-        """The user with its new roles, None if there is none."""
+        """The user with its new roles, None if there is none; inside `administration()`."""
         change = {"$set": {"roles": [*roles]}}
         return _user(
             await self._users.find_one_and_update({"_id": user_id}, change, projection=_USER)
         )
+
+    async def has_other_administrator(self, user_id: str) -> bool:
+        """Whether somebody else administers, with an account that is not disabled.
+
+        Not by an index: the demo's server finds nothing in a list by one. It ends at the first.
+        """
+        others = {"_id": {"$ne": user_id}, "roles": Role.ADMIN.value, "disabled": False}
+        return await self._users.find_one(others, {"_id": 1}) is not None
+
+    @asynccontextmanager
+    async def administration(self) -> AsyncIterator[None]:
+        """One change of administrators at a time, over all replicas. Conflict if it is long.
+
+        Two that remove each other at once would otherwise both see the other one still there.
+        """
+        holder = token_hex(8)
+        for _ in range(LOCK_TRIES):
+            if await self._lock(holder):
+                break
+            await asyncio.sleep(LOCK_PAUSE_S)
+        else:
+            detail = "Another change of administrators is being made"
+            raise Conflict(detail, code="in_flight", retry_after=1)
+        try:
+            yield
+        finally:
+            mine = {"_id": "administration", "holder": holder}
+            await self._locks.update_one(mine, {"$set": {"until": 0.0}})
+
+    async def _lock(self, holder: str) -> bool:
+        now = time.time()
+        held = {"until": now + LOCK_S, "holder": holder}
+        free = {"_id": "administration", "until": {"$lt": now}}
+        if await self._locks.find_one_and_update(free, {"$set": held}):
+            return True
+        try:
+            await self._locks.insert_one({"_id": "administration", **held})
+        except DuplicateKey:
+            return False
+        return True
 
     async def outboxes(self, limit: int) -> list[Outbox]:
         """Up to `limit` users with something to announce, longest waiting first."""

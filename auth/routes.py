@@ -83,11 +83,11 @@ async def change_password(
 async def set_roles(
     id: UserId,
     body: schemas.RoleChange,
-    _: Admin,
+    who: Admin,
     accounts: AccountsDep,
 ) -> User:
-    """Give a user other roles."""
-    return await accounts.set_roles(id, body.roles)
+    """Give a user other roles; somebody has to remain who administers."""
+    return await accounts.set_roles(who, id, body.roles)
 
 
 @keys_router.get("/.well-known/jwks.json", openapi_extra=roles_doc())

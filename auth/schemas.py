@@ -3,16 +3,12 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from auth.mailbox import mailbox
 from auth.passwords import MAX_LENGTH, MIN_LENGTH
 from shared.tokens import Role
-
-
-def _printable(value: str) -> str:
-    if not value.isprintable():
-        raise ValueError("must not have control characters")
-    return value
+from shared.web.text import LINE
 
 
 def _encodable(value: SecretStr) -> SecretStr:
@@ -23,8 +19,9 @@ def _encodable(value: SecretStr) -> SecretStr:
     return value
 
 
-# addresses that differ in case only reach the same person at every provider of note
-Email = Annotated[EmailStr, Field(max_length=254), AfterValidator(str.casefold)]
+Email = Annotated[
+    str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(mailbox)
+]
 Secret = Annotated[SecretStr, AfterValidator(_encodable)]
 #: of any length from 1, for those that were set under other rules
 GivenPassword = Annotated[Secret, Field(min_length=1, max_length=MAX_LENGTH)]
@@ -49,7 +46,7 @@ class Registration(Body):
 
     email: Email
     password: NewPassword
-    display_name: Annotated[str, Field(min_length=1, max_length=80), AfterValidator(_printable)]
+    display_name: Annotated[str, Field(min_length=1, max_length=80, pattern=LINE)]
 
 
 class Refresh(Body):

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from auth import signals
+from auth import places, signals
 from auth.announcements import LOGGED_IN, PENDING_LIMIT, REGISTERED, announcement
 from auth.limiter import Attempt, SignInLimiter, TooManyFailures
 from auth.passwords import Passwords, Verdict, refuse_common
 from auth.repository import EmailTaken, Families, Family, User, Users
 from plainview import bind_user, get_logger, user_pseudonym
 from shared.errors import Conflict, Forbidden, NotFound, Unauthenticated
-from shared.tokens import InvalidToken, Role, TokenIssuer
+from shared.tokens import InvalidToken, Principal, Role, TokenIssuer
 
 REPEAT_S = 10.0  # two tabs or a client's retry; later than that a replay is a sign of theft
 _log = get_logger("security")
@@ -85,7 +85,8 @@ class Accounts:
                 raise AccountDisabled("This account is disabled")
             tokens = await self._start_session(user)
             login = announcement(LOGGED_IN, user.id)
-            pending = await self.users.sign_in(user, login, verdict.new_hash)
+            known = places.remember(user, address)
+            pending = await self.users.sign_in(user, login, known, verdict.new_hash)
             if pending is None:  # the password was changed while this one was checked
                 raise BadCredentials("The e-mail address or the password is wrong")
         except (BadCredentials, TooManyFailures, AccountDisabled) as exc:
@@ -155,26 +156,54 @@ class Accounts:
         await self.families.delete_of(user.id)
         _log.info("password.changed")
 
-    async def set_roles(self, user_id: str, roles: Sequence[Role]) -> User:
-        """The user with other roles; tokens at hand keep the old ones until they expire."""
-        user = _found(await self.users.set_roles(user_id, sorted(set(roles))))
-        _log.warning("roles.changed", subject=user_pseudonym(user_id), roles=[*user.roles])
-        return user
+    async def set_roles(self, actor: Principal, user_id: str, roles: Sequence[Role]) -> User:
+        """The user with other roles; tokens at hand keep the old ones until they expire.
+
+        Whether the actor may do this is asked of the database: its token may be five minutes old.
+        InvalidToken, Forbidden, NotFound, Conflict for the last administrator.
+        """
+        async with self.users.administration():
+            await self._check_administrator(actor)
+            user = _found(await self.users.get(user_id))
+            if Role.ADMIN not in roles:
+                await self._keep_an_administrator(user)
+            changed = _found(await self.users.set_roles(user.id, sorted(set(roles))))
+        _log.warning("roles.changed", subject=user_pseudonym(user_id), roles=[*changed.roles])
+        return changed
 
     async def disable(self, email: str) -> None:
-        """Close an account and end all its sessions. NotFound."""
-        user = _found(await self.users.by_email(email))
-        await self.users.disable(user.id)
+        """Close an account and end all its sessions. NotFound, Conflict as in `set_roles`."""
+        async with self.users.administration():
+            user = _found(await self.users.by_email(email))
+            await self._keep_an_administrator(user)
+            await self.users.disable(user.id)
         await self.families.delete_of(user.id)
         _log.warning("account.disabled", subject=user_pseudonym(user.id))
+
+    async def _check_administrator(self, actor: Principal) -> None:
+        user = await self.users.get(actor.user_id)
+        if user is None or user.disabled or user.epoch != actor.epoch:
+            raise InvalidToken("The session of this token has ended")
+        if Role.ADMIN not in user.roles:
+            _log.warning("access.denied", required=[Role.ADMIN])
+            raise Forbidden("Your role may not do this")
+
+    async def _keep_an_administrator(self, user: User) -> None:
+        """Conflict if nobody would administer without this user."""
+        administers = Role.ADMIN in user.roles and not user.disabled
+        if administers and not await self.users.has_other_administrator(user.id):
+            raise Conflict("This is the last administrator", code="last_administrator")
 
     async def _check(
         self, email: str, password: str, address: str
     ) -> tuple[User, Verdict, Attempt]:
         """The user whose password this is, with an attempt still counted as failed."""
-        attempt = await self.limiter.begin(email, address)
+        user = await self.users.by_email(email)
+        # Failures from where the user signed in before are counted apart, so that those of a
+        # stranger elsewhere do not shut the owner out.
+        place = places.known_place(user, address) if user else ""
+        attempt = await self.limiter.begin(f"{email} {place}".strip(), address)
         try:
-            user = await self.users.by_email(email)
             verdict = await self.passwords.verify(user.password_hash if user else None, password)
         except BaseException:  # busy, database away, caller gone: nobody's fault
             await self.limiter.give_back(attempt)
@@ -191,7 +220,7 @@ class Accounts:
         return self._tokens(user, f"{family.id}.{secret}")
 
     def _tokens(self, user: User, refresh_token: str) -> Tokens:
-        access_token, expires_in = self.issuer.access(user.id, user.roles)
+        access_token, expires_in = self.issuer.access(user.id, user.roles, user.epoch)
         return Tokens(access_token, refresh_token, expires_in)
 
     async def _drop_oldest(self, user: User, pending: Sequence[str]) -> None:

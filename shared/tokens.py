@@ -36,11 +36,12 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who makes a request, by a verified token."""
+    """Who makes a request, by a verified token; `epoch` is the user's when it was signed."""
 
     user_id: str
     roles: frozenset[Role]
     token_id: str
+    epoch: int = 0
 
 
 class InvalidToken(Unauthenticated):
@@ -62,13 +63,16 @@ class TokenIssuer:
         self._published = [self._key, *(load_key(pem, private=False) for pem in previous_public)]
         self._claims = {"iss": issuer, "aud": audience}
 
-    def access(self, user_id: str, roles: frozenset[Role] | Sequence[Role]) -> tuple[str, int]:
+    def access(
+        self, user_id: str, roles: frozenset[Role] | Sequence[Role], epoch: int = 0
+    ) -> tuple[str, int]:
         """A new access token and the seconds until it expires."""
         now = int(time.time())
         claims = {
             **self._claims,
             "sub": user_id,
             "roles": sorted(roles),
+            "epoch": epoch,
             "jti": uuid4().hex,
             "iat": now,
             "nbf": now,
@@ -134,7 +138,7 @@ class TokenVerifier:
                 raise ValueError
             # a role of a later version is left out: less may be done, never more
             roles = frozenset(role for role in Role if role in claims["roles"])
-            principal = Principal(claims["sub"], roles, claims["jti"])
+            principal = Principal(claims["sub"], roles, claims["jti"], int(claims.get("epoch", 0)))
             self._remember(token, principal, claims)
         except Exception as exc:  # bytes of a stranger: any failure means the same
             raise InvalidToken("The token is not valid") from (

@@ -80,7 +80,11 @@ def test_administrators_are_made_by_command(
     token = httpx.post(f"{url}/api/v1/auth/login", json=login).json()["access_token"]
     me = httpx.get(f"{url}/api/v1/auth/me", headers={"Authorization": f"Bearer {token}"}).json()
     assert me["roles"] == ["ADMIN", "USER"]
-    assert CliRunner().invoke(cli, ["disable", "--email", "Root@example.com"]).exit_code == 0
+    disable = ["disable", "--email", "Root@example.com"]
+    last = CliRunner().invoke(cli, disable)
+    assert (last.exit_code, str(last.exception)) == (1, "This is the last administrator")
+    assert create("second@example.com", PASSWORD)[0] == 0
+    assert CliRunner().invoke(cli, disable).exit_code == 0
     assert httpx.post(f"{url}/api/v1/auth/login", json=login).status_code == 403
     assert CliRunner().invoke(cli, ["disable", "--email", "nobody@example.com"]).exit_code == 1
 

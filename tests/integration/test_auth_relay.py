@@ -100,7 +100,7 @@ async def test_nothing_is_lost_while_redis_is_killed_and_order_is_kept(
         with captured_logs() as lines:
             for _ in range(5):
                 login = announcement(LOGGED_IN, ann.id)
-                assert await users.sign_in(ann, login) is not None
+                assert await users.sign_in(ann, login, {}) is not None
                 written.append(login["id"])
                 relay.wake()
             bob = await register(users, relay, 1)
@@ -143,7 +143,7 @@ async def test_a_redis_that_hangs_costs_sign_ins_nothing(
         took = []
         for _ in range(10):
             start = time.monotonic()
-            assert await users.sign_in(ann, announcement(LOGGED_IN, ann.id)) is not None
+            assert await users.sign_in(ann, announcement(LOGGED_IN, ann.id), {}) is not None
             relay.wake()
             took.append(time.monotonic() - start)
             await asyncio.sleep(0.05)

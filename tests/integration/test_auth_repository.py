@@ -1,13 +1,18 @@
 """Users and families on a real server, through both drivers."""
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
-from auth.repository import EmailTaken, Families, Family, User, Users
+from auth import repository
+from auth.repository import LOCK_S, EmailTaken, Families, Family, User, Users
+from shared.errors import Conflict
 from shared.storage import mongo as storage
 from shared.storage.mongo import Database
 from shared.tokens import Role
@@ -57,9 +62,9 @@ async def test_changes_that_end_sessions_win_over_sign_ins(database: Database) -
     users = Users(database)
     ann = user()
     await users.create(ann, ANNOUNCED)
-    assert await users.sign_in(ann, {"id": "02"}, "newer hash") == ["01", "02"]
+    assert await users.sign_in(ann, {"id": "02"}, {"home": 1.5}, "newer hash") == ["01", "02"]
     assert await users.set_password(ann, "other hash")
-    assert await users.sign_in(ann, {"id": "03"}) is None
+    assert await users.sign_in(ann, {"id": "03"}, {}) is None
     assert not await users.set_password(ann, "third hash")
     now = await users.get(ann.id)
     assert now
@@ -68,10 +73,54 @@ async def test_changes_that_end_sessions_win_over_sign_ins(database: Database) -
     closed = await users.get(ann.id)
     assert closed
     assert (closed.epoch, closed.disabled) == (2, True)
+    assert now.known == {"home": 1.5}
     changed = await users.set_roles(ann.id, [Role.AUDITOR])
     assert changed
     assert [*changed.roles] == [Role.AUDITOR]
     assert await users.set_roles("nobody", [Role.AUDITOR]) is None
+
+
+async def test_who_else_administers(database: Database) -> None:
+    users = Users(database)
+    ann, bob = user(), user("bob@example.com")
+    for each in (ann, bob):
+        await users.create(replace(each, roles=(Role.ADMIN, Role.USER)), ANNOUNCED)
+    await users.create(user("eve@example.com"), ANNOUNCED)
+    assert await users.has_other_administrator(ann.id)
+    await users.disable(bob.id)
+    assert not await users.has_other_administrator(ann.id)
+    assert await users.has_other_administrator(bob.id)
+
+
+async def test_changes_of_administrators_wait_for_each_other(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repository, "LOCK_PAUSE_S", 0.02)
+    replicas = [Users(database) for _ in range(8)]
+    inside = 0
+
+    async def change(users: Users) -> str:
+        nonlocal inside
+        try:
+            async with users.administration():
+                inside += 1
+                assert inside == 1
+                await asyncio.sleep(0.01)
+                inside -= 1
+        except Conflict as exc:
+            return exc.code
+        return "done"
+
+    ended = Counter(await asyncio.gather(*map(change, replicas)))
+    assert ended["done"] >= 2
+    assert set(ended) <= {"done", "in_flight"}
+    # what a holder that died has left is free after its time
+    await replicas[0]._lock("dead")
+    monkeypatch.setattr(repository, "LOCK_TRIES", 2)
+    assert await change(replicas[1]) == "in_flight"
+    later = time.time() + LOCK_S + 1
+    monkeypatch.setattr("auth.repository.time.time", lambda: later)
+    assert await change(replicas[1]) == "done"
 
 
 async def test_announcements_until_removed(database: Database) -> None:
@@ -79,20 +128,20 @@ async def test_announcements_until_removed(database: Database) -> None:
     ann, bob = user(), user("bob@example.com")
     await users.create(ann, ANNOUNCED)
     await users.create(bob, {**ANNOUNCED, "id": "05"})
-    await users.sign_in(ann, {"id": "07", "type": "user.logged_in"})
+    await users.sign_in(ann, {"id": "07", "type": "user.logged_in"}, {})
     first, second = await users.outboxes(10)
     assert [first.user_id, second.user_id] == [bob.id, ann.id]  # whose newest is oldest
     assert [item["id"] for item in second.announcements] == ["01", "07"]
     assert second.announcements[0] == ANNOUNCED
     await users.remove_announcements(bob.id, ["05"], first.mark)
     assert await users.count_waiting() == 1
-    await users.sign_in(ann, {"id": "09", "type": "user.logged_in"})  # while it is published
+    await users.sign_in(ann, {"id": "09", "type": "user.logged_in"}, {})  # while it is published
     await users.remove_announcements(ann.id, ["01", "07"], second.mark)
     (left,) = await users.outboxes(10)
     assert [item["id"] for item in left.announcements] == ["09"]
     await users.remove_announcements(ann.id, ["09"], left.mark)
     assert await users.outboxes(10) == []
-    assert await users.sign_in(ann, {"id": "11"}) == ["11"]
+    assert await users.sign_in(ann, {"id": "11"}, {}) == ["11"]
     assert len(await users.outboxes(10)) == 1
 
 

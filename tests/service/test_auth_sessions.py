@@ -166,7 +166,7 @@ async def test_a_session_of_the_old_password_cannot_slip_through() -> None:
         assert app.families.by_id == {}
         app.families.by_id[key] = late
         assert user.epoch == late.epoch
-        assert await app.users.sign_in(user, {"id": "1"}) is None
+        assert await app.users.sign_in(user, {"id": "1"}, {}) is None
         with counted("invalid") as invalid:
             assert (await refresh(app, f"{key}.whatever")).status_code == 401
         assert invalid.value == 1

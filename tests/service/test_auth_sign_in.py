@@ -13,7 +13,6 @@ from argon2 import PasswordHasher
 from auth import signals
 from auth.passwords import Passwords, Verdict
 from plainview.testing import captured_logs, metric_delta
-from shared.tokens import Role
 from tests.support.auth_app import PASSWORD, auth_app
 from tests.support.waiting import soon
 
@@ -256,22 +255,3 @@ async def test_sign_ins_that_wait_to_be_announced_are_bounded() -> None:
         assert len(kinds) == 101
         assert kinds[0] == "user.registered"
         assert dropped.value == 5
-
-
-async def test_roles_given_by_an_administrator_are_in_the_next_token() -> None:
-    async with auth_app() as app:
-        user_id = await app.registered()
-        path, body = f"/api/v1/auth/users/{user_id}/roles", {"roles": ["OPERATOR", "USER", "USER"]}
-        for roles, status in (
-            ((Role.USER, Role.OPERATOR, Role.AUDITOR), 403),
-            ((Role.ADMIN,), 200),
-        ):
-            reply = await app.client.put(path, json=body, headers=app.bearer("x", *roles))
-            assert reply.status_code == status
-        assert reply.json()["roles"] == ["OPERATOR", "USER"]
-        tokens = await app.signed_in()
-        principal = await app.app.state.verifier.verify(tokens["access_token"])
-        assert principal.roles == {Role.OPERATOR, Role.USER}
-        nobody = f"/api/v1/auth/users/{'0' * 32}/roles"
-        reply = await app.client.put(nobody, json=body, headers=app.bearer("x", Role.ADMIN))
-        assert reply.status_code == 404

@@ -41,6 +41,7 @@ class MemoryUsers(Users):
     def __init__(self) -> None:
         self.by_id: dict[str, User] = {}
         self.announced: dict[str, dict[str, Mapping[str, str]]] = {}
+        self.lock = asyncio.Lock()
 
     async def create(self, user: User, announcement: Mapping[str, str]) -> None:
         if await self.by_email(user.email):
@@ -55,12 +56,17 @@ class MemoryUsers(Users):
         return self.by_id.get(user_id)
 
     async def sign_in(
-        self, user: User, announcement: Mapping[str, str], new_hash: str | None = None
+        self,
+        user: User,
+        announcement: Mapping[str, str],
+        known: Mapping[str, float],
+        new_hash: str | None = None,
     ) -> list[str] | None:
-        known = self.by_id[user.id]
-        if known.epoch != user.epoch:
+        now = self.by_id[user.id]
+        if now.epoch != user.epoch:
             return None
-        self.by_id[user.id] = replace(known, password_hash=new_hash or known.password_hash)
+        new = new_hash or now.password_hash
+        self.by_id[user.id] = replace(now, password_hash=new, known=known)
         self.announced[user.id][announcement["id"]] = announcement
         return sorted(self.announced[user.id])
 
@@ -80,6 +86,15 @@ class MemoryUsers(Users):
             return None
         self.by_id[user_id] = replace(self.by_id[user_id], roles=tuple(roles))
         return self.by_id[user_id]
+
+    async def has_other_administrator(self, user_id: str) -> bool:
+        others = (user for user in self.by_id.values() if user.id != user_id)
+        return any(Role.ADMIN in user.roles and not user.disabled for user in others)
+
+    @asynccontextmanager
+    async def administration(self) -> AsyncIterator[None]:
+        async with self.lock:
+            yield
 
     async def remove_announcements(
         self, user_id: str, ids: Sequence[str], mark: str | None = None
@@ -149,6 +164,11 @@ class AuthApp:
         reply = await self.post("login", email=email, password=PASSWORD)
         assert reply.status_code == 200, reply.text
         return dict(reply.json())
+
+    async def administrator(self, email: str = "admin@example.com") -> tuple[str, dict[str, str]]:
+        """The ID and headers of a new administrator."""
+        admin = await self.accounts.register(email, PASSWORD, "Admin", (Role.ADMIN, Role.USER))
+        return admin.id, self.bearer(admin.id, Role.ADMIN, Role.USER)
 
     def bearer(self, user_id: str, *roles: Role) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.issuer.access(user_id, roles)[0]}"}

@@ -68,7 +68,7 @@ async def test_a_token_comes_back_as_its_principal() -> None:
     assert expires_in == 300
     claims = jwt.decode(token, KEY, algorithms=["Ed25519"]).claims
     assert claims["exp"] - claims["iat"] == 300
-    assert set(claims) == {"iss", "aud", "sub", "roles", "jti", "iat", "nbf", "exp"}
+    assert set(claims) == {"iss", "aud", "sub", "roles", "epoch", "jti", "iat", "nbf", "exp"}
 
 
 async def test_the_forgery_helper_makes_valid_tokens_when_nothing_is_changed() -> None:
