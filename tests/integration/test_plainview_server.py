@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import http.client
+import itertools
 import logging
 import socket
 import threading
@@ -15,7 +16,9 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from plainview import Check, ObservabilitySettings, configure_logging, observe
+from plainview import Check, ObservabilitySettings, configure_logging, metrics, observe
+from plainview.http_metrics import HttpMetrics, collectors
+from plainview.record import Record
 from plainview.testing import captured_logs
 from tests.support.servers import free_port
 from tests.support.waiting import until
@@ -158,3 +161,43 @@ def test_idle_and_slow_clients_do_not_take_the_ops_port():
         for _ in range(20):
             stack.enter_context(socket.create_connection(("127.0.0.1", port))).send(b"GET /m")
         assert httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=20).status_code == 200
+
+
+def thousand_routes() -> FastAPI:
+    app = make_app("thousand", traces=False, logs=False)
+    made, _ = collectors(app.state.observability.settings)
+    counted = HttpMetrics(made, "thousand", exemplars=False)
+    for number in range(1000):
+        record = Record("request-1", None, f"/api/v1/things{number}/{{id}}", status=200)
+        counted.begin(record.method)
+        counted.end(record)
+    return app
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/openmetrics-text;version=1.0.0"])
+async def test_a_page_of_a_thousand_routes_is_cheap_and_does_not_stop_the_loop(accept, monkeypatch):
+    """In CPU time of the thread that makes it, of which the loop's waiting is a part."""
+    app, make = thousand_routes(), metrics.page
+    clocks, costs, longest = [], [], []
+
+    def page(accept):
+        clocks.append(time.pthread_getcpuclockid(threading.get_ident()))
+        start = time.thread_time()
+        made = make(accept)
+        costs.append(time.thread_time() - start)
+        return made
+
+    monkeypatch.setattr(metrics, "page", page)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        for _ in range(3):
+            reply = asyncio.create_task(client.get("/metrics", headers={"Accept": accept}))
+            turns, seen = [], len(clocks)
+            while not reply.done():
+                await asyncio.sleep(0)
+                if len(clocks) > seen == len(costs):  # it is at work
+                    turns.append(time.clock_gettime(clocks[-1]))
+            assert reply.result().text.count('path="/api/v1/things999/{id}"') >= 14
+            longest.append(max(b - a for a, b in itertools.pairwise(turns)))
+    assert min(costs) <= 0.3
+    assert min(longest) <= 0.02

@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
 from .record import METHODS, OTHER_METHOD, UNKNOWN, Record
 from .settings import ObservabilitySettings
+from .signals import HTTP_LATE_FAILURES
 
 _LABELS = ("method", "path", "status_code", "app_name")
 
@@ -113,6 +114,10 @@ class HttpMetrics:
                 }
         requests.inc()
         duration.observe(record.duration_s, exemplar)
+
+    def failed_late(self, record: Record, phase: str) -> None:
+        """Count an exception of which the status that was sent does not tell."""
+        HTTP_LATE_FAILURES.inc(path=record.path, phase=phase, app_name=self._app_name)
 
     def _add(self, key: tuple[str, str, int]) -> tuple[Any, Any]:
         labels = (*key, self._app_name)

@@ -51,6 +51,9 @@ class Metrics(Protocol):
     def end(self, record: Record) -> None:
         """Count it as over."""
 
+    def failed_late(self, record: Record, phase: str) -> None:
+        """Count an exception of which the status that was sent does not tell."""
+
 
 class RequestMiddleware:
     """Pure ASGI, around everything else, so that replies to failures have the ID too."""
@@ -169,6 +172,11 @@ class _Exchange:
                 record.status = 500  # the server will say so
         except Exception as error:
             record.error = error
+            if 0 < record.status < 500 and middleware.metrics is not None:
+                phase = "background" if record.ended else "body"
+                self.end()
+                with _GUARD:
+                    middleware.metrics.failed_late(record, phase)
             if middleware.failure is not None:
                 with _GUARD:
                     middleware.failure(error)

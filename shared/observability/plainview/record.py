@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from opentelemetry import trace
-from opentelemetry.context import Context
 
 from .context import RequestContext
 
@@ -38,7 +37,7 @@ class Record(RequestContext):
     size: int = 0
     error: BaseException | None = None
     span: trace.Span = trace.INVALID_SPAN
-    parent: Context | None = None  # what the caller's `traceparent` said
+    parent: trace.SpanContext | None = None  # the caller's span
     start: float = field(default_factory=perf_counter)
     ended: bool = False
     #: an observed app inside of this one has answered with a page of its own: nothing is written

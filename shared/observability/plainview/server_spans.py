@@ -1,41 +1,44 @@
 """The server span of a request, from its record.
 
-The sampler decides before any attribute is made. A request that it does not choose has a trace
-ID all the same, hands on `traceparent` with flag 00, and is exported after all if it ends in 5xx.
-Names and attributes are those of OpenTelemetry's semantic conventions for HTTP servers.
+The sampler decides before anything is made. A request that it does not choose has a trace ID all
+the same, hands on `traceparent` with flag 00, and is exported after all if it ends in 5xx. Names
+and attributes are those of OpenTelemetry's semantic conventions for HTTP servers. Free text of
+whoever calls (query, user agent) is not among them unless masking is off.
 """
 
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Mapping
-from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import TextMapPropagator
-from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import Tracer, TracerProvider
+from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.util.types import AttributeValue
 from starlette.types import Scope
 
 from .otel_environment import propagate
 from .propagation import TraceparentPropagator
 from .record import OTHER_METHOD, Record
-from .tracing import PIPELINE
+from .request_span import FinishedSpan, RequestSpan
 
 _SCOPE = InstrumentationScope("plainview")
+_SAMPLED, _UNSAMPLED = TraceFlags(TraceFlags.SAMPLED), TraceFlags(TraceFlags.DEFAULT)
 
 
 class ServerSpans:
-    """Makes the server spans of one app."""
+    """Makes the server spans of one app with the sampler and the processors of a provider."""
 
     def __init__(self, provider: TracerProvider, *, own: bool, masking: bool) -> None:
-        """`own` providers are those of this library: only their late spans can be added."""
-        self._provider = provider
-        self._tracer = provider.get_tracer(_SCOPE.name)
+        """Spans that were not chosen are added later to `own` providers of the library alone."""
+        tracer = provider.get_tracer(_SCOPE.name)
+        if not isinstance(tracer, Tracer):
+            raise TypeError("the SDK is disabled")
+        self._tracer = tracer
         self._own = own
         self._masking = masking
         self._propagator: TextMapPropagator = propagate.get_global_textmap()
@@ -50,47 +53,57 @@ class ServerSpans:
                 parent = self._propagator.extract(carrier, parent)
         else:
             parent = self._propagator.extract(_headers(scope))
-        record.parent = parent
-        record.span = self._tracer.start_span(_name(record), parent, SpanKind.SERVER)
+        tracer, caller = self._tracer, trace.get_current_span(parent).get_span_context()
+        ids = tracer.id_generator
+        trace_id = caller.trace_id if caller.is_valid else ids.generate_trace_id()
+        name = _name(record)
+        decision = tracer.sampler.should_sample(parent, trace_id, name, SpanKind.SERVER)
+        chosen = decision.decision is Decision.RECORD_AND_SAMPLE
+        context = SpanContext(
+            trace_id,
+            ids.generate_span_id(),
+            is_remote=False,
+            trace_flags=_SAMPLED if chosen else _UNSAMPLED,
+            trace_state=decision.trace_state,
+        )
+        record.parent = caller if caller.is_valid else None
+        if decision.decision is not Decision.DROP:
+            span = record.span = RequestSpan(context, name, decision.attributes)
+            # what the application added reads and writes spans as the SDK's
+            tracer.span_processor.on_start(span, parent)  # type: ignore[arg-type]
+        else:
+            record.span = trace.NonRecordingSpan(context)
         return trace.set_span_in_context(record.span, parent)
 
     def end(self, record: Record, scope: Scope) -> None:
-        """Write what is known now into the span and end it."""
+        """End the span with what is known now, and hand it on."""
         span, failed = record.span, record.status >= 500 or record.error is not None
-        if span.is_recording():
-            span.update_name(_name(record))
-            span.set_attributes(self._attributes(record, scope))
-            if failed:
-                if record.error is not None:
-                    span.record_exception(record.error)
-                span.set_status(Status(StatusCode.ERROR))
-            span.end()
-        elif failed and self._own:
-            self._export(record, scope)
-
-    def _export(self, record: Record, scope: Scope) -> None:
-        context = record.span.get_span_context()
-        parent = trace.get_current_span(record.parent).get_span_context()
-        error, end = record.error, time.time_ns()
-        PIPELINE.on_end(
-            ReadableSpan(
-                name=_name(record),
-                context=SpanContext(
-                    context.trace_id,
-                    context.span_id,
-                    is_remote=False,
-                    trace_flags=TraceFlags(context.trace_flags | TraceFlags.SAMPLED),
-                    trace_state=context.trace_state,
+        context = span.get_span_context()
+        if not isinstance(span, RequestSpan):
+            if not (failed and self._own):
+                return
+            span = RequestSpan(
+                SpanContext(
+                    context.trace_id, context.span_id, False, _SAMPLED, context.trace_state
                 ),
-                parent=parent if parent.is_valid else None,
-                resource=self._provider.resource,
+                "",
+            )
+        span.update_name(_name(record))
+        if failed:
+            if record.error is not None:
+                span.record_exception(record.error)
+            span.set_status(trace.Status(trace.StatusCode.ERROR))
+        end = time.time_ns()
+        self._tracer.span_processor.on_end(
+            FinishedSpan(
+                span.finish(),
+                parent=record.parent,
+                resource=self._tracer.resource,
                 attributes=self._attributes(record, scope),
-                events=[] if error is None else [_event(error, end)],
-                kind=SpanKind.SERVER,
-                status=Status(StatusCode.ERROR),
+                clean=self._masking,
                 start_time=end - int(record.duration_s * 1e9),
                 end_time=end,
-                instrumentation_scope=_SCOPE,
+                scope=_SCOPE,
             )
         )
 
@@ -124,19 +137,7 @@ def _name(record: Record) -> str:
     return method if record.route is None else f"{method} {record.route}"
 
 
-def _event(error: BaseException, time_ns: int) -> Event:
-    kind = type(error)
-    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-    attributes = {
-        "exception.type": f"{module}{kind.__qualname__}",
-        "exception.message": str(error),
-        "exception.stacktrace": "".join(traceback.format_exception(error)),
-        "exception.escaped": "False",
-    }
-    return Event("exception", attributes, time_ns)
-
-
-def _headers(scope: Scope) -> Mapping[str, Any]:
+def _headers(scope: Scope) -> Mapping[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name, value in scope["headers"]:
         found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))

@@ -29,6 +29,11 @@ _HTTP = {**_CALLER, "path": Bounded(1000), "status_code": Bounded(60)}
 (HTTP_REQUESTS_IN_PROGRESS,) = _foreign(
     "gauge", _CALLER, http_requests_in_progress="Total HTTP requests currently in progress"
 )
+HTTP_LATE_FAILURES = LIBRARY_METRICS.counter(
+    "http_late_failures_total",
+    "Exceptions after the reply had begun: its status does not tell of them",
+    labels={"path": Bounded(1000), "phase": ("body", "background"), "app_name": Bounded(10)},
+)
 _foreign("counter", {}, process_cpu_seconds_total="User and system CPU time")
 _foreign(
     "gauge",

@@ -15,6 +15,7 @@ from opentelemetry.trace import Link, Status
 from .guarded import guarded
 from .logs import get_logger
 from .masking import mask, mask_text, masked_key
+from .request_span import FinishedSpan
 from .signals import SPANS_EXPORTED
 
 _REPORT_EVERY_S = 60.0
@@ -104,6 +105,8 @@ def masked(span: ReadableSpan) -> ReadableSpan:
     Paths are recorded as the route's template (`__unknown__` if none matched) and URLs of
     outgoing requests as their origin, since nothing tells an ID in a path from a secret.
     """
+    if isinstance(span, FinishedSpan) and span.clean:
+        return span
     attributes = dict(span.attributes or {})
     description = span.status.description
     if "db.system.name" in attributes:

@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from plainview import ObservabilitySettings, configure_logging, get_logger, observe, tracing
 from plainview.otel_environment import propagate
-from plainview.testing import captured_logs, captured_spans
+from plainview.testing import captured_logs, captured_spans, metric_delta
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 WAYS = ("plainview", "stock")
@@ -284,9 +284,15 @@ async def test_what_was_sent_counts_not_what_failed_afterwards():
 
     observe(app, settings(service_name="late"))
     async with client_of(app) as client:
-        with signals("late") as found:
+        with (
+            signals("late") as found,
+            metric_delta("http_late_failures_total", phase="background", path="/background") as one,
+            metric_delta("http_late_failures_total", phase="body", path="/midstream") as other,
+            metric_delta("http_late_failures_total") as both,
+        ):
             assert (await client.get("/background")).status_code == 200
             await client.get("/midstream")
+    assert (one.value, other.value, both.value) == (1, 1, 2)
     assert found["series"] == {("GET", "/background", 200): 1, ("GET", "/midstream", 200): 1}
     assert [line["http_response_status_code"] for line in found["lines"]] == [200, 200]
     assert [line.get("error_type") for line in found["lines"]] == [None, "LookupError"]
