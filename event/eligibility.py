@@ -10,6 +10,8 @@ from event.conditions import Facts, Kind, evaluate, is_open
 from event.errors import ConditionUnmet, EventNotActive, ParticipationRequired, Refused
 from event.ids import from_text, now
 from event.repository import Repository
+from event.schemas import EventStatus
+from shared.errors import NotFound
 
 Document = Mapping[str, Any]
 
@@ -22,12 +24,14 @@ class Eligibility:
         self._zone = zone
 
     async def refusal(self, user_id: str, reward: Document) -> Refused | None:
-        """The error to answer with; None if nothing stands against it."""
+        """The error to answer with; None if nothing stands against it. NotFound for a draft's."""
         event, participation = await asyncio.gather(
             self._repository.event(reward["event_id"]),
             self._repository.participation(reward["event_id"], user_id),
         )
         at = now()
+        if event is not None and event["status"] == EventStatus.DRAFT:
+            raise NotFound("There is no such reward")  # users do not see drafts
         if event is None or not is_open(event, at):
             return EventNotActive("The event is not active now")
         if participation is None:

@@ -27,7 +27,7 @@ class Gauges:
 
     async def _events(self, busy: set[str]) -> None:
         repo = self._repository
-        active = await repo.list_events("active", None, MAX_EVENTS)
+        active = await repo.list_events(["active"], None, MAX_EVENTS)
         ids = [event["_id"] for event in active]
         counted = await count_by(repo.participations, {}, "event_id", ids)
         for event in active:

@@ -4,7 +4,7 @@ Uniqueness lies in `_id` wherever it can: one participation per event and user, 
 reward and user. Lists page by an ID that sorts by time.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from event.ids import from_text, prefix
@@ -55,10 +55,10 @@ class Repository:
         return await self.events.find_one({"_id": event_id})
 
     async def list_events(
-        self, status: str | None, after: str | None, limit: int
+        self, statuses: Collection[str], after: str | None, limit: int
     ) -> list[Document]:
-        """Newest first, those older than `after`."""
-        where: Document = {"status": status} if status else {}
+        """Those with one of the statuses, newest first; with `after` only older ones."""
+        where: Document = {"status": {"$in": [*statuses]}}
         if after:
             where["_id"] = {"$lt": after}
         return await self.events.find(where).sort([("_id", -1)]).limit(limit).to_list(limit)
@@ -108,6 +108,19 @@ class Repository:
         )
 
     # rewards
+
+    async def make_room(self, event: Mapping[str, Any]) -> bool:
+        """Count one more reward of an event; False if it has MAX_REWARDS, or is closed by now.
+
+        Counted before the reward is inserted, in one write, so that many at once stay below the
+        cap too. A crash between the two leaves the event one reward short of it.
+        """
+        id_ = event["_id"]
+        if "rewards" not in event:  # made by a version that did not count them
+            counted = {"$set": {"rewards": await count(self.rewards, {"event_id": id_})}}
+            await self.events.update_one({"_id": id_, "rewards": {"$exists": False}}, counted)
+        room = {"_id": id_, "status": {"$in": ["draft", "active"]}, "rewards": {"$lt": MAX_REWARDS}}
+        return (await self.events.update_one(room, {"$inc": {"rewards": 1}})).matched_count == 1
 
     async def add_reward(self, reward: Document) -> None:
         """Insert."""

@@ -83,20 +83,20 @@ async def create_event(given: schemas.EventIn, _who: Operator, service: Services
 
 @_route("GET", "/events", ANY_ROLE, Page[schemas.EventOut])
 async def list_events(
-    _who: Anyone,
+    who: Anyone,
     service: Services,
     status: schemas.EventStatus | None = None,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> Any:
-    """Events, newest first."""
-    return _page(await service.list_events(status, cursor, limit))
+    """Events, newest first; users see no drafts."""
+    return _page(await service.list_events(status, cursor, limit, drafts=_is_staff(who)))
 
 
 @_route("GET", "/events/{id}", ANY_ROLE, schemas.EventOut)
-async def get_event(id: Id, _who: Anyone, service: Services) -> Any:
+async def get_event(id: Id, who: Anyone, service: Services) -> Any:
     """One event."""
-    return _public(await service.event(id))
+    return _public(await service.event(id, drafts=_is_staff(who)))
 
 
 @_route("PATCH", "/events/{id}", OPERATORS, schemas.EventOut, max_body_size=EVENT_BODY)
@@ -117,7 +117,7 @@ async def change_event(
 )
 async def join(id: Id, who: Member, service: Services, response: Response) -> Any:
     """Take part in an event."""
-    participation, joined = await service.join(id, who.user_id)
+    participation, joined = await service.join(id, who.user_id, drafts=_is_staff(who))
     response.status_code = 201 if joined else 200
     return participation
 
@@ -137,15 +137,15 @@ async def create_reward(id: Id, given: schemas.RewardIn, _who: Operator, service
 
 
 @_route("GET", "/events/{id}/rewards", ANY_ROLE, schemas.Rewards)
-async def rewards(id: Id, _who: Anyone, service: Services) -> Any:
+async def rewards(id: Id, who: Anyone, service: Services) -> Any:
     """The rewards of an event."""
-    return _page({"items": await service.rewards_of(id)})
+    return _page({"items": await service.rewards_of(id, drafts=_is_staff(who))})
 
 
 @_route("GET", "/rewards/{id}", ANY_ROLE, schemas.RewardOut)
-async def get_reward(id: Id, _who: Anyone, service: Services) -> Any:
+async def get_reward(id: Id, who: Anyone, service: Services) -> Any:
     """One reward."""
-    return _public(await service.reward(id))
+    return _public(await service.reward(id, drafts=_is_staff(who)))
 
 
 @_route("PATCH", "/rewards/{id}", OPERATORS, schemas.RewardOut)
@@ -202,5 +202,9 @@ async def decide(id: Id, given: schemas.DecisionIn, who: Operator, claims: AllCl
     return _public(await claims.decide(id, given.status, given.reason, who.user_id))
 
 
+def _is_staff(who: Principal) -> bool:
+    return not who.roles.isdisjoint(STAFF)
+
+
 def _owner(who: Principal) -> str | None:
-    return who.user_id if who.roles.isdisjoint(STAFF) else None
+    return None if _is_staff(who) else who.user_id

@@ -1,5 +1,6 @@
 """Bodies of requests and replies. Bodies with unknown fields are refused."""
 
+import re
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Generic, Literal, TypeVar
@@ -16,6 +17,7 @@ from pydantic import (
 
 from event.ids import ID
 from shared.errors import NotFound
+from shared.web.text import LINE, LINES
 
 T = TypeVar("T")
 
@@ -45,18 +47,23 @@ def _known(value: str) -> str:
 Id = Annotated[str, AfterValidator(_known)]
 """An ID in a path: what cannot be one does not exist."""
 
-_NO_NUL = r"^[^\x00]*$"
 Title = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_NO_NUL)
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=LINE)
 ]
-Text = Annotated[str, StringConstraints(max_length=2000, pattern=_NO_NUL)]
+Text = Annotated[str, StringConstraints(max_length=2000, pattern=LINES)]
 Amount = Annotated[int, Field(ge=1, le=1_000_000_000, strict=True)]
 Stock = Annotated[int, Field(ge=0, le=10_000_000, strict=True)]
 
 
+# RFC 3339, section 5.6, with "T" and a full offset: pydantic takes numbers and much else as well
+_RFC_3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+
+
 def _written(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError("a time is written as RFC 3339 has it")
+    if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
+        raise ValueError("a time is written as 2026-01-31T09:00:00Z (RFC 3339)")
     return value
 
 
@@ -138,7 +145,7 @@ class DecisionIn(_In):
     """An operator's decision."""
 
     status: Literal[RequestStatus.APPROVED, RequestStatus.REJECTED]
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_NO_NUL)] = (
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=LINE)] = (
         "operator"
     )
 

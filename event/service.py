@@ -35,23 +35,29 @@ class Service:
             "starts_at": to_text(given.starts_at),
             "ends_at": to_text(given.ends_at),
             "participants": 0,
+            "rewards": 0,
             "created_at": to_text(at),
         }
         await self._repository.add_event(event)
         log.info("event.created", event_id=event["_id"], status=event["status"])
         return event
 
-    async def event(self, event_id: str) -> Document:
-        """One event, or NotFound."""
+    async def event(self, event_id: str, *, drafts: bool = True) -> Document:
+        """One event, or NotFound; without `drafts`, as for users, a draft does not exist."""
         event = await self._repository.event(event_id)
-        if event is None:
+        if event is None or (event["status"] == EventStatus.DRAFT and not drafts):
             raise NotFound("There is no such event")
         return event
 
-    async def list_events(self, status: str | None, cursor: str | None, limit: int) -> Document:
-        """A page of events."""
+    async def list_events(
+        self, status: EventStatus | None, cursor: str | None, limit: int, *, drafts: bool = True
+    ) -> Document:
+        """A page of events, with drafts only if they may be seen."""
         after = decode_cursor(cursor) if cursor else None
-        return page(await self._repository.list_events(status, after, limit + 1), limit, "_id")
+        wanted = [status] if status else [*EventStatus]
+        statuses = [each for each in wanted if drafts or each is not EventStatus.DRAFT]
+        rows = await self._repository.list_events(statuses, after, limit + 1) if statuses else []
+        return page(rows, limit, "_id")
 
     async def change_event(self, event_id: str, given: EventChange) -> Document:
         """Change what is given; the status moves one step forward, a closed event stays."""
@@ -76,9 +82,11 @@ class Service:
         log.info("event.changed", event_id=event_id, status=changed["status"], fields=[*change])
         return changed
 
-    async def join(self, event_id: str, user_id: str) -> tuple[Document, bool]:
+    async def join(
+        self, event_id: str, user_id: str, *, drafts: bool = True
+    ) -> tuple[Document, bool]:
         """The participation, and whether it is new."""
-        event = await self.event(event_id)
+        event = await self.event(event_id, drafts=drafts)
         known = await self._repository.participation(event_id, user_id)
         at = now()
         if known is None and not is_open(event, at):
@@ -108,7 +116,7 @@ class Service:
         event = await self.event(event_id)
         if event["status"] == EventStatus.CLOSED:
             raise Conflict("The event is closed", code="event_closed")
-        if len(await self._repository.rewards_of(event_id)) >= MAX_REWARDS:
+        if not await self._repository.make_room(event):
             raise Conflict(f"An event has at most {MAX_REWARDS} rewards", code="too_many_rewards")
         reward = {
             "_id": new_id(),
@@ -122,16 +130,20 @@ class Service:
         log.info("reward.created", event_id=event_id, reward_id=reward["_id"], stock=given.stock)
         return reward
 
-    async def rewards_of(self, event_id: str) -> Sequence[Document]:
+    async def rewards_of(self, event_id: str, *, drafts: bool = True) -> Sequence[Document]:
         """The rewards of an event."""
-        await self.event(event_id)
+        await self.event(event_id, drafts=drafts)
         return await self._repository.rewards_of(event_id)
 
-    async def reward(self, reward_id: str) -> Document:
-        """One reward, or NotFound."""
+    async def reward(self, reward_id: str, *, drafts: bool = True) -> Document:
+        """One reward, or NotFound; without `drafts` those of drafts do not exist."""
         reward = await self._repository.reward(reward_id)
         if reward is None:
             raise NotFound("There is no such reward")
+        if not drafts:
+            event = await self._repository.event(reward["event_id"])
+            if event is None or event["status"] == EventStatus.DRAFT:
+                raise NotFound("There is no such reward")
         return reward
 
     async def restock(self, reward_id: str, total: int) -> Document:

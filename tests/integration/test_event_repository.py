@@ -1,5 +1,6 @@
 """Lists, counts and members on a real server through both drivers."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -10,7 +11,11 @@ from event import signals
 from event.claim_repository import ClaimRepository
 from event.gauges import Gauges
 from event.ids import new_id, to_text
+from event.repository import MAX_REWARDS
+from event.schemas import RewardIn
+from event.service import Service
 from plainview.testing import metric_delta
+from shared.errors import Conflict
 from shared.storage.mongo import connect
 from tests.support.event_data import add_event, add_reward
 
@@ -23,7 +28,6 @@ async def repository(
 ) -> AsyncIterator[ClaimRepository]:
     client = connect(mongo_url, request.param, "test")
     repository = ClaimRepository(client.database(f"event_{uuid4().hex[:12]}"))
-    await repository.indexes.make()
     await repository.indexes.make()
     yield repository
     await client.close()
@@ -91,10 +95,12 @@ async def test_events_and_participations_page(repository: ClaimRepository) -> No
     users = [f"u{n:02}" for n in range(5)]
     events = [await add_event(database, users=users) for _ in range(3)]
     draft = await add_event(database, status="draft")
-    listed = [event["_id"] for event in await repository.list_events("active", None, 10)]
+    listed = [event["_id"] for event in await repository.list_events(["active"], None, 10)]
     assert listed == sorted(events, reverse=True)
-    assert draft in [event["_id"] for event in await repository.list_events(None, None, 10)]
-    rest = await repository.list_events(None, listed[1], 10)
+    assert draft in [
+        event["_id"] for event in await repository.list_events(["active", "draft"], None, 10)
+    ]
+    rest = await repository.list_events(["active", "draft"], listed[1], 10)
     assert [event["_id"] for event in rest] == listed[2:]
     page = await repository.list_participations(events[1], "u01", 2)
     assert [row["user_id"] for row in page] == ["u02", "u03"]
@@ -195,3 +201,22 @@ async def test_gauges_tell_the_state_of_the_database(repository: ClaimRepository
     assert len(signals.EVENT_REQUESTS._children) == 3, "one event, three statuses"
     assert (event, reward) in signals.STOCK_LEFT._children
     assert len(signals.STOCK_LEFT._children) == 1, "only active events have series"
+
+
+@pytest.mark.parametrize("counted", [True, False], ids=["counted", "of an older version"])
+async def test_many_at_once_make_no_more_rewards_than_the_cap(
+    repository: ClaimRepository, counted: bool
+) -> None:
+    database = {"events": repository.events, "rewards": repository.rewards}
+    there = MAX_REWARDS - 3
+    event = await add_event(database, **({"rewards": there} if counted else {}))
+    for _ in range(there):
+        await add_reward(database, event, stock=1)
+    service, given = Service(repository), RewardIn(name="One of many", kind="item", stock=1)
+    made = await asyncio.gather(
+        *(service.create_reward(event, given) for _ in range(12)), return_exceptions=True
+    )
+    refused = [each for each in made if isinstance(each, Conflict)]
+    assert {each.code for each in refused} == {"too_many_rewards"}
+    assert (len(refused), len(made)) == (9, 12)
+    assert len(await repository.rewards_of(event)) == MAX_REWARDS

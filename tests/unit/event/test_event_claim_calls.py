@@ -35,7 +35,7 @@ class Recorded:
         return calls
 
     async def seeded(self) -> "Recorded":
-        await self.repository.create_indexes()
+        await self.repository.indexes.make()
         await self.repository.add_event(
             {"_id": EVENT, "status": "active", **DATES, "conditions": [], "participants": 0}
         )
