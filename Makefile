@@ -85,6 +85,10 @@ test-compose: $(VENV)/.dev  ## docker compose on stand-in images (root, Docker's
 	tests/compose/run
 
 # --- upkeep ---
+.PHONY: audit
+audit: $(VENV)/.dev  ## known vulnerabilities of what is pinned; says what it could not look at
+	@tests/audit
+
 generate: $(VENV)/.dev  ## write everything that is generated: merged OpenAPI, dashboards, tables
 	$(BIN)/python -m generate
 

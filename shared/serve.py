@@ -18,6 +18,7 @@ from plainview.logs import toggle_debug_on_signal
 from shared.settings import ServiceSettings
 from shared.web.protocol import bounded_protocol
 
+LAST_S = 0.3  # from the last connection that is taken to the end of idle ones
 STOP_S = 19.0  # after a signal, whatever hangs: orchestrators kill at 20 s or later
 
 
@@ -47,7 +48,12 @@ class DrainingServer(uvicorn.Server):
         if self._stop_at is not None:
             if not getattr(self.server_state, "draining", False):
                 self._start_draining()
-            self.should_exit = self.should_exit or time.monotonic() >= self._stop_at
+            if time.monotonic() >= self._stop_at:
+                # Who connected a moment ago has sent a request that is not read yet: it is served
+                # before connections are closed.
+                for server in self.servers:
+                    server.close()
+                self.should_exit |= time.monotonic() >= self._stop_at + LAST_S
         return await super().on_tick(counter)
 
     def _start_draining(self) -> None:

@@ -5,7 +5,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from pymongo import AsyncMongoClient, ReplaceOne, ReturnDocument, UpdateOne
@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 POOL = 50
+WAIT_S = 1.0  # for a connection, of the time below
 DEADLINE_S = 2.0  # the gateway gives an upstream more than this, so a caller hears the reason
 
 Document = dict[str, Any]
@@ -85,33 +86,57 @@ class IndexMissing(DatabaseUnavailable):
 _UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18  # error codes of MongoDB
 
 
-async def _bounded(call: Awaitable[T]) -> T:
-    """Await a driver's call for at most DEADLINE_S, whatever it waits for (a thread, a socket)."""
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            return await call
-    except mongo_errors.WaitQueueTimeoutError as exc:
-        raise DatabaseUnavailable("The database is busy") from exc
-    except mongo_errors.ServerSelectionTimeoutError as exc:
-        raise DatabaseUnavailable("The database is away", retry_after=2) from exc
-    except mongo_errors.ConfigurationError as exc:
-        raise DatabaseTooOld("The database cannot be used") from exc
-    except (TimeoutError, mongo_errors.PyMongoError) as exc:
-        if isinstance(exc, TimeoutError) or exc.timeout:
-            raise DatabaseTimeout("The database did not answer in time") from exc
-        if isinstance(exc, mongo_errors.ConnectionFailure):
+class _Places:
+    """As many commands at once as there are connections; one that waits long is told to go.
+
+    Motor's commands wait for a thread, where the driver's own bound for a connection does not
+    count: without this, each of a crowd would wait until its deadline for what never was sent.
+    """
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(POOL)
+
+    async def run(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a driver's call and await it, all for at most DEADLINE_S."""
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                await self._enter()
+                try:
+                    return await call()
+                finally:
+                    self._free.release()
+        except mongo_errors.WaitQueueTimeoutError as exc:
+            raise DatabaseUnavailable("The database is busy") from exc
+        except mongo_errors.ServerSelectionTimeoutError as exc:
             raise DatabaseUnavailable("The database is away", retry_after=2) from exc
-        code = exc.code if isinstance(exc, mongo_errors.OperationFailure) else None
-        if code in (_UNAUTHORIZED, _AUTHENTICATION_FAILED):
-            raise DatabaseRefused("The database refuses the credentials") from exc
-        raise
+        except mongo_errors.ConfigurationError as exc:
+            raise DatabaseTooOld("The database cannot be used") from exc
+        except (TimeoutError, mongo_errors.PyMongoError) as exc:
+            if isinstance(exc, TimeoutError) or exc.timeout:
+                raise DatabaseTimeout("The database did not answer in time") from exc
+            if isinstance(exc, mongo_errors.ConnectionFailure):
+                raise DatabaseUnavailable("The database is away", retry_after=2) from exc
+            code = exc.code if isinstance(exc, mongo_errors.OperationFailure) else None
+            if code in (_UNAUTHORIZED, _AUTHENTICATION_FAILED):
+                raise DatabaseRefused("The database refuses the credentials") from exc
+            raise
+
+    async def _enter(self) -> None:
+        if not self._free.locked():
+            await self._free.acquire()
+            return
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await self._free.acquire()
+        except TimeoutError as exc:
+            raise DatabaseUnavailable("The database is busy") from exc
 
 
 class Find:
     """A query being put together; nothing is sent before `to_list`."""
 
-    def __init__(self, cursor: AsyncCursor[Document]) -> None:
-        self._cursor = cursor
+    def __init__(self, cursor: AsyncCursor[Document], places: _Places) -> None:
+        self._cursor, self._places = cursor, places
 
     def sort(self, keys: Keys, direction: int | None = None) -> "Find":
         """Order by one key, or by a list of (key, direction)."""
@@ -125,7 +150,7 @@ class Find:
 
     async def to_list(self, length: int | None = None) -> list[Document]:
         """The documents, at most `length`."""
-        return await _bounded(self._cursor.to_list(length))
+        return await self._places.run(lambda: self._cursor.to_list(length))
 
 
 class Collection:
@@ -135,63 +160,67 @@ class Collection:
     and updates DuplicateKey.
     """
 
-    def __init__(self, inner: AsyncCollection[Document]) -> None:
+    def __init__(self, inner: AsyncCollection[Document], places: _Places) -> None:
         self.inner = inner  # or Motor's, of the same form
+        self.run = places.run
+        self._places = places
 
     def find(self, filter: Filter | None = None, projection: Any = None) -> Find:
         """A query for many documents."""
-        return Find(self.inner.find(filter, projection))
+        return Find(self.inner.find(filter, projection), self._places)
 
     async def find_one(self, filter: Filter, projection: Any = None) -> Document | None:
         """The first match, or None."""
-        return await _bounded(self.inner.find_one(filter, projection))
+        return await self.run(lambda: self.inner.find_one(filter, projection))
 
     async def insert_one(self, document: Document) -> InsertOneResult:
         """Insert one document."""
-        return await _bounded(self.inner.insert_one(document))
+        return await self.run(lambda: self.inner.insert_one(document))
 
     async def insert_many(
         self, documents: Sequence[Document], ordered: bool = True
     ) -> InsertManyResult:
         """Insert documents."""
-        return await _bounded(self.inner.insert_many(documents, ordered))
+        return await self.run(lambda: self.inner.insert_many(documents, ordered))
 
     async def bulk_write(
         self, writes: Sequence[UpdateOne | ReplaceOne[Document]], ordered: bool = True
     ) -> BulkWriteResult:
         """Several writes in few messages."""
-        return await _bounded(self.inner.bulk_write(writes, ordered))
+        return await self.run(lambda: self.inner.bulk_write(writes, ordered))
 
     async def update_one(
         self, filter: Filter, update: Filter, upsert: bool = False
     ) -> UpdateResult:
         """Change the first match."""
-        return await _bounded(self.inner.update_one(filter, update, upsert))
+        return await self.run(lambda: self.inner.update_one(filter, update, upsert))
 
     async def find_one_and_update(
         self, filter: Filter, update: Filter, projection: Any = None
     ) -> Document | None:
         """Change the first match and return it as it is afterwards."""
         after = ReturnDocument.AFTER
-        return await _bounded(
-            self.inner.find_one_and_update(filter, update, projection, return_document=after)
+        return await self.run(
+            lambda: self.inner.find_one_and_update(
+                filter, update, projection, return_document=after
+            )
         )
 
     async def delete_one(self, filter: Filter) -> DeleteResult:
         """Remove the first match."""
-        return await _bounded(self.inner.delete_one(filter))
+        return await self.run(lambda: self.inner.delete_one(filter))
 
     async def delete_many(self, filter: Filter) -> DeleteResult:
         """Remove all matches."""
-        return await _bounded(self.inner.delete_many(filter))
+        return await self.run(lambda: self.inner.delete_many(filter))
 
     async def count_documents(self, filter: Filter) -> int:
         """How many match."""
-        return await _bounded(self.inner.count_documents(filter))
+        return await self.run(lambda: self.inner.count_documents(filter))
 
     async def create_index(self, keys: Keys, **options: Any) -> str:
         """Make sure that an index exists."""
-        return await _bounded(self.inner.create_index(keys, **options))
+        return await self.run(lambda: self.inner.create_index(keys, **options))
 
 
 async def aggregate(collection: Collection, pipeline: Pipeline, limit: int) -> list[Document]:
@@ -203,17 +232,17 @@ async def aggregate(collection: Collection, pipeline: Pipeline, limit: int) -> l
             cursor = await cursor
         return list(await cursor.to_list(limit))
 
-    return await _bounded(run())
+    return await collection.run(run)
 
 
 class Database:
     """`database["users"]` is a collection."""
 
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
+    def __init__(self, inner: Any, places: _Places) -> None:
+        self.inner, self._places = inner, places
 
     def __getitem__(self, name: str) -> Collection:
-        return Collection(self.inner[name])
+        return Collection(self.inner[name], self._places)
 
 
 class Indexes:
@@ -250,15 +279,15 @@ class Mongo:
     """A connected client; it belongs to the event loop that it was made in."""
 
     def __init__(self, client: Any) -> None:
-        self._client = client
+        self._client, self._places = client, _Places()
 
     def database(self, name: str) -> Database:
         """A handle to give to repositories."""
-        return Database(self._client[name])
+        return Database(self._client[name], self._places)
 
     async def ping(self) -> None:
         """One round trip."""
-        await _bounded(self._client.admin.command("ping"))
+        await self._places.run(lambda: self._client.admin.command("ping"))
 
     async def close(self) -> None:
         """Close all connections; those that take longer than DEADLINE_S are left behind."""
@@ -278,9 +307,9 @@ def connect(url: str, driver: Literal["motor", "pymongo"], app_name: str) -> Mon
     options: dict[str, Any] = {
         "appname": app_name,
         "maxPoolSize": POOL,
-        # each wait has its own bound, and _bounded() one for their sum
-        "waitQueueTimeoutMS": 1000,
-        "serverSelectionTimeoutMS": 1000,
+        # each wait has its own bound, and _Places.run() one for their sum
+        "waitQueueTimeoutMS": int(1000 * WAIT_S),
+        "serverSelectionTimeoutMS": 750,  # twice for a read, which the driver tries again once
         "connectTimeoutMS": 1000,
         "socketTimeoutMS": 1500,
         "w": "majority",

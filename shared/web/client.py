@@ -204,6 +204,7 @@ class UpstreamClient:
                 if not self._budget.withdraw():
                     self._hooks.retry(self.name, "budget_exhausted")
                     raise
-                self.breaker.failed()
+                # The breaker counts requests that failed in the end, not attempts: a replica that
+                # stops closes several connections at once, and the next one takes over.
                 self._hooks.retry(self.name, "retried")
             await asyncio.sleep(random.uniform(0.02, 0.06))  # noqa: S311 - spreads, hides nothing

@@ -8,7 +8,8 @@ import statistics
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -44,9 +45,27 @@ class Ask:
 
 
 def browsing(trio: Trio) -> Callable[[int], Ask]:
-    """Ten users who look at the list of events."""
-    headers = [trio.headers(f"reader{number}", Role.USER) for number in range(10)]
-    return lambda number: Ask("GET", f"{API}/events", headers[number % 10])
+    """Fifty users who look at the list of events."""
+    headers = [trio.headers(f"reader{number}", Role.USER) for number in range(50)]
+    return lambda number: Ask("GET", f"{API}/events", headers[number % 50])
+
+
+@asynccontextmanager
+async def crowd(
+    size: int = 10, timeout_s: float = 20
+) -> AsyncIterator[list[aiohttp.ClientSession]]:
+    """Sessions from as many addresses of loopback: no client is refused for being many."""
+    timeout = aiohttp.ClientTimeout(total=timeout_s)
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(
+                aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(limit=0, local_addr=(f"127.0.0.{n + 2}", 0)),
+                    timeout=timeout,
+                )
+            )
+            for n in range(size)
+        ]
 
 
 class Load:
@@ -67,15 +86,15 @@ class Load:
         self._thread.join(60)
 
     async def _run(self) -> None:
-        connector = aiohttp.TCPConnector(limit=0)
-        timeout = aiohttp.ClientTimeout(total=20)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        async with crowd() as sessions:
             running: set[asyncio.Task[None]] = set()
             began = time.monotonic()
             for number in itertools.count():
                 if self._stop.is_set():
                     break
-                task = asyncio.create_task(self._send(session, self._ask(number)))
+                task = asyncio.create_task(
+                    self._send(sessions[number % len(sessions)], self._ask(number))
+                )
                 running.add(task)
                 task.add_done_callback(running.discard)
                 await asyncio.sleep(began + (number + 1) / self._rps - time.monotonic())

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from shared.storage.mongo import (
+    POOL,
     Collection,
     DatabaseTimeout,
     DatabaseUnavailable,
@@ -86,6 +87,9 @@ async def test_hung_server_sheds_hundreds_of_calls_in_time_and_recovers(driver: 
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert time.monotonic() - began < 8  # in waves of 50 it would take 12
         assert {type(result) for result in results} <= {DatabaseTimeout, DatabaseUnavailable}
+        shed = [result for result in results if "busy" in str(result)]
+        assert len(shed) == 300 - POOL, "who gets no connection is not told of a lost reply"
+        assert {type(result) for result in shed} == {DatabaseUnavailable}
         server.resume()
         await soon(lambda: answers(client))
         assert await things.find_one({"_id": 1}) == {"_id": 1}

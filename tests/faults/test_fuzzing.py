@@ -1,0 +1,113 @@
+"""Generated requests on every operation of the merged OpenAPI document, good ones and bad ones.
+
+500 on each with `make test-faults`, always other ones; 20 in CI, always the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import response_schema_conformance
+
+from gateway.operations import Operation
+from monitoring.settings import KIT
+from plainview.decode import parse_metrics
+from shared.storage.mongo import connect
+from shared.tokens import Role
+from tests.faults.chaos import Figure
+from tests.faults.size import ALL, many
+from tests.faults.surface import DOCUMENT, OPERATIONS
+from tests.support.event_data import add_event, add_reward
+from tests.support.servers import EmbeddedMongo
+from tests.support.trio import Trio
+
+CASES = many(500, 20)
+pytestmark = pytest.mark.timeout(900)
+SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
+
+
+@pytest.fixture(scope="module")
+def known(trio: Trio, mongo: EmbeddedMongo) -> dict[str, str]:
+    """IDs of what exists, by the part of the path before the ID."""
+
+    async def make() -> dict[str, str]:
+        client = connect(mongo.url, "pymongo", "test")
+        try:
+            database = client.database(trio.events[0].environment["MONGO_DATABASE"])
+            event = await add_event(database, users=["fuzzer"])
+            reward = await add_reward(database, event, stock=10_000, approval="manual")
+            claim = httpx.post(
+                f"{trio.url}/api/v1/rewards/{reward}/requests",
+                headers={**trio.headers("fuzzer"), "Idempotency-Key": "first"},
+                timeout=20,
+            )
+            assert claim.status_code == 201, claim.text
+            return {"events": event, "rewards": reward, "reward-requests": claim.json()["id"]}
+        finally:
+            await client.close()
+
+    return asyncio.run(make())
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: f"{one.method} {one.path}")
+def test_no_request_is_an_error_of_ours(
+    trio: Trio, known: dict[str, str], operation: Operation, figure: Figure
+) -> None:
+    """Never a 5xx; what succeeds has the documented shape, what does not says so properly."""
+    target = SCHEMA[operation.path][operation.method]
+    id_ = known.get(operation.path.split("/")[3], "0" * 32)
+    seen: dict[int, int] = {}
+    modes = [GenerationMode.POSITIVE]
+    said = DOCUMENT["paths"][operation.path][operation.method.lower()]
+    if said.get("parameters") or "requestBody" in said:  # else nothing can be wrong
+        modes.append(GenerationMode.NEGATIVE)
+
+    with requests.Session() as session:
+        session.headers.update(trio.headers("fuzzer", *Role))
+
+        @given(
+            st.one_of(*(target.as_strategy(generation_mode=mode) for mode in modes)), st.booleans()
+        )
+        @settings(
+            max_examples=CASES,
+            deadline=None,
+            derandomize=not ALL,
+            database=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        )
+        def fuzz(case: Case, there: bool) -> None:
+            if there and "id" in case.path_parameters:
+                case.path_parameters["id"] = id_
+            reply = case.call(base_url=trio.url, session=session, timeout=20)
+            seen[reply.status_code] = seen.get(reply.status_code, 0) + 1
+            checks: list[Any] = [not_a_server_error]
+            if reply.status_code < 300:
+                checks.append(response_schema_conformance)
+            case.validate_response(reply, checks=checks)
+            if reply.status_code >= 400:
+                problem = reply.json()
+                assert reply.headers["content-type"][0].startswith("application/problem+json")
+                assert problem["request_id"] == reply.headers["x-request-id"][0]
+
+        fuzz()
+    figure(f"fuzzing {operation.method} {operation.path}", str(dict(sorted(seen.items()))))
+    assert sum(seen.values()) >= CASES / 2, "hardly anything was generated"
+
+
+def test_series_of_each_service_are_within_the_budget(trio: Trio, figure: Figure) -> None:
+    """After all of it, far below where SeriesExplosion begins to look."""
+    for service in trio.services:
+        samples = parse_metrics(httpx.get(f"{service.url}/metrics", timeout=20).text)
+        budget = KIT.thresholds.series_base
+        figure(f"series of {service.name} after fuzzing", f"{len(samples)} ({budget})")
+        assert len(samples) < budget
