@@ -77,9 +77,9 @@ check: $(VENV)/.dev  ## style, types, imports, generated files, configuration; s
 test-stack: $(VENV)/.dev  ## faults, and the real Prometheus, Collector, Jaeger, Chromium (tests/stack/build), and Loki if it is here
 	@$(BOUNDED) 2400 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder tests/stack tests/faults
 
-test-faults: $(VENV)/.dev  ## kills, hangs, cut wires and strangers, all of it: 25 minutes (Go builds Toxiproxy)
+test-faults: $(VENV)/.dev  ## kills, hangs, cut wires and strangers, all of it: 25 minutes on two idle cores (Go builds Toxiproxy)
 	tests/stack/build toxiproxy
-	FAULTS=all $(BIN)/python -m pytest tests/faults $(ARGS)
+	@FAULTS=all $(BOUNDED) 2400 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/faults $(ARGS)
 
 test-compose: $(VENV)/.dev  ## docker compose on stand-in images (root, Docker's engine, debootstrap)
 	tests/compose/run

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
 import socket
 from contextlib import suppress
 from typing import Any
@@ -35,6 +36,7 @@ from tests.support.trio import Service, Trio
 pytestmark = pytest.mark.timeout(300)
 API = "/api/v1"
 ID = "0" * 24
+MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +116,29 @@ def test_every_forged_token_is_401(
             assert reply.status_code == 200, f"a clock {shift_s} s away is within the leeway"
     figure(f"forged tokens at {door}: 401", f"{len(tokens) - len(found)}/{len(tokens)}")
     assert not found
+
+
+@pytest.mark.parametrize("door", ["gateway", "auth", "event"])
+def test_a_hundred_megabytes(doors: dict[str, Service], door: str, figure: Figure) -> None:
+    """413 before a byte of a body that is announced, and soon in one that is not."""
+    head = f"POST {API}/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    if door == "event":
+        head = head.replace("/auth/login", "/events")
+    with socket.create_connection(("127.0.0.1", doors[door].port), 20) as sock:
+        sock.sendall(f"{head}Content-Length: 104857600\r\n\r\n".encode())
+        assert b" 413 " in sock.recv(65536).partition(b"\r\n")[0]
+    chunk, sent = b"10000\r\n" + b" " * 65536 + b"\r\n", 0
+    with socket.create_connection(("127.0.0.1", doors[door].port), 20) as sock:
+        sock.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        answered = False
+        with suppress(OSError):
+            while sent < 100 * MIB and not answered:
+                sock.sendall(chunk)
+                sent += len(chunk)
+                answered = bool(select.select([sock], [], [], 0.02)[0])
+        assert b" 413 " in sock.recv(65536).partition(b"\r\n")[0]
+    figure(f"100 MB in chunks to {door}: 413 after", f"{sent / MIB:.1f} MiB sent (1 and buffers)")
+    assert sent < 4 * MIB
 
 
 BODIES = {

@@ -24,7 +24,7 @@ from tests.support.trio import Service
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(900)  # what is waited for may come late on a busy machine
-RPS = 50
+RPS = many(50, 20)  # CI's machine is busy with other tests
 SERIES_BASE = KIT.thresholds.series_base
 MIB = 1024 * 1024
 

@@ -196,6 +196,13 @@ def malformed() -> Iterator[tuple[str, bytes]]:
         ("a control character", b"GET /\x01 HTTP/1.1"),
     ):  # fmt: skip
         yield f"start line: {name}", get(b"Host: x", start=start)
+    for name, lines in (
+        ("no host", ()), ("two hosts", (b"Host: x", b"Host: y")),
+        ("an empty name", (b"Host: :80",)),
+        ("a host with a path", (b"Host: x/y",)), ("a host with a space", (b"Host: x y",)),
+        ("a host with a user", (b"Host: u@x",)), ("a list of hosts", (b"Host: x, y",)),
+    ):  # fmt: skip
+        yield f"host: {name}", get(*lines)
     yield "HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
     yield "TLS", bytes.fromhex("16030100a5010000a10303") + bytes(64) + b"\r\n\r\n"
     yield "PROXY protocol", b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" + get(b"Host: x")
