@@ -8,7 +8,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.support.servers import free_port, listens, wait_until
+from tests.support.servers import free_port, listens
+from tests.support.waiting import soon
 
 CROWD = 210
 
@@ -30,7 +31,7 @@ async def test_half_open_connections_shut_neither_port(tmp_path: Path) -> None:
     )
     try:
         for port in ports:
-            await asyncio.to_thread(wait_until, lambda port=port: listens(port), 60, "the console")
+            await soon(lambda port=port: listens(port), 60, "the console")
         crowd = [
             await asyncio.open_connection("127.0.0.1", port) for port in ports for _ in range(CROWD)
         ]

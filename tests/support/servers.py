@@ -43,9 +43,6 @@ def free_ports(count: int) -> list[int]:
     return [free_port() for _ in range(count)]
 
 
-wait_until = until  # the name of old
-
-
 def listens(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5):
         return True
