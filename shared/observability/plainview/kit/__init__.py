@@ -3,8 +3,8 @@
 `Kit` says what an installation has; the builders make Grafana's and Prometheus' documents of it:
 
     kit = Kit(services=("shop",))
-    boards = [system(kit), slos(kit), logs_and_traces(kit), telemetry(kit)]
     alerts = generic_alerts(kit)
+    boards = [overview(kit, alerts), system(kit), slos(kit), logs_and_traces(kit), telemetry(kit)]
 
 Nothing is written here, and the rest of plainview does not import this package.
 """
@@ -13,6 +13,7 @@ from .alerts import generic_alerts
 from .board import Dashboard, Row
 from .config import Kit, Thresholds
 from .logs import logs_and_traces
+from .overview import overview
 from .slos import slos
 from .system import system
 from .telemetry import telemetry
@@ -24,6 +25,7 @@ __all__ = [
     "Thresholds",
     "generic_alerts",
     "logs_and_traces",
+    "overview",
     "slos",
     "system",
     "telemetry",
