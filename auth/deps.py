@@ -14,7 +14,7 @@ from auth.service import Accounts
 from auth.settings import Settings
 from plainview import Check
 from shared.background import close_at_exit, repeat
-from shared.settings import Networks
+from shared.setting_types import Networks
 from shared.storage import mongo, redis
 from shared.token_keys import StaticKeys, split_pem
 from shared.tokens import TokenIssuer, TokenVerifier

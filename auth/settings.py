@@ -2,6 +2,7 @@
 
 from pydantic import Field, SecretStr, field_validator
 
+from shared.setting_types import RateLimit
 from shared.settings import MongoSettings
 from shared.token_keys import load_key, split_pem
 
@@ -15,8 +16,8 @@ class Settings(MongoSettings):
     auth_signing_key: SecretStr
     #: public keys that are published too: those before it, or the one that comes next
     auth_previous_keys: str = ""
-    auth_account_limit: str = "10/5 minutes"
-    auth_address_limit: str = "200/5 minutes"
+    auth_account_limit: RateLimit = "10/5 minutes"
+    auth_address_limit: RateLimit = "200/5 minutes"
     #: argon2id calculations at once, 19 MiB each
     auth_password_threads: int = Field(2, ge=1, le=16)
     #: who would wait for one for longer is refused; well below the gateway's

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from shared.setting_types import HttpHost, HttpUrl
 from shared.settings import MongoSettings
 
 
@@ -10,8 +11,8 @@ class Settings(MongoSettings):
 
     port: int = Field(8002, ge=0, le=65535)
     mongo_database: str = "event_rewards_event"
-    auth_url: str = "http://127.0.0.1:8001"
-    jwks_url: str = ""
+    auth_url: HttpHost = "http://127.0.0.1:8001"
+    jwks_url: HttpUrl = ""
     # together below 60 s: what a crash left is done by then
     claim_stale_seconds: float = Field(15.0, gt=0, le=30)
     reconcile_seconds: float = Field(5.0, gt=0, le=20)

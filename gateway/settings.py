@@ -1,13 +1,10 @@
 """What the gateway reads from the environment, on top of what all services read."""
 
-from typing import Annotated
-
-from limits import parse
-from pydantic import AliasChoices, Field, field_validator
-from pydantic_settings import NoDecode
+from pydantic import Field
 
 from plainview.client_address import parse_networks
-from shared.settings import ApiSettings, Networks
+from shared.setting_types import HttpHost, HttpUrl, Networks, Origins, RateLimit
+from shared.settings import ApiSettings
 
 # Loopback and the private ranges: where scrapers and probes are, and clients are not.
 PRIVATE = "127.0.0.0/8,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"
@@ -19,9 +16,9 @@ class Settings(ApiSettings):
     port: int = Field(8000, ge=0, le=65535)
     max_connections_per_client: int = Field(128, ge=0)
     metrics_allow: Networks | None = Field(parse_networks(PRIVATE), validate_default=True)
-    auth_url: str = "http://127.0.0.1:8001"
-    event_url: str = "http://127.0.0.1:8002"
-    jwks_url: str = ""
+    auth_url: HttpHost = "http://127.0.0.1:8001"
+    event_url: HttpHost = "http://127.0.0.1:8002"
+    jwks_url: HttpUrl = ""
     #: to connect; from the whole request to the head of its reply; between parts of the reply
     upstream_connect_seconds: float = Field(1.0, gt=0, le=60)
     upstream_deadline_seconds: float = Field(5.0, gt=0, le=60)
@@ -30,26 +27,11 @@ class Settings(ApiSettings):
     upstream_max_in_flight: int = Field(512, ge=1)
     upstream_max_in_flight_per_client: int = Field(64, ge=1)
     breaker_open_seconds: float = Field(10.0, gt=0, le=300)
-    rate_limit_user: str = "300/minute"
-    rate_limit_address: str = "600/minute"
+    rate_limit_user: RateLimit = "300/minute"
+    rate_limit_address: RateLimit = "600/minute"
     #: register and login, by address
-    rate_limit_sign_in: str = "30/minute"
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), validation_alias=AliasChoices("cors_origins", "CORS_ORIGINS")
-    )
-
-    @field_validator("rate_limit_user", "rate_limit_address", "rate_limit_sign_in")
-    @classmethod
-    def _limit(cls, value: str) -> str:
-        parse(value)
-        return value
-
-    @field_validator("cors_origins", mode="before")
-    @classmethod
-    def _origins(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return tuple(item.strip() for item in value.split(",") if item.strip())
+    rate_limit_sign_in: RateLimit = "30/minute"
+    cors_origins: Origins = ()
 
     @property
     def keys_url(self) -> str:

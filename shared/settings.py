@@ -2,25 +2,21 @@
 
 import os
 import sys
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
 from plainview import ObservabilitySettings
-from plainview.client_address import parse_networks
+from shared.setting_types import LogLevel, Misread, MongoUrl, Networks, RedisUrl
 from shared.web.bounds import Bounds
-
-Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode]
 
 
 class _Files(PydanticBaseSettingsSource):
@@ -54,7 +50,7 @@ class ServiceSettings(BaseSettings):
     environment: str = "development"
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
-    log_level: str = "info"
+    log_level: LogLevel = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
     user_hash_key: Annotated[SecretStr, Field(min_length=16)] | None = None
     trace_sample_ratio: float = Field(1.0, ge=0, le=1)
@@ -66,11 +62,6 @@ class ServiceSettings(BaseSettings):
     keep_alive_seconds: float = Field(75.0, ge=1, le=3600)
     max_connections: int = Field(1024, ge=1)
     max_connections_per_client: int = Field(0, ge=0)
-
-    @field_validator("metrics_allow", "trusted_proxies", mode="before")
-    @classmethod
-    def _networks(cls, value: object) -> object:
-        return parse_networks(value) if isinstance(value, str) else value
 
     @classmethod
     def settings_customise_sources(
@@ -112,7 +103,7 @@ class ApiSettings(ServiceSettings):
     """For the services of the API."""
 
     user_hash_key: Annotated[SecretStr, Field(min_length=16)]
-    redis_url: SecretStr
+    redis_url: RedisUrl
     business_timezone: ZoneInfo = Field(default_factory=lambda: ZoneInfo("Asia/Seoul"))
     token_issuer: str = "event-rewards"  # noqa: S105 - a name
     token_audience: str = "event-rewards"  # noqa: S105 - a name
@@ -121,7 +112,7 @@ class ApiSettings(ServiceSettings):
 class MongoSettings(ApiSettings):
     """For the services that keep data; they give `mongo_database` a default."""
 
-    mongo_url: SecretStr
+    mongo_url: MongoUrl
     mongo_database: str
     mongo_driver: Literal["motor", "pymongo"] = "motor"
 
@@ -132,7 +123,10 @@ S = TypeVar("S", bound=BaseSettings)
 def load(settings: type[S]) -> S:
     """The settings from the environment, or exit 2 after one line on stderr per problem."""
     try:
-        return settings()
+        found = settings()
+        if isinstance(found, ServiceSettings):
+            found.observability("any")  # the library reads variables of its own
+        return found
     except ValidationError as exc:
         lines = [_line(error) for error in exc.errors(include_url=False)]
     except SettingsError as exc:
@@ -146,7 +140,9 @@ def _line(error: Any) -> str:
     name = str(error["loc"][0]).upper() if error["loc"] else "settings"
     if error["type"] == "missing":
         return f"{name} is not set (or {name}_FILE, a file that holds it)"
-    value, text = error["input"], str(error["msg"])
+    value, text = error["input"], str(error["msg"]).removeprefix("Value error, ")
+    if isinstance(error.get("ctx", {}).get("error"), Misread):
+        return f"{name}: {text}"
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
     if error["type"] == "too_short":
