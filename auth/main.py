@@ -10,6 +10,7 @@ from auth.deps import Deps, connect, verifier
 from auth.settings import Settings
 from plainview import observe
 from shared.web.body_limit import BodyLimit
+from shared.web.docs_page import add_docs
 from shared.web.problems import install_error_handlers
 
 
@@ -22,7 +23,8 @@ def create_app(settings: Settings, deps: Deps | None = None) -> FastAPI:
             app.state.deps = deps or await connect(settings, stack)
             yield
 
-    app = FastAPI(title="auth", version="0.1.0", lifespan=lifespan)
+    app = FastAPI(title="auth", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None)
+    add_docs(app)
     app.state.verifier = verifier(settings)
     app.include_router(routes.router)
     app.include_router(routes.keys_router)

@@ -29,7 +29,7 @@ from shared.web.protocol import bounded_protocol
 
 def create_app(settings: ConsoleSettings) -> FastAPI:
     """The app that receives spans and answers `make follow`; it watches services while it runs."""
-    http = httpx.AsyncClient(timeout=2)
+    http = httpx.AsyncClient(timeout=2, trust_env=False)
     store = Store()
     view = View(store, Watcher(http, settings.targets))
 

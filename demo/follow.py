@@ -214,7 +214,7 @@ def main(
     if not IDENTIFIER.fullmatch(wanted):
         print("That is no request or trace ID: 8 to 64 of A-Z a-z 0-9 . _ -", file=sys.stderr)
         raise typer.Exit(2)
-    with httpx.Client(timeout=5) as http:
+    with httpx.Client(timeout=5, trust_env=False) as http:
         look, where = _source(http, demo, loki.rstrip("/"), jaeger.rstrip("/"), wanted)
         try:
             found = wait_for(look, wait)

@@ -96,6 +96,7 @@ def listens(port: int) -> bool:
 
 def answers(url: str) -> bool:
     """Whether a GET is answered with 2xx."""
-    with suppress(OSError, urllib.error.URLError), urllib.request.urlopen(url, timeout=2):  # noqa: S310
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is on this machine
+    with suppress(OSError, urllib.error.URLError), direct.open(url, timeout=2):
         return True
     return False

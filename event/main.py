@@ -11,6 +11,7 @@ from event.routes import router
 from event.settings import Settings
 from plainview import observe
 from shared.web.body_limit import BodyLimit
+from shared.web.docs_page import add_docs
 from shared.web.problems import install_error_handlers
 
 
@@ -24,7 +25,8 @@ def create_app(settings: Settings, deps: Deps | None = None) -> FastAPI:
             app.state.verifier = app.state.deps.verifier
             yield
 
-    app = FastAPI(title="event", version="0.1.0", lifespan=lifespan)
+    app = FastAPI(title="event", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None)
+    add_docs(app)
     app.include_router(router)
     app.add_middleware(BodyLimit, receive_s=settings.message_seconds)
     install_error_handlers(app)

@@ -15,6 +15,7 @@ from gateway.proxy import ProxyRoute
 from gateway.settings import Settings
 from plainview import REQUEST_ID_HEADER, observe
 from shared.web.body_limit import MAX_BODY, BodyLimit
+from shared.web.docs_page import add_docs
 from shared.web.problems import install_error_handlers
 
 
@@ -35,9 +36,11 @@ def create_app(
         title="gateway",
         version="0.1.0",
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # it would send people to whatever `Host` says
     )
+    add_docs(app)
     app.openapi = lambda: api  # type: ignore[method-assign]
     for path, methods in operations(api).items():
         app.router.routes.append(ProxyRoute(path, methods))

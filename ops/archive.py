@@ -249,7 +249,7 @@ def export_day(loki: str, directory: Path, log_type: str, day: date) -> Manifest
     except ArchiveError:
         pass
     start = day_start_ns(day)
-    with httpx.Client(base_url=loki, timeout=90) as client:
+    with httpx.Client(base_url=loki, timeout=90, trust_env=False) as client:
         lines = query_lines(client, log_type, start, start + DAY_NS)
         manifest = write_archive(directory, log_type, day, lines)
     size = paths(directory, log_type, day)[0].stat().st_size
@@ -284,7 +284,7 @@ def restore(
 ) -> None:
     """Push a verified archive into a Loki without retention; a repeat adds nothing."""
     manifest = verified(directory, log_type, checked(log_type, day))
-    with httpx.Client(base_url=loki, timeout=90) as client:
+    with httpx.Client(base_url=loki, timeout=90, trust_env=False) as client:
         pushed = restore_lines(client, directory, log_type, date.fromisoformat(manifest.day))
     typer.echo(f"{log_type} {manifest.day}: {pushed:,} pushed of {manifest.count:,} lines")
 

@@ -76,6 +76,7 @@ class DockerApi:
             base_url="http://docker" if socket else url,
             transport=httpx.HTTPTransport(uds=socket),
             timeout=10,
+            trust_env=False,
         )
         self._filter = json.dumps({"label": [f"{PROJECT}={project}", f"{ONE_OFF}=False"]})
 

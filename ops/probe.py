@@ -6,12 +6,15 @@ Usage: python -m ops.probe URL [URL ...]
 import sys
 import urllib.request
 
+# without the proxy variables, which Docker's client may write into every container
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
 
 def main(urls: list[str]) -> int:
     """Ask each URL once; 1 and the reason on standard error at the first that fails."""
     for url in urls:
         try:
-            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - addresses of ours
+            with _DIRECT.open(url, timeout=2):
                 pass
         except OSError as error:
             print(f"{url}: {error}", file=sys.stderr)

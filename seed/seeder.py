@@ -199,7 +199,9 @@ async def run(settings: SeedSettings) -> None:
     state = load_state(settings.seed_file)
     if not settings.seed_file.exists():
         save_state(settings.seed_file.with_suffix(".draft"), state)
-    async with httpx.AsyncClient(base_url=settings.gateway_url, timeout=10) as http:
+    async with httpx.AsyncClient(
+        base_url=settings.gateway_url, timeout=10, trust_env=False
+    ) as http:
         await gateway_ready(http)
         accounts = Accounts(settings, http, state)
         await accounts.make()
