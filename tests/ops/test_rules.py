@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,27 @@ def promtool_file(slug: str, directory: Path) -> Path:
 
 @pytest.mark.parametrize("slug", sorted(RUNBOOKS))
 def test_alert(slug: str, tmp_path: Path) -> None:
-    run(program("promtool"), "test", "rules", str(promtool_file(slug, tmp_path)))
+    file = promtool_file(slug, tmp_path)
+    try:
+        run(program("promtool"), "test", "rules", str(file))
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n`fires` does so first at {first_firing(file)}") from None
+
+
+def first_firing(file: Path) -> str:
+    """When the alert of the first case fires, within an hour: promtool names each such step."""
+    document = yaml.safe_load(file.read_text())
+    case = document["tests"][0]
+    name, step = case["alert_rule_test"][0]["alertname"], seconds(document["evaluation_interval"])
+    case["alert_rule_test"] = [
+        {"eval_time": f"{at}s", "alertname": name, "exp_alerts": []}
+        for at in range(step, 3600, step)
+    ]
+    every = file.with_name("every-step.yaml")
+    every.write_text(yaml.safe_dump({**document, "tests": [case]}))
+    command = [program("promtool"), "test", "rules", str(every)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    return next(iter(re.findall(r"time: (\w+),", said.stdout + said.stderr)), "no time")
 
 
 def counts(expr: str) -> bool:
