@@ -20,18 +20,37 @@ from shared.web.connections import Connections
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 _TARGET = re.compile(rb"(?:/|\*$|https?://[^/?])[^#]*", re.IGNORECASE)
 
+TOGETHER = 16 * 1024  # bytes that are held at most
+
 
 class _Writer:
-    """The transport as uvicorn's cycle uses it, with the bytes counted and its end softened."""
+    """The transport as uvicorn's cycle uses it, with the bytes counted and its end softened.
 
-    __slots__ = ("_protocol", "_transport", "written")
+    What is written in one turn of the event loop is sent together: a system call costs more than
+    most of what a small reply needs, and a head and its body would be two.
+    """
+
+    __slots__ = ("_held", "_protocol", "_size", "_transport", "written")
 
     def __init__(self, protocol: BoundedProtocol, transport: asyncio.Transport) -> None:
         self._protocol, self._transport, self.written = protocol, transport, 0
+        self._held: list[bytes] = []
+        self._size = 0
 
     def write(self, data: bytes) -> None:
         self.written += len(data)
-        self._transport.write(data)
+        self._held.append(data)
+        self._size += len(data)
+        if self._size > TOGETHER:
+            self.flush()
+        elif len(self._held) == 1:
+            self._protocol.loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Send what is held."""
+        if self._held:
+            held, self._held, self._size = self._held, [], 0
+            self._transport.write(held[0] if len(held) == 1 else b"".join(held))
 
     def close(self) -> None:
         self._protocol.end()
@@ -114,6 +133,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def drop(self) -> None:
         """Close at once, for another connection's sake or because nobody reads."""
+        self.transport.flush()  # type: ignore[attr-defined]
         transport = self.transport._transport  # type: ignore[attr-defined]
         if self.taken[1]:
             transport.abort()
@@ -122,6 +142,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def end(self) -> None:
         """Close after the last reply; the peer has time to take it while it still sends."""
+        self.transport.flush()  # type: ignore[attr-defined]
         if not self._arriving or self.ending:
             self.transport._transport.close()  # type: ignore[attr-defined]
             return
