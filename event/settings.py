@@ -15,7 +15,7 @@ class Settings(MongoSettings):
     jwks_url: HttpUrl = ""
     # together below 60 s: what a crash left is done by then
     claim_stale_seconds: float = Field(15.0, gt=0, le=30)
-    reconcile_seconds: float = Field(5.0, gt=0, le=20)
+    reconcile_seconds: float = Field(4.0, gt=0, le=20)
     signals_seconds: float = Field(5.0, gt=0, le=60)
 
     @property
