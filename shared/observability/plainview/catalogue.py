@@ -165,6 +165,11 @@ class GaugeSpec(_Spec):
         with _GUARD:
             self._child(labels).set(value)
 
+    def inc(self, amount: float = 1, **labels: object) -> None:
+        """Add `amount`, which may be negative, to the series of these labels."""
+        with _GUARD:
+            self._child(labels).inc(amount)
+
     def ask(self, source: Callable[[], float]) -> None:
         """Let a metric without labels be what `source` says when it is scraped."""
         with _GUARD:

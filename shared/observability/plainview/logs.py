@@ -255,6 +255,20 @@ def access(record: Record) -> None:
     _send(line)
 
 
+def websocket(record: Record, close_code: int | None) -> None:
+    """Write `websocket.closed`, as an error if the application failed; no code: not accepted."""
+    level = "info" if record.error is None else "error"
+    if not _State.enabled or _LEVELS[level] < _State.level:
+        return
+    line = _base(level, "websocket.closed", "http")
+    line["http_route"] = record.path
+    line["http_response_status_code"] = record.status
+    if close_code is not None:
+        line["websocket_close_code"] = close_code
+    line["duration_s"] = round(record.duration_s, 6)
+    _send(line)
+
+
 def _write(level: str, event: object, fields: dict[str, Any]) -> None:
     component = str(fields.pop("component", "business"))
     clean = mask if _State.masking else bounded

@@ -9,17 +9,19 @@ from typing import Any, Protocol
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.context import Context
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from .client_address import Networks, is_within, may_read
 from .context import REQUEST_ID_HEADER, accepted_id, current, enter, leave, new_request_id
 from .guarded import guarded
 from .record import CLIENT_CLOSED_REQUEST, METHODS, OTHER_METHOD, Record, Writer
 from .routes import RouteFinder, path_below
+from .server_spans import ServerSpans
+from .websockets import Connection
 
 # the value of Accept to status, body and content type
 Page = Callable[[str], tuple[int, bytes, str]]
@@ -30,16 +32,6 @@ _ID_HEADER = REQUEST_ID_HEADER.lower().encode()
 _FORWARDED = (b"x-forwarded-for", b"forwarded")
 _SCOPE_KEY = "plainview"
 _GUARD = guarded("middleware")
-
-
-class Spans(Protocol):
-    """What makes the server spans."""
-
-    def begin(self, record: Record, scope: Scope, traceparents: list[bytes]) -> Context:
-        """Start the record's span; the context to work in."""
-
-    def end(self, record: Record, scope: Scope) -> None:
-        """Write the record into the span and end it."""
 
 
 class Metrics(Protocol):
@@ -66,9 +58,10 @@ class RequestMiddleware:
         pages: dict[str, Page] | None = None,
         allow: Networks | None = None,
         trusted_proxies: Networks = (),
-        spans: Spans | None = None,
+        spans: ServerSpans | None = None,
         traced: bool = False,
         metrics: Metrics | None = None,
+        app_name: str = "service",
         access: Writer | None = None,
         failure: FailureLog | None = None,
     ) -> None:
@@ -80,11 +73,12 @@ class RequestMiddleware:
         self.spans = spans
         self.traced = traced or spans is not None
         self.metrics = metrics
+        self._app_name = app_name
         self.access = access
         self.failure = failure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request; websockets only get a context."""
+        """Handle one request or connection."""
         kind = scope["type"]
         if kind not in ("http", "websocket"):
             await self.app(scope, receive, send)
@@ -112,20 +106,32 @@ class RequestMiddleware:
             if page is not None:
                 await _answer(page, scope, receive, send, record.request_id)
             elif kind == "websocket":
-                await self._websocket(scope, receive, send)
+                await self._websocket(record, scope, receive, send, traceparents)
             else:
                 await _Exchange(self, scope, record, send).run(receive, traceparents)
         finally:
             leave(token)
 
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self.app(scope, receive, send)
-        except Exception as error:
-            if self.failure is not None:
+    async def _websocket(
+        self, record: Record, scope: Scope, receive: Receive, send: Send, traceparents: list[bytes]
+    ) -> None:
+        scope[_SCOPE_KEY] = record
+        if self.traced:
+            scope["fastapi.telemetry"] = None
+        error = await Connection(scope, record, self.routes, self._app_name).run(
+            self.app,
+            receive,
+            send,
+            self.spans,
+            traceparents,
+            metrics=self.metrics is not None,
+            access=self.access is not None,
+        )
+        if error is not None:
+            if record.error is not None and self.failure is not None:
                 with _GUARD:
-                    self.failure(error)
-            raise
+                    self.failure(record.error)
+            raise error
 
     def _page(self, scope: Scope, *, forwarded: bool) -> Page | None:
         page = self._pages.get(path_below(scope["path"], scope.get("root_path", "")))
@@ -246,7 +252,7 @@ class Watch:
             await self.app(scope, receive, send)
         except Exception as error:
             record = current()
-            if isinstance(record, Record):
+            if isinstance(record, Record) and not isinstance(error, WebSocketDisconnect):
                 record.error = error
             raise
 

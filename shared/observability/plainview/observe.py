@@ -200,6 +200,7 @@ class _Stack:
             "spans": spans,
             "traced": settings.traces,
             "metrics": counts,
+            "app_name": settings.service_name,
             "access": logs.access if settings.logs and settings.access_log else None,
             "failure": _log_failure if settings.logs else None,
         }

@@ -40,6 +40,7 @@ class Record(RequestContext):
     parent: trace.SpanContext | None = None  # the caller's span
     start: float = field(default_factory=perf_counter)
     ended: bool = False
+    websocket: bool = False
     #: an observed app inside of this one has answered with a page of its own: nothing is written
     silent: bool = False
 

@@ -119,6 +119,8 @@ class ServerSpans:
             made["http.route"] = record.route
         if version := scope.get("http_version"):
             made["network.protocol.version"] = version
+        if record.websocket:
+            made["network.protocol.name"] = "websocket"
         if server := scope.get("server"):
             made["server.address"] = server[0]
             if server[1]:
@@ -134,6 +136,8 @@ class ServerSpans:
 
 def _name(record: Record) -> str:
     method = "HTTP" if record.method == OTHER_METHOD else record.method
+    if record.websocket:
+        method = "WS"
     return method if record.route is None else f"{method} {record.route}"
 
 

@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager, contextmanager
 
 import httpx
 import pytest
-from fastapi import APIRouter, BackgroundTasks, FastAPI, HTTPException
+from fastapi import APIRouter, BackgroundTasks, FastAPI, HTTPException, WebSocket
+from fastapi.testclient import TestClient
 from prometheus_client import REGISTRY
 from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware
@@ -13,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Host, Route
 from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocketDisconnect
 
 from plainview import ObservabilitySettings, configure_logging, get_logger, observe, tracing
 from plainview.otel_environment import propagate
@@ -333,6 +335,73 @@ async def test_the_stack_may_be_built_again():
             await client.get("/a")
     assert found["series"] == {("GET", "/a", 200): 2}
     assert len(found["lines"]) == len(found["spans"]) == 2
+
+
+# --- WebSockets ---
+
+
+def test_a_websocket_has_one_line_one_span_and_its_metrics():
+    app, sub = FastAPI(), APIRouter(prefix="/chat")
+
+    @sub.websocket("/{room}")
+    async def room(socket: WebSocket, room: str):
+        await socket.accept()
+        get_logger().info("joined")
+        if await socket.receive_text() == "fail":
+            raise LookupError("password=hunter2")
+        await socket.close(4001)
+
+    app.include_router(sub, prefix="/api")
+    observe(app, settings(service_name="sockets"))
+    name, route = "websocket_connections_closed_total", "/api/chat/{room}"
+
+    def counted(code):
+        return metric_delta(name, path=route, close_code=code, app_name="sockets")
+
+    def talk(client, text=None, **headers):
+        with client.websocket_connect("/api/chat/a", headers=headers) as socket:
+            if text is None:
+                socket.close(1001)
+                return None, still_open.value
+            socket.send_text(text)
+            said = socket.receive()
+            return dict(socket.extra_headers or ()), said["code"]
+
+    traced = {"X-Request-ID": "socket-1", "traceparent": f"00-{TRACE}-{SPAN}-01"}
+    with (
+        TestClient(app) as client,
+        signals("sockets") as found,
+        counted(4001) as own,
+        counted(1001) as gone,
+        counted(1011) as failed,
+        metric_delta("websocket_connections", app_name="sockets") as still_open,
+    ):
+        accepted, code = talk(client, "bye", **traced)
+        assert code == 4001
+        with pytest.raises(WebSocketDisconnect):
+            talk(client)
+        with pytest.raises(LookupError):
+            talk(client, "fail")
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect("/nowhere"):
+            pass
+    assert accepted[b"x-request-id"] == b"socket-1"
+    assert (own.value, gone.value, failed.value, still_open.value) == (1, 1, 1, 0)
+    closed = [line for line in found["others"] if line["event"] == "websocket.closed"]
+    codes = [line.get("websocket_close_code") for line in closed]
+    assert codes == [4001, 1001, 1011, None]
+    assert [line["http_route"] for line in closed] == [route, route, route, "__unknown__"]
+    assert [line["http_response_status_code"] for line in closed] == [101, 101, 101, 403]
+    assert [span.name for span in found["spans"]] == [f"WS {route}"] * 3 + ["WS"]
+    assert [span.status for span in found["spans"]] == ["unset", "unset", "error", "unset"]
+    for line, span in zip(closed, found["spans"], strict=True):
+        assert (line["trace_id"], line["span_id"]) == (span.trace_id, span.span_id)
+        assert line["request_id"] == span.attributes["request_id"]
+    assert closed[0]["trace_id"] == TRACE
+    mine = [line for line in found["others"] if line.get("request_id") == "socket-1"]
+    assert {line["trace_id"] for line in mine} == {TRACE}
+    (failure,) = [line for line in found["others"] if line["event"] == "http.request.failed"]
+    assert failure["request_id"] == closed[2]["request_id"]
+    assert "hunter2" not in repr(found)
 
 
 # --- sampling ---
