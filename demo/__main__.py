@@ -99,11 +99,12 @@ class Demo:
         """Write the supervisor's configuration."""
         logs = self.directory / "logs"
         logs.mkdir(parents=True, exist_ok=True)
+        folder = _value(self.directory)
         lines = [
             "[supervisord]",
             "nodaemon=true",
-            f"logfile={self.directory}/supervisord.log",
-            f"pidfile={self.directory}/supervisord.pid",
+            f"logfile={folder}/supervisord.log",
+            f"pidfile={folder}/supervisord.pid",
         ]
         socket = str(self.directory / CONTROL)
         if (
@@ -111,7 +112,7 @@ class Demo:
         ):  # too long: only the lab, which stops programs, does without it
             lines += [
                 "[unix_http_server]",  # a socket file, for its owner only
-                f"file={socket}",
+                f"file={_value(socket)}",
                 "[rpcinterface:supervisor]",
                 "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
             ]
@@ -119,14 +120,14 @@ class Demo:
             port = self.ports.get(f"{name.upper()}_PORT")
             lines += [
                 f"[program:{name}]",
-                "command=" + shlex.join(command).replace("%", "%%"),
-                f"directory={ROOT}",
+                f"command={_value(shlex.join(command))}",
+                f"directory={_value(ROOT)}",
                 f"priority={number}",
                 "autorestart=true",
                 "startretries=1000",
                 "stopwaitsecs=15",
                 "redirect_stderr=true",
-                f"stdout_logfile={logs}/{name}.log",
+                f"stdout_logfile={_value(folder)}/logs/{name}.log",  # this one twice
                 "stdout_logfile_maxbytes=10MB",
                 "stdout_logfile_backups=3",
                 *([f'environment=PORT="{port}"'] if port else []),
@@ -197,6 +198,11 @@ class Demo:
         info["ports"] = self.ports
         print(story(info), flush=True)
         write_private(self.info, json.dumps(info, indent=2) + "\n")
+
+
+def _value(text: object) -> str:
+    """A value of the supervisor's configuration, which expands what follows a percent sign."""
+    return str(text).replace("%", "%%")
 
 
 def story(info: Mapping[str, Any]) -> str:

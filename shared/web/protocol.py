@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
+import struct
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -136,6 +138,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.flush()  # type: ignore[attr-defined]
         transport = self.transport._transport  # type: ignore[attr-defined]
         if self.taken[1]:
+            # by a reset, or the kernel would keep megabytes for as long as the client likes
+            reset = struct.pack("ii", 1, 0)
+            transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, reset
+            )
             transport.abort()
         else:
             transport.close()

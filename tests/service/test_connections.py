@@ -1,0 +1,101 @@
+"""How many connections a server has open, in all and of one client, and who goes first."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from plainview.client_address import parse_networks
+from shared.web.bounds import Bounds
+from shared.web.protocol import BoundedProtocol, bounded_protocol
+from tests.support.gateway_app import served
+from tests.support.waiting import soon
+
+GET = b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Client:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def ask(self, path: bytes = b"") -> None:
+        self.writer.write(GET % path)
+        assert (await self.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+
+    async def is_closed(self) -> bool:
+        try:
+            return await asyncio.wait_for(self.reader.read(), 5) == b""
+        except ConnectionError:
+            return True
+
+
+@asynccontextmanager
+async def server(
+    trusted: str = "", **bounds: Any
+) -> AsyncIterator[tuple[Any, type[BoundedProtocol]]]:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
+        )
+        if scope["path"] == "/busy":
+            await asyncio.sleep(60)
+        await send({"type": "http.response.body", "body": b""})
+
+    bounded = bounded_protocol(Bounds(**bounds), parse_networks(trusted))
+    async with served(app, bounded) as url:
+
+        async def connect(address: str = "127.0.0.1") -> Client:
+            port = int(url.rpartition(":")[2])
+            own = (address, 0)
+            return Client(*await asyncio.open_connection("127.0.0.1", port, local_addr=own))
+
+        yield connect, bounded
+
+
+async def test_at_the_bound_the_longest_idle_one_goes() -> None:
+    async with server(connections=3) as (connect, bounded):
+        clients = [await connect(f"127.0.0.{n}") for n in (2, 3, 4)]
+        for number in (1, 2, 0):  # the second one is idle for the longest time
+            await clients[number].ask()
+            await asyncio.sleep(0.01)
+        new = await connect("127.0.0.5")
+        await new.ask()
+        assert await clients[1].is_closed()
+        await clients[0].ask()
+        await clients[2].ask()
+        assert len(bounded.open_connections) == 3
+
+
+async def test_whoever_waits_for_a_reply_stays() -> None:
+    async with server(connections=2) as (connect, _):
+        busy, idle = await connect(), await connect()
+        await busy.ask(b"busy")
+        await idle.ask()
+        new = await connect()
+        await new.ask(b"busy")
+        assert await idle.is_closed()
+        assert await (await connect()).is_closed()  # all are at work: the new one is refused
+        busy.writer.close()
+        await asyncio.sleep(0.05)
+        await (await connect()).ask()
+
+
+async def test_one_client_takes_its_own_and_not_those_of_others() -> None:
+    async with server(connections=10, connections_per_client=2) as (connect, bounded):
+        other = await connect("127.0.0.9")
+        await other.ask()
+        mine = [await connect("127.0.0.2") for _ in range(5)]
+        await mine[4].ask()
+        assert [await client.is_closed() for client in mine[:3]] == [True] * 3
+        await other.ask()
+        await soon(lambda: len(bounded.open_connections) == 3)
+
+
+@pytest.mark.parametrize("trusted", ["127.0.0.0/8", "127.0.0.2"])
+async def test_a_trusted_proxy_speaks_for_many(trusted: str) -> None:
+    async with server(trusted, connections=10, connections_per_client=2) as (connect, _):
+        clients = [await connect("127.0.0.2") for _ in range(6)]
+        for client in clients:
+            await client.ask()
