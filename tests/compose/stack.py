@@ -20,10 +20,11 @@ def published(variable: str, default: int) -> str:
 GATEWAY = published("GATEWAY_PORTS", 8000)
 PROMETHEUS = published("PROMETHEUS_PORT", 9090)
 JAEGER = published("JAEGER_PORT", 16686)
+GRAFANA = published("GRAFANA_PORT", 3000)
 PAGES = [
     published("CONSOLE_PORT", 8080) + "/health/ready",
     published("SINK_PORT", 8090),
-    published("GRAFANA_PORT", 3000) + "/api/health",
+    f"{GRAFANA}/api/health",
 ]
 COMPOSE = shlex.split(os.environ.get("COMPOSE", "docker compose"))
 

@@ -183,3 +183,26 @@ def test_files_keep_their_line_ends() -> None:
     ).stdout
     assert "i/crlf" not in names
     assert "i/mixed" not in names
+
+
+def test_tls_in_front_of_the_gateway() -> None:
+    files = ("-f", "docker-compose.yml", "-f", "compose.tls.yml")
+    config = resolved(*files, DOMAIN="rewards.example.com")
+    caddy, gateway = config["services"]["caddy"], config["services"]["gateway"]
+    (edge,) = config["networks"]["edge"]["ipam"]["config"]
+    assert gateway["environment"]["TRUSTED_PROXIES"] == edge["subnet"]
+    assert set(caddy["networks"]) == {"edge"}  # reaches nothing but the gateway
+    assert [name for name, s in config["services"].items() if "edge" in s.get("networks", {})] == [
+        "caddy",
+        "gateway",
+    ]
+    assert caddy["command"][-4:] == ["--from", "rewards.example.com", "--to", "gateway:8000"]
+    wide = {
+        (name, port["published"])
+        for name, service in config["services"].items()
+        for port in service.get("ports") or []
+        if port.get("host_ip") != "127.0.0.1"
+    }
+    assert wide == {("caddy", "80"), ("caddy", "443")}
+    with pytest.raises(AssertionError, match="the name of this machine"):
+        resolved(*files)

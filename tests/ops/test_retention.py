@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import yaml
 
 from monitoring import retention
@@ -26,3 +28,31 @@ def test_durations() -> None:
 def test_the_archive_has_time_to_catch_up() -> None:
     """`schedule` looks at the past 7 days; a line has to live longer than that."""
     assert min(retention.log_days().values()) > 7
+
+
+BYTES_PER_SAMPLE = 1.5
+
+
+def test_the_metrics_fit_into_their_size_for_their_time() -> None:
+    """The table of docs/operations.md has every job as it is scraped, and its sum is right."""
+    text = (ROOT / "docs/operations.md").read_text()
+    rows = re.findall(r"(?m)^\| ([a-z-]+) \| ([\d,]+) \| (\d+) s \|$", text)
+    table = {job: (int(series.replace(",", "")), int(every)) for job, series, every in rows}
+    config = yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text())
+    default = config["global"]["scrape_interval"]
+    scraped = {
+        job["job_name"]: int(job.get("scrape_interval", default).removesuffix("s"))
+        for job in config["scrape_configs"]
+    }
+    assert {job: every for job, (_, every) in table.items()} == scraped
+    assert {job for job, every in scraped.items() if every == 5} == {"gateway", "auth", "event"}
+    per_second = sum(series / every for series, every in table.values())
+    per_day = per_second * 86_400 * BYTES_PER_SAMPLE
+    days, size = retention.metrics()
+    assert size == "10 GB"
+    held = 10e9 / per_day
+    assert 60 <= days <= held < 1.1 * days
+    assert f"{per_second:,.0f} samples a second" in text.replace("\n", " ")
+    assert f"{per_day / 1e6:.0f} MB a day, and 10 GB hold {held:.0f} days" in text.replace(
+        "\n", " "
+    )

@@ -1,0 +1,82 @@
+"""Life after the first day: backup, restore and rotation against the running stack. Runs last."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+
+from tests.compose.stack import GRAFANA, client, compose, seed, signed_in
+
+ROOT = Path(__file__).parents[2]
+SECRETS = {
+    "grafana": "/secrets/grafana/admin_password",
+    "console": "/secrets/console/token",
+    "event": "/secrets/event/mongo_url",
+    "auth": "/secrets/auth/signing_key",
+    "gateway": "/secrets/gateway/redis_url",
+}
+
+
+def make(*arguments: str, **environment: str) -> None:
+    done = subprocess.run(
+        ["make", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def secrets() -> dict[str, str]:
+    return {
+        service: compose("exec", "-T", service, "cat", path) for service, path in SECRETS.items()
+    }
+
+
+def registered() -> dict[str, str]:
+    account = {"email": f"{uuid4().hex}@example.com", "password": uuid4().hex}
+    with client() as http:
+        body = {**account, "display_name": "Late"}
+        http.post("/auth/register", json=body).raise_for_status()
+    return account
+
+
+def sign_in(account: dict[str, str]) -> httpx.Response:
+    with client() as http:
+        body = {"email": account["email"], "password": account["password"]}
+        return http.post("/auth/login", json=body)
+
+
+def test_a_restored_backup_is_the_state_of_then(tmp_path: Path) -> None:
+    operator, before = seed()["accounts"]["OPERATOR"], secrets()
+    early = registered()
+    make("backup", f"TO={tmp_path / 'backup'}")
+    assert {path.stat().st_mode & 0o077 for path in (tmp_path / "backup").iterdir()} == {0}
+    late = registered()
+    make("rotate")
+    make("restore", f"FROM={tmp_path / 'backup'}", YES="1")
+    assert secrets() == before
+    assert sign_in(early).status_code == 200
+    assert sign_in(operator).status_code == 200
+    assert sign_in(late).status_code == 401
+
+
+def test_rotation_gives_new_secrets_and_keeps_who_is_signed_in() -> None:
+    operator, before = seed()["accounts"]["OPERATOR"], secrets()
+    with signed_in(operator) as http:
+        make("rotate")
+        after = secrets()
+        assert [service for service in SECRETS if after[service] == before[service]] == []
+        assert http.get("/auth/me").status_code == 200  # a token of the key before
+    assert sign_in(operator).status_code == 200
+    reply = httpx.get(f"{GRAFANA}/api/user", auth=("admin", after["grafana"]), timeout=10)
+    assert reply.status_code == 200
+    if not reply.headers.get("Content-Type", "").startswith("application/json"):  # the stand-in
+        assert compose("exec", "-T", "grafana", "cat", "/var/lib/grafana/told") == after["grafana"]
