@@ -10,7 +10,11 @@ from monitoring.settings import (
     CLAIM_FLOOR_RPS,
     JOB_STALE_S,
     KIT,
+    MONGO_CONNECTION_RATIO,
+    MONGO_CONNECTIONS,
     PENDING,
+    REDIS_MEMORY,
+    REDIS_MEMORY_RATIO,
     SIGN_IN_FAILURE_RATIO,
     SIGN_IN_FAILURES,
     TECHNICAL_RATIO,
@@ -34,6 +38,16 @@ REWARDS = [
         "RedisDown", f"{failing_commands(KIT.thresholds, 'redis')} or {_DEGRADED}",
         "{{ $labels.service }} cannot use Redis: limits are local, messages and caches wait",
         for_="1m", severity="critical", dashboards=("system",), panel="Limits",
+    ),
+    Alert(
+        "RedisMemory", f"{REDIS_MEMORY} > {REDIS_MEMORY_RATIO}",
+        "Redis has {value:humanizePercentage} of its memory in use and refuses writes at 100 %",
+        dashboards=("system",), panel="Memory of the databases, of their limit",
+    ),
+    Alert(
+        "MongoConnections", f"{MONGO_CONNECTIONS} > {MONGO_CONNECTION_RATIO}",
+        "MongoDB has {value:humanizePercentage} of its connections open, then it refuses new ones",
+        dashboards=("system",), panel="Connections of the databases, of their limit",
     ),
     Alert(
         "LoginBruteForce",

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from monitoring import alerts, dashboards
-from monitoring.settings import CATALOGUES, KIT
+from monitoring.settings import CATALOGUES, EXPORTED, KIT
 from plainview import Alert
 from plainview.kit import names, recording
 from plainview.kit.rules import Rules
@@ -46,7 +46,7 @@ def prometheus_groups() -> list[Json]:
 
 def known() -> set[str]:
     """Every metric that somebody makes."""
-    return names.known(KIT, CATALOGUES)
+    return names.known(KIT, CATALOGUES) | EXPORTED
 
 
 def _yaml(document: Mapping[str, Any], source: str) -> str:

@@ -21,6 +21,29 @@ KIT = Kit(
 )
 CATALOGUES = (LIBRARY_METRICS, BACKGROUND, GATEWAY, AUTH, EVENT)  # the library's first
 
+# What the exporters of MongoDB and Redis expose and panels or alerts read.
+EXPORTED = {
+    "mongodb_ss_connections",
+    "mongodb_ss_opLatencies_latency",
+    "mongodb_ss_opLatencies_ops",
+    "mongodb_ss_wt_cache_bytes_currently_in_the_cache",
+    "mongodb_ss_wt_cache_maximum_bytes_configured",
+    "redis_config_maxclients",
+    "redis_connected_clients",
+    "redis_evicted_keys_total",
+    "redis_memory_max_bytes",
+    "redis_memory_used_bytes",
+    "redis_rejected_connections_total",
+    "redis_slowlog_last_id",
+}
+REDIS_MEMORY = "max(redis_memory_used_bytes / (redis_memory_max_bytes > 0))"
+MONGO_CONNECTIONS = (
+    'max(mongodb_ss_connections{conn_type="current"} / ignoring (conn_type)'
+    ' (mongodb_ss_connections{conn_type="current"} + ignoring (conn_type)'
+    ' mongodb_ss_connections{conn_type="available"}))'
+)
+REDIS_MEMORY_RATIO, MONGO_CONNECTION_RATIO = 0.85, 0.8
+
 SIGN_IN_FAILURES, SIGN_IN_FAILURE_RATIO = 1, 0.5  # per second, and of all sign-ins
 TECHNICAL_RATIO, CLAIM_FLOOR_RPS = 0.1, 0.05  # claims that fail by our fault, of at least so many
 PENDING = 100  # claims whose stock work is left undone

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from monitoring.dashboards.databases import databases
 from monitoring.dashboards.events import events
 from monitoring.dashboards.overview import overview
 from monitoring.dashboards.protection import protection
 from monitoring.dashboards.users import users
-from monitoring.settings import CATALOGUES, KIT
+from monitoring.settings import CATALOGUES, EXPORTED, KIT
 from plainview.kit import Dashboard, logs_and_traces, names, slos, system, telemetry
 from plainview.kit.panels import Json
 
@@ -26,7 +27,7 @@ def boards() -> dict[str, Dashboard]:
         overview(),
         users(),
         events(),
-        system(KIT, more=[protection()]),
+        system(KIT, more=[databases(), protection()]),
         slos(KIT),
         logs_and_traces(KIT),
         telemetry(KIT),
@@ -36,7 +37,7 @@ def boards() -> dict[str, Dashboard]:
 
 def unknown_metrics(dashboard: Json) -> dict[str, set[str]]:
     """Title of each panel that names metrics nobody makes, and those."""
-    known = names.known(KIT, CATALOGUES)
+    known = names.known(KIT, CATALOGUES) | EXPORTED
     return {
         panel["title"]: missing
         for panel in dashboard["panels"]

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterable
 
+from monitoring.settings import EXPORTED
 from tests.stack.panels import Target
 from tests.stack.stack import Stack
 from tests.support import promql
@@ -30,6 +31,22 @@ NOT_HERE = {
     "grafana_alerting_rule_evaluation_failures_total": "Grafana",
     # other versions of the Collector than this one write `_total`; so does Jaeger, but not this
     'otelcol_exporter_enqueue_failed_spans_total{exporter!="otlp_http/console"}': "a Collector",
+    **dict.fromkeys(
+        (
+            *(EXPORTED - {"mongodb_ss_connections"}),
+            'mongodb_ss_connections{conn_type="current"}',
+            'mongodb_ss_connections{conn_type="available"}',
+            "system: Connections of the databases, of their limit A",
+            "system: Connections of the databases, of their limit B",
+            "system: Memory of the databases, of their limit A",
+            "system: Memory of the databases, of their limit B",
+            "system: Slow commands of Redis A",
+            "system: Thrown out by Redis A",
+            "system: Thrown out by Redis B",
+            "system: Time of an operation inside MongoDB A",
+        ),
+        "the exporters of MongoDB and Redis",
+    ),
 }
 
 
