@@ -40,6 +40,8 @@ def configure(directory: Path, targets: Targets) -> Path:
         job["file_sd_configs"] = [
             {"files": [str(_target_file(directory, job["job_name"]))], "refresh_interval": "1s"}
         ]
+        # minutes are looked at here, not months: the programs around as often as the services
+        job["scrape_interval"] = "5s"
     config["scrape_configs"] = jobs
     write_targets(directory, targets)
     shutil.copytree(ROOT / "prometheus" / "rules", directory / "rules", dirs_exist_ok=True)

@@ -222,6 +222,8 @@ def _others() -> Iterator[tuple[str, str, Labels, Callable[[float], float]]]:
         "jaeger": 25,
         "prometheus": 0,
         "grafana": 30,
+        "mongodb": 35,
+        "redis": 20,
     }.items():
         yield job, "up", {}, lambda at, first=first: at >= first
     yield "loki", "loki_distributor_lines_received_total", {}, lambda at: 30 * load(max(0, at - 20))
@@ -234,6 +236,11 @@ def _others() -> Iterator[tuple[str, str, Labels, Callable[[float], float]]]:
     for job, end in (("collector", ""), ("jaeger", "_total")):
         for what in LOSSES:
             yield job, f"otelcol_{what}_spans{end}", {"exporter": "otlp_grpc/jaeger"}, nothing
+    yield "redis", "redis_memory_used_bytes", {}, lambda at: 10e6 + 5_000 * at
+    yield "redis", "redis_memory_max_bytes", {}, lambda _: 64 * 2**20
+    for state, open_ in {"current": 60, "available": 900}.items():
+        which = {"conn_type": state}
+        yield "mongodb", "mongodb_ss_connections", which, lambda _, open_=open_: open_
     sink = {"exporter": "otlp_grpc/jaeger"}
     yield "collector", "otelcol_exporter_queue_capacity", sink, lambda _: 5000
     yield "collector", "otelcol_exporter_queue_size", sink, lambda at: 3 if at < DOUBLED_S else 7
