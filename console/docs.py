@@ -12,10 +12,13 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs"
 
 def find(path: str, suffix: str) -> Path:
     """The file below docs/; 404 for anything else, wherever it may be."""
-    file = (FOLDER / path).resolve()
-    if file.suffix != suffix or not file.is_relative_to(FOLDER) or not file.is_file():
-        raise HTTPException(404, "no such page")
-    return file
+    try:
+        file = (FOLDER / path).resolve()
+        if file.suffix == suffix and file.is_relative_to(FOLDER) and file.is_file():
+            return file
+    except (OSError, ValueError):  # a name that is too long, or holds what no name can
+        pass
+    raise HTTPException(404, "no such page")
 
 
 def add_pictures(app: FastAPI) -> None:

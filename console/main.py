@@ -13,6 +13,7 @@ from typing import Any, Literal
 import httpx
 import uvicorn
 from fastapi import FastAPI, HTTPException, Query
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from console.access import Guard
 from console.logs import LogFollower, LokiFollower
@@ -23,7 +24,7 @@ from console.settings import ConsoleSettings
 from console.store import Store
 from console.view import View
 from plainview import observe
-from shared.web.body_limit import BodyLimit
+from shared.web.body_limit import SMALL_BODY, BodyLimit
 from shared.web.protocol import bounded_protocol
 
 
@@ -89,7 +90,8 @@ async def serve(settings: ConsoleSettings) -> None:
     }
     # the receiver only takes and shows nothing: it asks for no token
     receiver, port = otlp_app(app.state.view.store), settings.otlp_port
-    pages = BodyLimit(Guard(app, settings.token), receive_s=settings.message_seconds)
+    small = RequestBodyLimitMiddleware(Guard(app, settings.token), max_body_size=SMALL_BODY)
+    pages = BodyLimit(small, receive_s=settings.message_seconds)
     doors: list[dict[str, Any]] = [
         {"app": pages, "port": settings.port},
         {"app": receiver, "port": port, "lifespan": "off", "ws": "none"},

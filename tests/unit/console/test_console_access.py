@@ -6,9 +6,11 @@ from urllib.parse import unquote
 
 import httpx
 import pytest
+from fastapi import HTTPException
 from starlette.responses import PlainTextResponse
 
 from console.access import Guard
+from console.docs import find
 from console.settings import ConsoleSettings
 
 TOKEN = "a-token-of-some-length"
@@ -87,3 +89,57 @@ def test_links_are_there_only_where_the_programs_are() -> None:
     assert links["in_jaeger"] == "http://j:1/trace/{trace}"
     query = json.loads(unquote(links["in_grafana"].partition("left=")[2]))["queries"][0]
     assert query["expr"] == '{service=~".+"} | trace_id="{trace}"'
+
+
+@pytest.mark.parametrize("token", ["", TOKEN])
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("http://localhost:8080", True),
+        ("https://localhost:8080", True),  # behind a proxy that speaks TLS
+        ("http://evil.example", False),
+        ("http://localhost:8081", False),
+        ("null", False),
+        ("", False),
+    ],
+)
+async def test_pages_of_another_origin_are_refused(token: str, origin: str, allowed: bool) -> None:
+    headers = {"Origin": origin, "Authorization": f"Bearer {token}"}
+    async with client(token) as http:
+        reply = await http.get("/", headers=headers)
+        assert reply.status_code == (200 if allowed else 403)
+    sent = []
+
+    async def send(message: object) -> None:
+        sent.append(message)
+
+    async def accept(scope: object, receive: object, send: object) -> None:
+        await send({"type": "websocket.accept"})  # type: ignore[operator]
+
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    raw.append((b"host", b"localhost:8080"))
+    scope = {"type": "websocket", "path": "/_nicegui_ws/", "headers": raw}
+    await Guard(accept, token)(scope, None, send)  # type: ignore[arg-type]
+    assert sent[0]["type"] == ("websocket.accept" if allowed else "websocket.close")  # type: ignore[index]
+
+
+@pytest.mark.parametrize("host", ["localhost:8080", "evil.example"])
+async def test_every_answer_forbids_frames_and_foreign_scripts(host: str) -> None:
+    async with client("", host) as http:
+        reply = await http.get("/")
+        policy = reply.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in policy
+        assert "default-src 'self'" in policy
+        assert "http" not in policy
+        assert reply.headers["x-frame-options"] == "DENY"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["\0.md", "a" * 300 + ".md", "a/" * 3000 + ".md", "\ud800.md", "../README.md", "/etc/passwd",
+     "runbooks", "runbooks/..", "", "no-such.md"],
+)  # fmt: skip
+def test_odd_names_are_no_page(name: str) -> None:
+    with pytest.raises(HTTPException) as raised:
+        find(name, ".md")
+    assert raised.value.status_code == 404
