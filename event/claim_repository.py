@@ -9,8 +9,9 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from event.ids import now, prefix, to_text
+from event.ids import prefix
 from event.repository import DuplicateKey, Repository
+from event.times import now, to_text
 from shared.storage.mongo import Document
 
 __all__ = ["ClaimRepository", "DuplicateKey"]

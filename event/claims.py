@@ -14,8 +14,9 @@ from event import signals
 from event.claim_repository import ClaimRepository, DuplicateKey
 from event.eligibility import Eligibility
 from event.errors import AlreadyRequested, InFlight, KeyMismatch, Refused, SoldOut
-from event.ids import from_text, minted_at, new_id, now, to_text
+from event.ids import minted_at, new_id
 from event.reasons import Reason
+from event.times import from_text, now, to_text
 from plainview import get_logger
 from shared.errors import Conflict, NotFound, Timeout, Unavailable
 

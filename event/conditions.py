@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from event.ids import to_text
+from event.times import to_text
 
 
 class Kind(StrEnum):

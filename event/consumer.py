@@ -13,8 +13,8 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from event import signals
-from event.ids import from_text, to_text
 from event.repository import Repository
+from event.times import from_text, to_text
 from plainview import batch_span, consume_span, get_logger
 from shared.announcements import STREAM, Announcement
 from shared.errors import Timeout, Unavailable

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 from event.conditions import Facts, Kind, evaluate, is_open
 from event.errors import ConditionUnmet, EventNotActive, ParticipationRequired, Refused
-from event.ids import from_text, now
 from event.repository import Repository
 from event.schemas import EventStatus
+from event.times import from_text, now
 from shared.errors import NotFound
 
 Document = Mapping[str, Any]

@@ -4,9 +4,10 @@ from datetime import timedelta
 
 from event import signals
 from event.claim_repository import ClaimRepository
-from event.ids import minted_at, now, prefix, to_text
-from event.repository import count, count_by
+from event.counts import Counts
+from event.ids import minted_at
 from event.signals import Activity
+from event.times import now
 
 RECENT = timedelta(minutes=5)
 MAX_EVENTS = 500  # active ones that are looked at; 100 have series of their own
@@ -17,6 +18,7 @@ class Gauges:
 
     def __init__(self, repository: ClaimRepository) -> None:
         self._repository = repository
+        self._counts = Counts(repository)
         self._suspects: set[tuple[str, int, int, int]] = set()
 
     async def refresh(self) -> None:
@@ -26,30 +28,24 @@ class Gauges:
         await self._activity()
 
     async def _events(self, busy: set[str]) -> None:
-        repo = self._repository
+        repo, counts = self._repository, self._counts
         active = await repo.list_events(["active"], None, MAX_EVENTS)
         ids = [event["_id"] for event in active]
-        counted = await count_by(repo.participations, {}, "event_id", ids)
+        counted = await counts.participants_of(ids)
         for event in active:
             joined = counted.get(event["_id"], 0)
             if event["participants"] != joined:
                 await repo.correct_participants(event["_id"], event["participants"], joined)
-        members = await count(repo.members, {})
-        signals.events({id_: counted.get(id_, 0) for id_ in ids}, members)
+        signals.events({id_: counted.get(id_, 0) for id_ in ids}, await counts.count_members())
 
         requests: dict[tuple[str, ...], int] = {}
         for status in ("approved", "pending", "rejected"):
-            found = await count_by(repo.requests, {"status": status}, "event_id", ids)
+            found = await counts.requests_by_event(status, ids)
             requests |= {(id_, status): found.get(id_, 0) for id_ in ids}
         signals.event_requests(requests)
 
-        rewards = await repo.rewards.find({"event_id": {"$in": ids}}).to_list(MAX_EVENTS * 100)
-        held = await count_by(
-            repo.requests,
-            {"status": {"$in": ["approved", "pending"]}},
-            "reward_id",
-            [reward["_id"] for reward in rewards],
-        )
+        rewards = await counts.rewards_of_events(ids)
+        held = await counts.stock_held([reward["_id"] for reward in rewards])
         # Readings are not of one moment: only what is wrong in the same way twice counts
         wrong = {
             (r["_id"], r["stock"], r["stock_left"], held.get(r["_id"], 0))
@@ -65,27 +61,21 @@ class Gauges:
         self._suspects = wrong
 
     async def _requests(self) -> set[str]:
-        requests = self._repository.requests
         unfinished = await self._repository.unfinished()
+        by_status = await self._counts.requests_by_status()
         age = now() - minted_at(unfinished[0]["op"]["id"]) if unfinished else timedelta()
-        awaiting = await count(requests, {"status": "pending"})
-        signals.backlog(len(unfinished), age.total_seconds(), awaiting)
-        approved = await count(requests, {"status": "approved"})
-        signals.decisions(approved, await count(requests, {"status": "rejected"}))
+        signals.backlog(len(unfinished), age.total_seconds(), by_status["pending"])
+        signals.decisions(by_status["approved"], by_status["rejected"])
         return {request["reward_id"] for request in unfinished}
 
     async def _activity(self) -> None:
-        repo, begin = self._repository, now() - RECENT
-        since = {"$gte": to_text(begin)}
-        decided = {"decided_at": since, "decided_by": {"$exists": True}}
+        counts, since = self._counts, now() - RECENT
         signals.activity(
             {
-                Activity.SIGN_UP: await count(repo.members, {"registered_at": since}),
-                Activity.SIGN_IN: await count(repo.members, {"last_login_at": since}),
-                Activity.PARTICIPATION: await count(repo.participations, {"joined_at": since}),
-                Activity.REWARD_REQUEST: await count(
-                    repo.requests, {"public_id": {"$gte": prefix(begin)}}
-                ),
-                Activity.DECISION: await count(repo.requests, decided),
+                Activity.SIGN_UP: await counts.registered_since(since),
+                Activity.SIGN_IN: await counts.logged_in_since(since),
+                Activity.PARTICIPATION: await counts.joined_since(since),
+                Activity.REWARD_REQUEST: await counts.requested_since(since),
+                Activity.DECISION: await counts.decided_since(since),
             }
         )

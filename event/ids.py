@@ -1,21 +1,14 @@
-"""IDs that sort by the time they were made, times as text, and page cursors.
-
-Times are stored as RFC 3339 text of one width, so that text order is time order on any server.
-"""
+"""IDs that sort by the time they were made, and page cursors."""
 
 import re
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
 
+from event.times import now
 from shared.errors import Invalid
 
 ID = re.compile(r"[0-9a-f]{24}")
-
-
-def now() -> datetime:
-    """The time, UTC."""
-    return datetime.now(UTC)
 
 
 def new_id(at: datetime | None = None) -> str:
@@ -31,19 +24,6 @@ def prefix(at: datetime) -> str:
 def minted_at(id_: str) -> datetime:
     """When an ID was made."""
     return datetime.fromtimestamp(int(id_[:12], 16) / 1000, UTC)
-
-
-def to_text(at: datetime) -> str:
-    """`2026-11-23T04:19:51.557Z`."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def from_text(text: str) -> datetime:
-    """The inverse of `to_text`; ValueError if it is no time with an offset."""
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        raise ValueError("a time without an offset")
-    return at
 
 
 def encode_cursor(last: str) -> str:

@@ -4,10 +4,11 @@ Uniqueness lies in `_id` wherever it can: one participation per event and user, 
 reward and user. Lists page by an ID that sorts by time.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from event.ids import from_text, prefix
+from event.ids import prefix
+from event.times import from_text
 from shared.storage.mongo import Database, Document, DuplicateKey, Indexes, aggregate
 
 __all__ = ["DuplicateKey", "Repository"]
@@ -207,18 +208,3 @@ async def count(collection: Any, where: Mapping[str, Any]) -> int:
     """How many match, counted by the server."""
     found = await aggregate(collection, [{"$match": dict(where)}, {"$count": "n"}], 1)
     return int(found[0]["n"]) if found else 0
-
-
-async def count_by(
-    collection: Any, where: Mapping[str, Any], field: str, keys: Iterable[str]
-) -> dict[str, int]:
-    """How many match per value of a field, for these values of it."""
-    wanted = list(keys)
-    if not wanted:
-        return {}
-    stages = [
-        {"$match": {**where, field: {"$in": wanted}}},
-        {"$group": {"_id": f"${field}", "n": {"$sum": 1}}},
-    ]
-    found = await aggregate(collection, stages, len(wanted))
-    return {str(row["_id"]): int(row["n"]) for row in found}

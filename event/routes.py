@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from event import schemas
 from event.claims import Claims, Document
 from event.errors import MissingKey
-from event.ids import to_text
 from event.schemas import Id, Moment, Page
 from event.service import Service
+from event.times import to_text
 from shared.tokens import Principal, Role
 from shared.web.body_limit import SMALL_BODY, BoundedRoute
 from shared.web.security import ANY_ROLE, require, roles_doc

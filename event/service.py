@@ -6,9 +6,10 @@ from typing import Any
 from event import signals
 from event.conditions import is_open
 from event.errors import EventNotActive
-from event.ids import decode_cursor, encode_cursor, new_id, now, to_text
+from event.ids import decode_cursor, encode_cursor, new_id
 from event.repository import MAX_REWARDS, Repository
 from event.schemas import EventChange, EventIn, EventStatus, RewardIn
+from event.times import now, to_text
 from plainview import get_logger
 from shared.errors import Conflict, Invalid, NotFound
 

@@ -10,10 +10,11 @@ import pytest
 from event import signals
 from event.claim_repository import ClaimRepository
 from event.gauges import Gauges
-from event.ids import new_id, to_text
+from event.ids import new_id
 from event.repository import MAX_REWARDS
 from event.schemas import RewardIn
 from event.service import Service
+from event.times import to_text
 from plainview.testing import metric_delta
 from shared.errors import Conflict
 from shared.storage.mongo import connect

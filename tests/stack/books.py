@@ -13,8 +13,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from pymongo.database import Database
 
-from event.ids import from_text, prefix, to_text
+from event.ids import prefix
 from event.signals import DECISION_DURATION, Activity
+from event.times import from_text, to_text
 from tests.stack.script import Script
 
 Shown = Mapping[tuple[str, ...], Any]

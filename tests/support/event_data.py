@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from event.ids import new_id, to_text
+from event.ids import new_id
+from event.times import to_text
 
 
 def new_event(**more: Any) -> dict[str, Any]:

@@ -155,6 +155,9 @@ class FakeCollection:
             del self.documents[row["_id"]]
         return SimpleNamespace(deleted_count=len(found))
 
+    async def run(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        return await call()
+
     def _aggregate(self, pipeline: list[Mapping[str, Any]]) -> FakeFind:
         rows = list(self.documents.values())
         for stage in pipeline:

@@ -4,16 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event.ids import (
-    ID,
-    decode_cursor,
-    encode_cursor,
-    from_text,
-    minted_at,
-    new_id,
-    prefix,
-    to_text,
-)
+from event.ids import ID, decode_cursor, encode_cursor, minted_at, new_id, prefix
+from event.times import from_text, to_text
 from shared.errors import Invalid
 
 times = st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
