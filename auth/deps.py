@@ -14,6 +14,7 @@ from auth.service import Accounts
 from auth.settings import Settings
 from plainview import Check
 from shared.background import close_at_exit, repeat
+from shared.checks import check
 from shared.setting_types import Networks
 from shared.storage import mongo, redis
 from shared.token_keys import StaticKeys, split_pem
@@ -79,7 +80,7 @@ async def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     repeat(stack, "relay", relay.turn)
     repeat(stack, "population", population, pause_s=INTERVAL_S)
     checks = {
-        "mongo": Check(ready),
-        "redis": Check(partial(redis.ping, cache), required=False),
+        "mongo": check(ready),
+        "redis": check(partial(redis.ping, cache), required=False),
     }
     return Deps(accounts, settings.trusted_proxies, checks)

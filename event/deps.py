@@ -15,6 +15,7 @@ from event.service import Service
 from event.settings import Settings
 from plainview import Check, observe_client
 from shared.background import close_at_exit, repeat
+from shared.checks import check
 from shared.storage import mongo, redis
 from shared.token_keys import RemoteJwks
 from shared.tokens import TokenVerifier
@@ -67,7 +68,7 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     repeat(stack, "reconciler", indexed(reconcile), pause_s=settings.reconcile_seconds)
     repeat(stack, "gauges", indexed(gauges.refresh), pause_s=settings.signals_seconds)
     checks = {
-        "mongo": Check(ready),
-        "redis": Check(partial(redis.ping, cache), required=False),
+        "mongo": check(ready),
+        "redis": check(partial(redis.ping, cache), required=False),
     }
     return Deps(claims, Service(repository), verifier, checks)

@@ -16,6 +16,7 @@ from gateway.signals import UPSTREAMS, UpstreamSignals
 from plainview import Check, observe_transport
 from plainview.client_address import IPV6_PREFIX, Networks
 from shared.background import close_at_exit, repeat
+from shared.checks import check
 from shared.storage import redis
 from shared.token_keys import RemoteJwks
 from shared.tokens import TokenVerifier
@@ -60,7 +61,7 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
         },
     )
     upstreams: dict[str, UpstreamClient] = {}
-    checks = {"redis": Check(partial(redis.ping, cache), required=False)}
+    checks = {"redis": check(partial(redis.ping, cache), required=False)}
     for name, url in zip(UPSTREAMS, (settings.auth_url, settings.event_url), strict=True):
         transport = observe_transport(UpstreamTransport(url), name)
         close_at_exit(stack, name, transport.aclose)
