@@ -75,7 +75,7 @@ check: $(VENV)/.dev  ## style, types, imports, generated files, configuration; s
 	$(BIN)/python -m pytest -q -r fE tests/ops
 
 test-stack: $(VENV)/.dev  ## faults, and the real Prometheus, Collector, Jaeger, Chromium (tests/stack/build), and Loki if it is here
-	@$(BOUNDED) 2400 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder tests/stack tests/faults
+	@$(BOUNDED) 2400 $(BIN)/python -m pytest -n 2 --no-loadscope-reorder tests/stack tests/faults
 
 test-faults: $(VENV)/.dev  ## kills, hangs, cut wires and strangers, all of it: 25 minutes on two idle cores (Go builds Toxiproxy)
 	tests/stack/build toxiproxy

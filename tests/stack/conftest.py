@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.stack import loki as loki_program
 from tests.stack import programs
@@ -34,15 +36,28 @@ GROUPS = {
 TURNS = {name: group for group, names in GROUPS.items() for name in names}
 
 
+def module(nodeid: str) -> str:
+    """`silence` of `tests/stack/test_silence.py::test_it`."""
+    return Path(nodeid.partition("::")[0]).stem.removeprefix("test_")
+
+
+class Turns(LoadScopeScheduling):
+    """Tests of a group go to one process, in their order."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return TURNS.get(module(nodeid), module(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Turns:
+    return Turns(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     turns = list(TURNS)
-
-    def turn(item: pytest.Item) -> int:
-        name = item.path.stem.removeprefix("test_")
-        item.add_marker(pytest.mark.xdist_group(TURNS.get(name, name)))
-        return turns.index(name) if name in TURNS else len(turns)
-
-    items.sort(key=turn)  # stable: the order inside of a module stays
+    items.sort(  # stable: the order inside of a module stays
+        key=lambda item: turns.index(name) if (name := module(item.nodeid)) in TURNS else len(turns)
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _judge(report: pytest.TestReport | pytest.CollectReport, config: pytest.Config) -> None:
     if not report.skipped or hasattr(report, "wasxfail") or not config.option.only_loki_skipped:
         return
-    if report.nodeid.partition("@")[0] not in NEEDS_LOKI.read_text().splitlines():
+    if report.nodeid not in NEEDS_LOKI.read_text().splitlines():
         report.outcome = "failed"
         report.longrepr = (
             f"{report.nodeid} was skipped and is not named in tests/needs-loki.txt: "
