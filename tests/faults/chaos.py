@@ -24,7 +24,7 @@ from tests.support.toxiproxy import Wire
 from tests.support.trio import Trio
 
 SPAN_S = 6.0  # claims begin, and things break, within so many seconds
-USERS = 40
+USERS = 60
 NOT_FINAL = {429, 500, 502, 503, 504}
 PATIENCE_S = 75.0  # how long a client asks for an answer
 FAULTS = (
@@ -74,19 +74,23 @@ class Plan:
     def of(cls, seed: int) -> Plan:
         """The plan of a seed; every kind of fault comes within any seven seeds in a row."""
         random = Random(seed)
-        stock = (random.randint(8, 16), random.randint(8, 16))
-        intents = []
-        for number in range(USERS):
-            for reward in range(len(stock)):
-                for claim in range(random.choice((1, 1, 2))):  # some ask again, under another key
-                    key = f"s{seed}-{number}-{reward}-{claim}"
-                    at, copies = random.uniform(0, SPAN_S), random.choice((1, 1, 1, 2, 3))
-                    intents.append(Intent(at, f"u{number}", reward, key, copies))
         kinds = [FAULTS[seed % len(FAULTS)], *random.choices(FAULTS, k=2)]
         faults = [
             Fault(random.uniform(0.3, SPAN_S), what, random.uniform(0.5, 4), random.randrange(2))
             for what in kinds
         ]
+        stock = (random.randint(30, 50), random.randint(30, 50))
+        intents = []
+        for number in range(USERS):
+            for reward in range(len(stock)):
+                for claim in range(random.choice((1, 1, 2))):  # some ask again, under another key
+                    key = f"s{seed}-{number}-{reward}-{claim}"
+                    copies = random.choice((1, 1, 1, 2, 3))
+                    # most come as something breaks: it has to hit claims between their writes
+                    at = random.choice(faults).at + random.uniform(-0.25, 0.05)
+                    if random.random() < 0.2:
+                        at = random.uniform(0, SPAN_S)
+                    intents.append(Intent(at, f"u{number}", reward, key, copies))
         return cls(stock, tuple(intents), tuple(sorted(faults, key=lambda fault: fault.at)))
 
 
@@ -104,7 +108,9 @@ class Platform:
 
     async def break_all(self, plan: Plan) -> None:
         """Let everything break and be repaired; returns when the last is repaired and ready."""
-        await asyncio.gather(*(asyncio.to_thread(self._run, fault) for fault in plan.faults))
+        # With a wire of some length, claims are between two of their writes most of the time.
+        with self.wire.toxic("latency", latency=25, jitter=20):
+            await asyncio.gather(*(asyncio.to_thread(self._run, fault) for fault in plan.faults))
         for service in self.trio.services:
             await asyncio.to_thread(service.wait_ready)
 
