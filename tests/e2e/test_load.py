@@ -17,9 +17,16 @@ OPERATOR = {"email": "load-operator@example.com", "password": "a long enough one
 @pytest.fixture(scope="module")
 def operated(trio: Trio) -> Trio:
     """The trio, with an operator who can sign in."""
-    with trio.client("admin", Role.ADMIN) as http:
+    admin = {"email": "load-admin@example.com", "password": OPERATOR["password"]}
+    command = [sys.executable, "-m", "auth", "create-admin", "--email", admin["email"]]
+    environment = {**trio.auth.environment, "AUTH_ADMIN_PASSWORD": admin["password"]}
+    made = ended(command, env=environment)
+    assert made.returncode == 0, made.stderr
+    with trio.client() as http:
         body = {**OPERATOR, "display_name": "Operator"}
         user = http.post("/auth/register", json=body).raise_for_status().json()
+        token = http.post("/auth/login", json=admin).raise_for_status().json()["access_token"]
+        http.headers["Authorization"] = f"Bearer {token}"
         http.put(f"/auth/users/{user['id']}/roles", json={"roles": ["OPERATOR"]}).raise_for_status()
     return trio
 
