@@ -1,4 +1,7 @@
-"""What other services hear of users: kept with the user first, then relayed to a Redis Stream."""
+"""What auth tells other services about users.
+
+An announcement is first stored in the user's document, then relayed to a Redis Stream.
+"""
 
 import asyncio
 import time
@@ -18,15 +21,15 @@ from shared.announcements import STREAM, Announcement
 
 STREAM_LENGTH = 100_000
 REGISTERED, LOGGED_IN = Announcement.REGISTERED, Announcement.LOGGED_IN
-PENDING_LIMIT = 100  # of one user: 100 sign-ins while Redis is away, then the oldest are dropped
-POLL_S = 1.0  # for what another replica or a crash left; own writes wake the relay at once
+PENDING_LIMIT = 100  # announcements of one user that wait for Redis; beyond it old ones are dropped
+POLL_S = 1.0  # finds what another replica or a crash left; this process's writes wake it at once
 BATCH_USERS = 50
 
 
 def announcement(kind: Announcement, user_id: str) -> dict[str, str]:
-    """An announcement to keep with the user, carrying the context of this request.
+    """An announcement to store with the user; it carries the trace context of this request.
 
-    IDs sort by time, so that the relay keeps the order of what happened to a user.
+    IDs sort by time, so the relay publishes what happened to a user in order.
     """
     with produce_span(STREAM):
         return {
@@ -39,14 +42,17 @@ def announcement(kind: Announcement, user_id: str) -> dict[str, str]:
 
 
 class Relay:
-    """Publishes what waits, in order by user, at least once: readers know the IDs they have had."""
+    """Publishes waiting announcements, in order for each user.
+
+    Delivery is at least once: readers recognise an announcement they had before by its ID.
+    """
 
     def __init__(self, users: Users, redis: Redis) -> None:
         self._users, self._redis = users, redis
         self._awake = asyncio.Event()
 
     def wake(self) -> None:
-        """Something was written: do not wait for the next poll."""
+        """Make `turn` look now, without waiting for the next poll, as something was written."""
         self._awake.set()
 
     async def turn(self) -> None:
@@ -58,7 +64,7 @@ class Relay:
                     await self._awake.wait()
 
     async def publish(self) -> bool:
-        """Publish one batch; whether there may be more."""
+        """Publish one batch; return whether more may be waiting."""
         batch = await self._users.outboxes(BATCH_USERS)
         if batch:
             await self._send([item for outbox in batch for item in outbox.announcements])

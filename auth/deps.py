@@ -1,4 +1,4 @@
-"""What auth is made of, and what it connects to."""
+"""The objects that auth's requests use, and the connections behind them."""
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -23,7 +23,7 @@ from shared.tokens import TokenIssuer, TokenVerifier
 
 @dataclass(frozen=True)
 class Deps:
-    """Everything that requests need; tests hand in their own."""
+    """Everything that requests need; tests pass in fakes."""
 
     accounts: Accounts
     trusted_proxies: Networks = ()
@@ -41,13 +41,16 @@ def issuer(settings: Settings) -> TokenIssuer:
 
 
 def verifier(settings: Settings) -> TokenVerifier:
-    """Auth verifies with its own keys."""
+    """The verifier of access tokens, with auth's own public keys instead of fetched ones."""
     keys = StaticKeys(issuer(settings).jwks())
     return TokenVerifier(keys, settings.token_issuer, settings.token_audience)
 
 
 async def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
-    """The real thing; `stack` closes it. Does not wait for servers that are away."""
+    """Connect to MongoDB and Redis and start the jobs; `stack` closes everything.
+
+    Does not wait for servers that are away.
+    """
     client = mongo.connect(settings.mongo_url.get_secret_value(), settings.mongo_driver, "auth")
     close_at_exit(stack, "mongo", client.close)
     cache = redis.connect(settings.redis_url.get_secret_value())

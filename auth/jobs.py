@@ -1,4 +1,4 @@
-"""Work beside the requests: the counts of users for the business signals."""
+"""Background job that counts users for the business metrics."""
 
 from datetime import date, datetime, time, timedelta, tzinfo
 from itertools import pairwise
@@ -13,7 +13,8 @@ INTERVAL_S = 15.0
 async def count_users(users: Users, zone: tzinfo) -> None:
     """Count all users, and sign-ups by day of the business time zone."""
     days = [datetime.now(zone).date() - timedelta(days=ago) for ago in range(-1, DAYS)]
-    starts = [_midnight(day, zone) for day in days]  # by dates: a day need not have 24 hours
+    # From dates, not by subtracting 24 hours: a day with a clock change has 23 or 25.
+    starts = [_midnight(day, zone) for day in days]
     sign_ups = [await users.count_created(since, until) for until, since in pairwise(starts)]
     signals.population(await users.count(), sign_ups)
 

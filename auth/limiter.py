@@ -1,4 +1,7 @@
-"""Failed sign-ins by account and by address, counted in Redis; while it is away, in here."""
+"""Limits failed sign-ins by account and by address, counted in Redis.
+
+While Redis is away, each process counts by itself.
+"""
 
 import asyncio
 import hashlib
@@ -16,8 +19,8 @@ from plainview.client_address import IPV6_PREFIX, client_network
 from shared.errors import TooMany
 from shared.storage.redis import RedisError
 
-BUDGET_S = 0.25  # what a sign-in may lose to a Redis that hangs
-RETRY_S = 2.0  # then nobody asks it for so long
+BUDGET_S = 0.25  # longest that a sign-in waits for a Redis that hangs
+RETRY_S = 2.0  # after a failure Redis is not asked for this long
 _AWAY = (RedisError, OSError, TimeoutError)
 Store = MemoryStorage | RedisStorage
 
@@ -29,7 +32,7 @@ class TooManyFailures(TooMany):
 
 
 class Attempt(NamedTuple):
-    """A sign-in that counts as failed until it is given back."""
+    """A sign-in that is counted as failed; `give_back` takes the count away."""
 
     store: Store
     account_key: str
@@ -37,8 +40,9 @@ class Attempt(NamedTuple):
 
 
 class SignInLimiter:
-    """Counts before the password is checked, so that parallel guesses are no more than others.
+    """Counts an attempt before its password is checked.
 
+    Counting afterwards would let many parallel guesses pass before the first of them counted.
     `account` and `address` are limits such as "10/5 minutes", in fixed windows.
     """
 
@@ -66,7 +70,8 @@ class SignInLimiter:
         )
         if self._shared and time.monotonic() >= self._ask_at:
             if self._degraded:
-                self._ask_at = time.monotonic() + RETRY_S  # one asks, the others do not wait
+                # this request tries Redis, the others go on without waiting for it
+                self._ask_at = time.monotonic() + RETRY_S
             try:
                 async with asyncio.timeout(BUDGET_S):
                     attempt = Attempt(self._shared, account_key, address_key)
@@ -80,7 +85,7 @@ class SignInLimiter:
         return _admit(attempt, await self._count(attempt))
 
     async def give_back(self, attempt: Attempt, *, afresh: bool = False) -> None:
-        """It did not fail. `afresh`: earlier failures of the account do not count any more."""
+        """Uncount an attempt that did not fail; `afresh` also clears the account's failures."""
         if attempt.store is self._shared and self._degraded:
             return
         try:
@@ -94,11 +99,12 @@ class SignInLimiter:
             self._set_degraded(True)
 
     async def _count(self, attempt: Attempt) -> int:
-        """0, or the seconds until there is an attempt again."""
+        """Count the attempt; 0 if it is within both limits, else the seconds to wait."""
         store, account_key, address_key = attempt
         for key, limit in ((address_key, self._address), (account_key, self._account)):
             if await store.incr(key, limit.get_expiry()) > limit.amount:
-                # Redis rounds to the nearest second: one more, so that who waits is let in
+                # Redis rounds the expiry to the nearest second, so add one: whoever waits this
+                # long is let in.
                 left = math.ceil(await store.get_expiry(key) - time.time()) + 1
                 return min(max(1, left), limit.get_expiry() + 1)
         return 0

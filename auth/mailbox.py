@@ -1,4 +1,4 @@
-"""One spelling of an e-mail address: one mailbox is one account."""
+"""Normalises e-mail addresses, so that one mailbox is one account however it is typed."""
 
 import unicodedata
 
@@ -6,10 +6,10 @@ from email_validator import EmailNotValidError, validate_email
 
 
 def mailbox(address: str) -> str:
-    """The address in the form that is stored and looked up; ValueError if it is none.
+    """The address in the form that is stored and looked up; ValueError if it is not an address.
 
-    Capitals, full-width letters, accents put together in another way and a domain in Punycode all
-    lead to the same account. Dots and what follows a plus sign stay: providers differ there.
+    Capitals, full-width letters, decomposed accents and a domain in Punycode all lead to the same
+    account. Dots and what follows a plus sign are kept, because providers treat them differently.
     """
     compatible = unicodedata.normalize("NFKC", address)
     try:

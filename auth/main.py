@@ -1,4 +1,4 @@
-"""Auth: accounts, sign-in, tokens. The whole service on one screen."""
+"""The auth service (accounts, sign-in, tokens), wired on one screen."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,7 +15,7 @@ from shared.web.problems import install_error_handlers
 
 
 def create_app(settings: Settings, deps: Deps | None = None) -> FastAPI:
-    """The service; with `deps` of a test it connects to nothing."""
+    """The service; it connects when it starts, unless a test passes in `deps`."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

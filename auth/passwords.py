@@ -1,4 +1,4 @@
-"""Passwords: hashed by few threads, none waits for longer than its client, no common ones."""
+"""Password rules, and hashing in a few threads with a bounded wait."""
 
 import asyncio
 import math
@@ -23,7 +23,10 @@ T = TypeVar("T")
 
 
 class Verdict(NamedTuple):
-    """Whether a password fits; `new_hash` is set if its hash has out-of-date parameters."""
+    """Whether a password fits its hash.
+
+    `new_hash` replaces a hash that was made with out-of-date parameters, else it is None.
+    """
 
     fits: bool
     new_hash: str | None = None
@@ -39,7 +42,7 @@ def refuse_common(password: str, *personal: str) -> None:
     """Raise Invalid for a common or trivial password, or one of the `personal` words."""
     folded = _normal(password).casefold()
     words = {part for word in personal for part in (word.casefold(), *word.casefold().split("@"))}
-    bare = folded.rstrip("0123456789!?.*#")  # "password2026!" is as common as "password"
+    bare = folded.rstrip("0123456789!?.*#")  # so that "password2026!" counts as "password"
     steps = {ord(after) - ord(before) for before, after in pairwise(folded)}
     trivial = len(steps) == 1 and steps <= {-1, 0, 1}  # 23456789, hgfedcba, aaaaaaaa
     if trivial or folded in words or not _common().isdisjoint((folded, bare)):
@@ -50,8 +53,8 @@ def refuse_common(password: str, *personal: str) -> None:
 class Passwords:
     """argon2id (m=19 MiB, t=2, p=1: OWASP's minimum) in `threads`, away from the event loop.
 
-    Who would wait for a thread for longer than `wait_s` seconds is refused at once: a client that
-    has given up would be hashed for in vain, and those behind it would be late as well.
+    A request that would wait for a thread for longer than `wait_s` seconds is refused at once:
+    its client would have given up by then, and the useless hash would delay those behind it.
     """
 
     def __init__(
@@ -66,19 +69,20 @@ class Passwords:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._threads, self._wait_s, self._inside = threads, wait_s, 0
         began = time.monotonic()
-        # checked for users that do not exist, so that they take as long as those that do
+        # Checked when there is no such user, so that the time of a reply does not tell which
+        # users exist.
         self._dummy = self._hasher.hash(secrets.token_hex())
         self.each_s = time.monotonic() - began
-        """What one takes at present, in seconds."""
+        """Seconds that one hash takes, as a moving average."""
 
     async def hash(self, password: str) -> str:
-        """The encoded hash. Unavailable if too many wait."""
+        """The encoded hash; Unavailable if the wait for a thread would be too long."""
         return await self._run(lambda: self._hasher.hash(_normal(password)))
 
     async def verify(self, stored: str | None, password: str) -> Verdict:
         """Whether the password fits the stored hash; None takes as long and never fits.
 
-        Unavailable if too many wait.
+        Unavailable if the wait for a thread would be too long.
         """
         return await self._run(lambda: self._verify(stored, _normal(password)))
 
@@ -99,7 +103,7 @@ class Passwords:
 
         def timed() -> tuple[float, T | None]:
             began = time.monotonic()
-            if began - queued > self._wait_s and ahead:  # they have become slower meanwhile
+            if began - queued > self._wait_s and ahead:  # hashing became slower than estimated
                 return 0.0, None
             result = work()
             return time.monotonic() - began, result
@@ -118,7 +122,7 @@ class Passwords:
         self._inside -= 1
 
     def close(self) -> None:
-        """End the threads; what waits is dropped."""
+        """End the threads; hashes that have not begun are dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -129,5 +133,5 @@ def _busy(outcome: signals.PasswordHash, wait_s: float) -> Unavailable:
 
 
 def _normal(password: str) -> str:
-    # the same characters typed on another system can be other code points (NIST SP 800-63B)
+    # Systems encode the same typed characters as different code points (NIST SP 800-63B).
     return unicodedata.normalize("NFKC", password)

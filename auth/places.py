@@ -1,4 +1,4 @@
-"""From where a user has signed in: networks, of which only a pseudonym is kept."""
+"""The networks that a user has signed in from; only pseudonyms of them are stored."""
 
 import time
 from contextlib import suppress
@@ -9,7 +9,7 @@ from plainview import user_pseudonym
 
 KEPT_S = 30 * 24 * 3600.0
 MAX_KEPT = 10
-PREFIX = {4: 24, 6: 64}  # bits: what one household or office has
+PREFIX = {4: 24, 6: 64}  # bits by IP version: the network that one household or office shares
 
 
 def known_place(user: User, address: str) -> str:
@@ -19,7 +19,7 @@ def known_place(user: User, address: str) -> str:
 
 
 def remember(user: User, address: str) -> dict[str, float]:
-    """The user's places with this one, which is the newest: those of 30 days, at most ten."""
+    """The user's places with this one added: the newest ten of the last 30 days."""
     now = time.time()
     seen = {**user.known, _place(user, address): now}
     recent = sorted(((at, place) for place, at in seen.items() if at > now - KEPT_S), reverse=True)
@@ -27,7 +27,7 @@ def remember(user: User, address: str) -> dict[str, float]:
 
 
 def _place(user: User, address: str) -> str:
-    network = address  # of what is no IP address, as without a peer, there is no network
+    network = address  # a peer without an IP address (a Unix socket) has no network
     with suppress(ValueError):
         network = str(ip_network(f"{address}/{PREFIX[ip_address(address).version]}", strict=False))
     return user_pseudonym(f"{user.id} {network}")

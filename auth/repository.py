@@ -1,7 +1,7 @@
 """Users and families of refresh tokens in MongoDB.
 
-Only operators that every server of the wire protocol has: announcements are a map by ID and not
-an array, times that are updated are numbers.
+Only operators that every server with MongoDB's wire protocol has. So announcements are a map by
+ID, not an array, and times that are updated are numbers.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ from shared.tokens import Role
 
 
 class EmailTaken(Conflict):
-    """Somebody has registered with this e-mail address."""
+    """The e-mail address belongs to an account already."""
 
     code = "email_taken"
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An account; `epoch` counts up with each change that ends its sessions.
+    """An account; `epoch` grows by one with each change that ends its sessions.
 
-    `known` are the networks it signed in from, by their pseudonyms, with the time (Unix seconds).
+    `known` maps pseudonyms of the networks it signed in from to the last time (Unix seconds).
     """
 
     id: str
@@ -44,7 +44,11 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A refresh token and its line: hashes only, `recent` ones with the time of their rotation."""
+    """A session: the chain of refresh tokens that replace one another, stored as hashes only.
+
+    `current` is the hash of the valid token, `recent` maps hashes of the tokens before it to the
+    time of their rotation (Unix seconds).
+    """
 
     id: str
     user_id: str
@@ -55,20 +59,20 @@ class Family:
 
 
 class Outbox(NamedTuple):
-    """What a user has to announce, oldest first; `mark` is the ID of the newest."""
+    """The announcements of a user that wait, oldest first; `mark` is the ID of the newest."""
 
     user_id: str
     mark: str
     announcements: Sequence[Mapping[str, str]]
 
 
-LOCK_S = 30.0  # a holder that died keeps it so long: longer than its writes can take to arrive
+LOCK_S = 30.0  # a dead holder's lock ends then; its last write cannot arrive later than that
 LOCK_TRIES, LOCK_PAUSE_S = 20, 0.1
-_USER = {name.name: 1 for name in fields(User)}  # never the announcements
+_USER = {name.name: 1 for name in fields(User)}  # leaves the announcements out
 
 
 class Users:
-    """The accounts, with what they have to announce."""
+    """The accounts, with their waiting announcements."""
 
     def __init__(self, database: Database) -> None:
         self._users = database["users"]
@@ -80,7 +84,10 @@ class Users:
         )
 
     async def create(self, user: User, announcement: Mapping[str, str]) -> None:
-        """Keep a new user and its announcement. EmailTaken; IndexMissing without the unique one."""
+        """Store a new user with its announcement.
+
+        EmailTaken if the address is registered; IndexMissing while there is no unique index.
+        """
         await self.indexes.make()
         document = _document(user)
         document |= {"roles": [*user.roles], "outbox_mark": announcement["id"]}
@@ -91,11 +98,10 @@ class Users:
             raise EmailTaken("This e-mail address is registered already") from None
 
     async def by_email(self, email: str) -> User | None:
-        """The user with this normalised address."""
+        """The user with this normalised address, None if there is none."""
         return _user(await self._users.find_one({"email": email}, _USER))
 
     async def get(self, user_id: str) -> User | None:
-        """The user of that ID."""
         return _user(await self._users.find_one({"_id": user_id}, _USER))
 
     async def sign_in(
@@ -105,9 +111,10 @@ class Users:
         known: Mapping[str, float],
         new_hash: str | None = None,
     ) -> list[str] | None:
-        """Keep the announcement of a sign-in, and from where; the IDs of all that wait, in order.
+        """Store a sign-in: its announcement, the known places and a new hash, if any.
 
-        None if the user's sessions were ended since it was read.
+        Returns the IDs of all waiting announcements, oldest first; None if the user's sessions
+        were ended since `user` was read.
         """
         changes: Document = {"outbox_mark": announcement["id"], "known": dict(known)}
         changes[f"outbox.{announcement['id']}"] = dict(announcement)
@@ -130,25 +137,27 @@ class Users:
         await self._users.update_one({"_id": user_id}, change)
 
     async def set_roles(self, user_id: str, roles: Sequence[Role]) -> User | None:
-        """The user with its new roles, None if there is none; inside `administration()`."""
+        """Set the roles; the changed user, or None if there is none. Call in `administration()`."""
         change = {"$set": {"roles": [*roles]}}
         return _user(
             await self._users.find_one_and_update({"_id": user_id}, change, projection=_USER)
         )
 
     async def has_other_administrator(self, user_id: str) -> bool:
-        """Whether somebody else administers, with an account that is not disabled.
+        """Whether another account, not disabled, has the role of administrator.
 
-        Not by an index: the demo's server finds nothing in a list by one. It ends at the first.
+        Roles have no index: the demo's embedded server finds no list elements by one. The scan
+        ends at the first match.
         """
         others = {"_id": {"$ne": user_id}, "roles": Role.ADMIN.value, "disabled": False}
         return await self._users.find_one(others, {"_id": 1}) is not None
 
     @asynccontextmanager
     async def administration(self) -> AsyncIterator[None]:
-        """One change of administrators at a time, over all replicas. Conflict if it is long.
+        """A lock over all replicas for changes of administrators; Conflict after about 2 s.
 
-        Two that remove each other at once would otherwise both see the other one still there.
+        Without it, two administrators who remove each other at the same time would each still
+        see the other one, and none would remain.
         """
         holder = token_hex(8)
         for _ in range(LOCK_TRIES):
@@ -177,7 +186,7 @@ class Users:
         return True
 
     async def outboxes(self, limit: int) -> list[Outbox]:
-        """Up to `limit` users with something to announce, longest waiting first."""
+        """Up to `limit` users with waiting announcements, by the age of their newest one."""
         waiting = {"outbox_mark": {"$exists": True}}
         query = self._users.find(waiting, {"outbox": 1, "outbox_mark": 1})
         return [
@@ -189,7 +198,10 @@ class Users:
     async def remove_announcements(
         self, user_id: str, ids: Sequence[str], mark: str | None = None
     ) -> None:
-        """Forget announcements; with `mark` also that anything waits, unless something came."""
+        """Remove these announcements.
+
+        With `mark`, the user also stops being listed in `outboxes`, unless it has a newer one.
+        """
         gone = {f"outbox.{key}": "" for key in ids}
         if mark:
             change = {"$unset": {**gone, "outbox_mark": ""}}
@@ -200,11 +212,10 @@ class Users:
             await self._users.update_one({"_id": user_id}, {"$unset": gone})
 
     async def count_waiting(self) -> int:
-        """How many users have something to announce."""
+        """How many users have waiting announcements."""
         return await self._users.count_documents({"outbox_mark": {"$exists": True}})
 
     async def count(self) -> int:
-        """How many users there are."""
         return await self._users.count_documents({})
 
     async def count_created(self, since: datetime, until: datetime) -> int:
@@ -223,16 +234,14 @@ class Families:
         )
 
     async def create(self, family: Family) -> None:
-        """Keep a new family."""
         await self._families.insert_one(_document(family))
 
     async def get(self, family_id: str) -> Family | None:
-        """The family of that ID."""
         found = await self._families.find_one({"_id": family_id})
         return None if found is None else Family(id=found.pop("_id"), **found)
 
     async def rotate(self, family: Family, successor: str, recent: Mapping[str, float]) -> bool:
-        """Put the successor in the place of the current token; False if another one did."""
+        """Replace the current token by `successor`; False if another request did so first."""
         result = await self._families.update_one(
             {"_id": family.id, "current": family.current},
             {"$set": {"current": successor, "recent": dict(recent)}},

@@ -13,9 +13,10 @@ from shared.web.text import LINE
 
 def _encodable(value: SecretStr) -> SecretStr:
     try:
-        value.get_secret_value().encode()  # JSON can hold half a character, UTF-8 cannot
+        # fails on a lone surrogate, which JSON can escape ("\ud800") and UTF-8 cannot hold
+        value.get_secret_value().encode()
     except UnicodeEncodeError:
-        raise ValueError("must be text") from None  # the error itself quotes it
+        raise ValueError("must be text") from None  # the original error quotes the secret
     return value
 
 
@@ -23,7 +24,7 @@ Email = Annotated[
     str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(mailbox)
 ]
 Secret = Annotated[SecretStr, AfterValidator(_encodable)]
-#: of any length from 1, for those that were set under other rules
+#: For signing in: at least 1 character, as it may have been set under other rules.
 GivenPassword = Annotated[Secret, Field(min_length=1, max_length=MAX_LENGTH)]
 NewPassword = Annotated[Secret, Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH)]
 

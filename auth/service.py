@@ -17,12 +17,12 @@ from plainview import bind_user, get_logger, user_pseudonym
 from shared.errors import Conflict, Forbidden, NotFound, Unauthenticated
 from shared.tokens import InvalidToken, Principal, Role, TokenIssuer
 
-REPEAT_S = 10.0  # two tabs or a client's retry; later than that a replay is a sign of theft
+REPEAT_S = 10.0  # within this a reuse is two tabs or a retry; a later one is a sign of theft
 _log = get_logger("security")
 
 
 class BadCredentials(Unauthenticated):
-    """The e-mail address or the password is wrong; which of them is not said."""
+    """The e-mail address or the password is wrong; the reply does not say which."""
 
     code = "bad_credentials"
     outcome: signals.SignIn = "bad_credentials"
@@ -47,7 +47,7 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """The use cases of auth. `wake` is called after something was written to be announced."""
+    """The use cases of auth. `wake` is called after an announcement was stored."""
 
     users: Users
     families: Families
@@ -60,7 +60,7 @@ class Accounts:
     async def register(
         self, email: str, password: str, display_name: str, roles: Sequence[Role] = (Role.USER,)
     ) -> User:
-        """A new user. Invalid for a weak password, EmailTaken, Unavailable."""
+        """A new user. Raises Invalid for a weak password, EmailTaken and Unavailable."""
         refuse_common(password, email, display_name)
         password_hash = await self.passwords.hash(password)
         user = User(uuid4().hex, email, display_name, password_hash, roles)
@@ -76,7 +76,10 @@ class Accounts:
         return user
 
     async def login(self, email: str, password: str, address: str) -> Tokens:
-        """Tokens for a user. BadCredentials, AccountDisabled, TooManyFailures, Unavailable."""
+        """Tokens for a new session.
+
+        Raises BadCredentials, AccountDisabled, TooManyFailures and Unavailable.
+        """
         about = {"account": user_pseudonym(email), "client_address": address}
         try:
             user, verdict, attempt = await self._check(email, password, address)
@@ -101,9 +104,10 @@ class Accounts:
         return tokens
 
     async def refresh(self, token: str) -> Tokens:
-        """New tokens for a refresh token, once.
+        """Exchange a refresh token, which works once, for new tokens.
 
-        Conflict for a repeat within `REPEAT_S`; a later replay ends the session. InvalidToken.
+        Conflict if it was exchanged less than `REPEAT_S` seconds ago; Unauthenticated and the end
+        of the session if it was exchanged earlier; InvalidToken if it is unknown or expired.
         """
         family_id, _, secret = token.partition(".")
         digest = _digest(secret)
@@ -120,29 +124,33 @@ class Accounts:
             if await self.families.rotate(family, _digest(successor), recent):
                 signals.refreshed("rotated")
                 return self._tokens(user, f"{family.id}.{successor}")
-            family = await self.families.get(family_id)  # another request was a moment quicker
+            family = await self.families.get(family_id)  # another request has rotated it meanwhile
             if family is None:
                 raise _invalid("invalid")
         if digest in _recent(family):
             signals.refreshed("repeated")
             raise Conflict("This token was exchanged a moment ago", code="refresh_repeated")
-        # The ID of a family is as secret as its tokens: whoever has it had one of them.
+        # The ID of a family is a secret part of its tokens. Whoever sends it has had one of them,
+        # so an unknown token with this ID is an old one that was replayed.
         await self.families.delete(family.id)
         signals.refreshed("reused")
         _log.warning("refresh_token.reused")
         raise Unauthenticated("This token was used before: sign in again", code="refresh_reused")
 
     async def logout(self, token: str) -> None:
-        """End the session of a refresh token, whichever of its family; nothing if there is none."""
+        """End the session of a refresh token, also of an old one; no error if there is none."""
         await self.families.delete(token.partition(".")[0])
         _log.info("signed_out")
 
     async def me(self, user_id: str) -> User:
-        """The user. NotFound."""
+        """The user; NotFound if the account is gone."""
         return _found(await self.users.get(user_id))
 
     async def change_password(self, user_id: str, current: str, new: str, address: str) -> None:
-        """Another password, and the end of all sessions; a wrong one is a failed sign-in."""
+        """Change the password and end all sessions.
+
+        A wrong current password is Forbidden and counts as a failed sign-in.
+        """
         user = await self.me(user_id)
         refuse_common(new, user.email, user.display_name)
         try:
@@ -157,10 +165,10 @@ class Accounts:
         _log.info("password.changed")
 
     async def set_roles(self, actor: Principal, user_id: str, roles: Sequence[Role]) -> User:
-        """The user with other roles; tokens at hand keep the old ones until they expire.
+        """Set a user's roles; access tokens already issued keep the old ones until they expire.
 
-        Whether the actor may do this is asked of the database: its token may be five minutes old.
-        InvalidToken, Forbidden, NotFound, Conflict for the last administrator.
+        The actor's role is read from the database, as its token may be five minutes old. Raises
+        InvalidToken, Forbidden, NotFound, and Conflict if no administrator would remain.
         """
         async with self.users.administration():
             await self._check_administrator(actor)
@@ -172,7 +180,7 @@ class Accounts:
         return changed
 
     async def disable(self, email: str) -> None:
-        """Close an account and end all its sessions. NotFound, Conflict as in `set_roles`."""
+        """Close an account and end its sessions; raises NotFound and Conflict as `set_roles`."""
         async with self.users.administration():
             user = _found(await self.users.by_email(email))
             await self._keep_an_administrator(user)
@@ -189,7 +197,7 @@ class Accounts:
             raise Forbidden("Your role may not do this")
 
     async def _keep_an_administrator(self, user: User) -> None:
-        """Conflict if nobody would administer without this user."""
+        """Raise Conflict if this user is the last administrator."""
         administers = Role.ADMIN in user.roles and not user.disabled
         if administers and not await self.users.has_other_administrator(user.id):
             raise Conflict("This is the last administrator", code="last_administrator")
@@ -197,15 +205,15 @@ class Accounts:
     async def _check(
         self, email: str, password: str, address: str
     ) -> tuple[User, Verdict, Attempt]:
-        """The user whose password this is, with an attempt still counted as failed."""
+        """The user with this address and password, and the attempt, still counted as failed."""
         user = await self.users.by_email(email)
-        # Failures from where the user signed in before are counted apart, so that those of a
-        # stranger elsewhere do not shut the owner out.
+        # Failures from networks that the user signed in from before are counted apart, so that a
+        # stranger's failures elsewhere do not lock the owner out.
         place = places.known_place(user, address) if user else ""
         attempt = await self.limiter.begin(f"{email} {place}".strip(), address)
         try:
             verdict = await self.passwords.verify(user.password_hash if user else None, password)
-        except BaseException:  # busy, database away, caller gone: nobody's fault
+        except BaseException:  # the check did not happen, so it is not a failed one
             await self.limiter.give_back(attempt)
             raise
         if user is None or not verdict.fits:
@@ -224,7 +232,7 @@ class Accounts:
         return Tokens(access_token, refresh_token, expires_in)
 
     async def _drop_oldest(self, user: User, pending: Sequence[str]) -> None:
-        """Keep the newest that wait, and the first, which can be the registration."""
+        """Drop waiting announcements but the newest, and the first, which may be a registration."""
         dropped = pending[1 : len(pending) - PENDING_LIMIT]
         if len(pending) > PENDING_LIMIT + 1:
             await self.users.remove_announcements(user.id, dropped)
@@ -232,7 +240,8 @@ class Accounts:
 
 
 def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()  # 256 random bits need no slow hash
+    # Slow hashes are for secrets that can be guessed; these are 256 random bits.
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def _recent(family: Family) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What auth reads from the environment, on top of what all services read."""
+"""Settings of auth, besides those that all services read."""
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -12,16 +12,16 @@ class Settings(MongoSettings):
 
     port: int = Field(8001, ge=0, le=65535)
     mongo_database: str = "event_rewards_auth"
-    #: the Ed25519 private key that signs access tokens, PEM
+    #: the Ed25519 private key that signs access tokens, as PEM
     auth_signing_key: SecretStr
-    #: public keys that are published too: those before it, or the one that comes next
+    #: further public keys to publish, as PEM: earlier ones, or the next one before it is used
     auth_previous_keys: str = ""
     auth_account_limit: RateLimit = "10/5 minutes"
     auth_address_limit: RateLimit = "200/5 minutes"
-    #: argon2id calculations at once, 19 MiB each
+    #: argon2id hashes calculated at the same time, with 19 MiB of memory each
     auth_password_threads: int = Field(2, ge=1, le=16)
-    #: who would wait for one for longer is refused; well below the gateway's
-    #: UPSTREAM_DEADLINE_SECONDS, after which nobody waits for the reply
+    #: a request that would wait longer than this for a thread is refused; well below the
+    #: gateway's UPSTREAM_DEADLINE_SECONDS, after which nobody waits for the reply
     auth_password_wait_seconds: float = Field(2.0, ge=0, le=30)
     auth_family_days: int = Field(30, ge=1, le=365)
 

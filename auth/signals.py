@@ -1,4 +1,4 @@
-"""What auth counts about the business. Code says what happened; only this module knows metrics."""
+"""Business metrics of auth: its code calls these functions, only this module knows metrics."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -11,9 +11,9 @@ CATALOGUE = Catalogue("auth")
 
 SignIn = Literal["success", "bad_credentials", "limited", "disabled"]
 SignUp = Literal["created", "duplicate"]
-Refresh = Literal["rotated", "repeated", "reused", "expired", "invalid"]  # reused: maybe a theft
-Announced = Literal["published", "failed", "dropped"]  # dropped: the user had too many that waited
-# refused: too many waited; late: the wait became longer than it was expected to be
+Refresh = Literal["rotated", "repeated", "reused", "expired", "invalid"]  # reused: a possible theft
+Announced = Literal["published", "failed", "dropped"]  # dropped: too many of the user waited
+# refused: the expected wait was too long; late: the wait became longer than expected
 PasswordHash = Literal["done", "refused", "late"]
 
 _sign_ins = CATALOGUE.counter(
@@ -58,7 +58,7 @@ _password_hashes = CATALOGUE.counter(
 
 
 def password_hashed(outcome: PasswordHash) -> None:
-    """A password was hashed, or was not for want of threads."""
+    """A password was hashed, or was not as all threads were busy."""
     _password_hashes.inc(outcome=outcome)
 
 
@@ -78,22 +78,22 @@ def refreshed(outcome: Refresh) -> None:
 
 
 def announced(kind: str, outcome: Announced, count: int = 1) -> None:
-    """Announcements were published, failed to be, or were dropped."""
+    """Announcements were published, could not be, or were dropped."""
     _announcements.inc(count, type=kind, outcome=outcome)
 
 
 def pending(users: int) -> None:
-    """So many users have announcements that wait."""
+    """The number of users who have waiting announcements."""
     _pending.set(users)
 
 
 def limiter_degraded(value: bool) -> None:
-    """Whether sign-ins are limited without Redis."""
+    """Whether each process limits sign-ins by itself, as Redis is away."""
     _degraded.set(value)
 
 
 def population(total: int, sign_ups: Sequence[int]) -> None:
-    """All users, and new ones by day: today first, `DAYS` of them."""
+    """The number of users, and of sign-ups on each of the last `DAYS` days, today first."""
     _registered.set(total)
     for day, count in enumerate(sign_ups):
         _new_by_day.set(count, days_ago=str(day))

@@ -1,4 +1,4 @@
-"""Who was active: a HyperLogLog a day in Redis, fed in batches, never by a request itself."""
+"""Estimates of active users: one HyperLogLog a day in Redis, written in batches by a job."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from shared.errors import Unavailable
 from shared.storage.redis import RedisError
 from shared.windows import DAYS, WINDOWS
 
-KEEP_DAYS = 62  # two months: what a month's view may look back on
-AGAIN_S = 300  # a user costs one entry in so many seconds
-REMEMBERED = 100_000  # users; beyond it the oldest is asked for again
+KEEP_DAYS = 62  # two months, so that one month can be compared with the one before
+AGAIN_S = 300  # seconds before the same user is written again
+REMEMBERED = 100_000  # users; beyond it the oldest is forgotten, and so written again sooner
 BATCH = 1000
 
 
@@ -29,7 +29,7 @@ class ActiveUsers:
         self._waiting: dict[str, set[str]] = {}
 
     def mark(self, user_id: str) -> None:
-        """A request of this user was authenticated; costs a look into a dictionary."""
+        """Note that the user made an authenticated request; waits for nothing."""
         now, key = time.monotonic(), self._key(0)
         at, seen_in = self._seen.get(user_id, (0.0, ""))
         if seen_in == key and now - at < AGAIN_S:
@@ -47,7 +47,7 @@ class ActiveUsers:
         return f"active:{day.isoformat()}"
 
     async def flush(self) -> None:
-        """Write who waits; on failure they wait on. Unavailable if Redis is away."""
+        """Write the noted users; Unavailable if Redis is away, and they are kept for later."""
         for key, users in list(self._waiting.items()):
             while users:
                 batch = [users.pop() for _ in range(min(BATCH, len(users)))]
@@ -63,7 +63,7 @@ class ActiveUsers:
                 del self._waiting[key]
 
     async def refresh(self) -> None:
-        """Flush, then read the estimates into the gauges."""
+        """Flush, then set the gauges from the estimates; Unavailable if Redis is away."""
         await self.flush()
         keys = [self._key(day) for day in range(DAYS)]
         try:

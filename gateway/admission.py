@@ -1,4 +1,4 @@
-"""Whether a request may go on to its upstream: limits, token, roles."""
+"""Decides by limits, token and roles whether a request may go on to its upstream."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 
 async def admit(request: Request, operation: Operation, deps: Deps, address: str) -> str:
-    """Who the client is: the user's ID where a token is needed, else the address or its network.
+    """Admit the request; the client's name: the user's ID, on public routes its network.
 
-    Raises TooMany (429), Unauthenticated (401), Forbidden (403) and Unavailable (503). An address
-    is counted before the work of a signature is done for it. A user whose token is known already
-    is counted in the same round trip, also where the address has none left.
+    Raises TooMany (429), Unauthenticated (401), Forbidden (403) and Unavailable (503). The
+    address is counted before a signature is verified, as that is costly. With a token that was
+    verified before, address and user are counted in one round trip, so the request also counts
+    for the user when the address has reached its limit.
     """
     network = client_network(address, deps.ipv6_prefix)
     asked = [("address", network)]

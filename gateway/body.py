@@ -1,4 +1,4 @@
-"""A request's body as it really comes, whatever its head announced."""
+"""The body of a request: read, buffered when small, and checked against its announced length."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from starlette.types import Receive
 from gateway.headers import Headers
 from shared.errors import BadRequest
 
-BUFFERED = 64 * 1024  # bytes: up to here a body is read before an upstream is bothered with it
+BUFFERED = 64 * 1024  # bytes: a body up to this size is read in full before the upstream is called
 
 
 def announced_length(headers: Headers) -> int | None:
-    """What `Content-Length` says; None without one, which is a body in chunks or none at all."""
+    """The value of `Content-Length`; None without one, as the body is chunked or there is none."""
     lengths = [value for name, value in headers if name == b"content-length"]
     if not lengths:
         return None
@@ -27,7 +27,7 @@ def announced_length(headers: Headers) -> int | None:
 class Body(httpx.AsyncByteStream):
     """The body, of which no more than `BUFFERED` bytes are kept.
 
-    Raises BadRequest when it ends before its announced length, and ClientDisconnect.
+    Reading raises BadRequest if its length is not the announced one, and ClientDisconnect.
     """
 
     def __init__(self, receive: Receive, headers: Headers) -> None:
@@ -39,7 +39,7 @@ class Body(httpx.AsyncByteStream):
         self._read = 0
 
     async def start(self) -> bytes | Body:
-        """All of it, or, if that is more than is kept, something to read it from."""
+        """The whole body as bytes, or, if it is longer than `BUFFERED`, this stream."""
         kept: list[bytes] = []
         while not self.complete and self._read <= BUFFERED:
             kept.append(await self._next())
@@ -64,10 +64,10 @@ class Body(httpx.AsyncByteStream):
 
 
 def check_not_upgraded(headers: Headers) -> None:
-    """BadRequest if the server below may have ended a message after its head.
+    """Raise BadRequest for a body with `Upgrade`, as its end may not have been parsed.
 
-    Parsers do so upon a request to upgrade. Our server takes such headers away and reads on, so
-    that here is none of them, unless another one serves this application.
+    HTTP parsers end a message after the head of a request to upgrade, whatever its length. Our
+    own server removes such headers and reads on, so this matters only under another server.
     """
     asked = [value.lower() for name, value in headers if name == b"connection"]
     if any(name == b"upgrade" for name, _ in headers) and b"upgrade" in b",".join(asked):
@@ -75,6 +75,6 @@ def check_not_upgraded(headers: Headers) -> None:
 
 
 def check_complete(announced: int | None, read: int) -> None:
-    """BadRequest unless as much was read as was announced, if it was."""
+    """Raise BadRequest if a length was announced and another one was read."""
     if announced is not None and announced != read:
         raise BadRequest("The body is not as long as was announced", code="body_incomplete")

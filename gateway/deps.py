@@ -1,4 +1,4 @@
-"""What the gateway works with, connected; tests give their own."""
+"""The objects that the gateway works with, connected; tests pass in their own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from shared.web.security import Verifier
 from shared.web.transport import UpstreamTransport
 
 REFRESH_S = 5.0
-LIMITER_TIMEOUT_S = 2.0  # longer than gateway.limits.BUDGET_S: an answer that is late is read
+LIMITER_TIMEOUT_S = 2.0  # longer than gateway.limits.BUDGET_S, so that a late answer is still read
 
 
 @dataclass
@@ -47,7 +47,8 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     close_at_exit(stack, "redis", cache.aclose)
     probes = httpx.AsyncClient(timeout=1, trust_env=False)
     close_at_exit(stack, "probes", probes.aclose)
-    # its own client: the limiter bounds its waiting itself, and tells slow from busy
+    # The limiter bounds its waiting itself and can tell a slow Redis from a busy process, so it
+    # has a client of its own with a longer time-out.
     counters = redis.connect(
         settings.redis_url.get_secret_value(), timeout_s=LIMITER_TIMEOUT_S, max_connections=4
     )
@@ -80,13 +81,13 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
             ),
             breaker_open_s=settings.breaker_open_seconds,
         )
-        # liveness: whether it is there; what it lacks is its own readiness to tell
+        # Liveness, not readiness: what an upstream depends on is reported by the upstream itself.
         checks[name] = Check(_alive(probes, url), required=False, component_type="component")
     verifier = TokenVerifier(
         RemoteJwks(probes, settings.keys_url), settings.token_issuer, settings.token_audience
     )
     active = ActiveUsers(cache, settings.business_timezone)
-    close_at_exit(stack, "active users", active.flush)  # who was active since the last turn
+    close_at_exit(stack, "active users", active.flush)  # users noted since the last turn
     repeat(stack, "active_users", active.refresh, pause_s=REFRESH_S)
     return Deps(
         limits,

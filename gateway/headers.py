@@ -1,4 +1,4 @@
-"""Which headers pass, either way."""
+"""Which headers the gateway passes on to an upstream and back to a client."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 Headers = list[tuple[bytes, bytes]]
 
-# RFC 9110, section 7.6.1, and what older software still sends
+# Headers of one connection only: RFC 9110, section 7.6.1, and some of older software.
 HOP_BY_HOP = frozenset(
     (
         b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization",
         b"proxy-connection", b"te", b"trailer", b"trailers", b"transfer-encoding", b"upgrade",
     )
 )  # fmt: skip
-# Ours to say: identity, addresses, trace context and the request ID are written anew.
+# The gateway writes these itself, so a client cannot forge its address, trace or request ID.
 REPLACED = frozenset(
     (
         b"host", b"expect", b"baggage", b"traceparent", b"tracestate", b"b3", b"x-request-id",
@@ -21,25 +21,25 @@ REPLACED = frozenset(
     )
 )  # fmt: skip
 IDENTITY = (b"x-user", b"x-role", b"x-internal", b"x-auth", b"x-forwarded", b"x-b3", b"x-original")
-# How long a message is follows from what was read, on either side of the gateway.
+# Not passed to an upstream: the transport sets the length by the bytes that it really sends.
 FRAMING = frozenset((b"content-length",))
 # The gateway's server writes these itself.
 SERVER = frozenset((b"server", b"date", b"x-request-id"))
 
 
 def _named(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
-    """What `Connection` declares to be of this hop only."""
+    """The headers that `Connection` declares to be of this connection only."""
     values = b",".join(value for name, value in headers if name.lower() == b"connection")
     return frozenset(item.strip().lower() for item in values.split(b","))
 
 
 def for_upstream(headers: Headers, client: str) -> Headers:
-    """The client's headers without what concerns this hop or pretends to be ours."""
+    """The client's headers without those of its connection and those that the gateway writes."""
     dropped = HOP_BY_HOP | REPLACED | FRAMING | _named(headers)
     kept = [
         (name, value)
         for name, value in headers
-        # an underscore is a hyphen to some servers: no name of ours may be spelled that way
+        # Some servers read an underscore as a hyphen, so `x_request_id` would pass for ours.
         if name not in dropped and b"_" not in name and not name.startswith(IDENTITY)
     ]
     cookies = [value for name, value in kept if name == b"cookie"]
@@ -50,12 +50,12 @@ def for_upstream(headers: Headers, client: str) -> Headers:
 
 
 def length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
-    """What a reply says of its length; the parser has let only a number pass."""
+    """The reply's `Content-Length`, None without one; the parser accepts only a number."""
     return next((int(v) for name, v in headers if name.lower() == b"content-length"), None)
 
 
 def for_client(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """The upstream's headers without what concerns that hop or its insides."""
+    """The upstream's headers without those of its connection and internal ones."""
     raw = [(name.lower(), value) for name, value in headers]
     dropped = HOP_BY_HOP | SERVER | _named(raw)
     return [

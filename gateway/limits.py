@@ -1,4 +1,4 @@
-"""How often a user and an address may ask: counted in Redis, exact over replicas."""
+"""Rate limits of users and addresses, counted in Redis, so they are exact over replicas."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from plainview import get_logger
 from shared.errors import TooMany
 from shared.storage.redis import Redis, RedisError
 
-BUDGET_S = 0.25  # what a request may lose to a Redis that hangs
-RETRY_S = 2.0  # then nobody asks it for so long
+BUDGET_S = 0.25  # longest that a request waits for a Redis that hangs
+RETRY_S = 2.0  # after a failure Redis is not asked for this long
 MAX_LOCAL = 10_000  # keys that are counted in this process while Redis is away
 
-# A moving window, as the library `limits` has it: let in unless the request `limit` places before
-# was at most `window` ago. Redis' own clock decides, so replicas need not agree on the time.
-# One key only: in a Redis Cluster several keys may live on several servers.
+# A moving window, as in the library `limits`: a request is let in unless `limit` others were let
+# in during the last `window`. The time is that of Redis, so replicas need not agree on it.
+# The script has one key only, as several keys may be on different servers of a Redis Cluster.
 # KEYS[1]: a list of the times of requests that were let in, newest first, in microseconds.
 # ARGV: limit, window in microseconds, and for tests the time in microseconds.
 # Returns 0 if the request is let in (and counted), else the microseconds until one is.
@@ -43,7 +43,7 @@ return 0
 
 
 class Limits:
-    """Moving windows by name of limit. While Redis is away each process counts for itself.
+    """Moving windows by name of limit. While Redis is away, each process counts by itself.
 
     `redis` should be a client of its own whose time-outs are longer than BUDGET_S.
     """
@@ -57,8 +57,8 @@ class Limits:
     async def check(self, *asked: tuple[str, str]) -> None:
         """Count one request under each (name of limit, key), in one round trip.
 
-        Each limit counts by itself, whatever the others say. TooMany, with the seconds to wait,
-        for the first that has none left.
+        Every limit counts the request, also when another one refuses it. TooMany, with the
+        seconds to wait, for the first limit that is used up.
         """
         calls = [_call(self._limits[name], name, key) for name, key in asked]
         waits = await self._count(calls)
@@ -72,7 +72,8 @@ class Limits:
     async def _count(self, calls: list[Call]) -> list[int]:
         if self._trips and time.monotonic() >= self._ask_at:
             if self.degraded:
-                self._ask_at = time.monotonic() + RETRY_S  # one asks, the others do not wait
+                # this request tries Redis, the others go on without waiting for it
+                self._ask_at = time.monotonic() + RETRY_S
             try:
                 waits = await self._trips.ask(calls)
             except (RedisError, OSError):
@@ -92,14 +93,17 @@ class Limits:
 
 
 class LocalWindows:
-    """What MOVING_WINDOW does, in this process; the keys not seen for longest are forgotten."""
+    """MOVING_WINDOW in this process, for at most `max_keys` keys: the longest unused ones go."""
 
     def __init__(self, max_keys: int = MAX_LOCAL) -> None:
         self._times: OrderedDict[str, deque[int]] = OrderedDict()
         self._max_keys = max_keys
 
     def hit(self, call: Call, now: int) -> int:
-        """0 if let in (and counted), else the microseconds until one is; `now` in microseconds."""
+        """0 if the request is let in (and counted), else the microseconds to wait.
+
+        `now` is in microseconds, of any clock that does not go back.
+        """
         key, limit, window = call
         times = self._times.pop(key, None)
         if times is None or times.maxlen != limit:

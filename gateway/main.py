@@ -1,4 +1,4 @@
-"""The gateway, wired: the only public door."""
+"""The gateway, wired. It is the only service that clients reach."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,7 +22,10 @@ from shared.web.problems import install_error_handlers
 def create_app(
     settings: Settings, deps: Deps | None = None, document: dict[str, Any] | None = None
 ) -> FastAPI:
-    """The service; with `deps` of a test it connects to nothing. `document` is the merged API."""
+    """The service; it connects to nothing if a test passes in `deps`.
+
+    `document` is the OpenAPI document of all services, by default the generated one.
+    """
     api = document or load_document()
 
     @asynccontextmanager
@@ -38,14 +41,14 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # it would send people to whatever `Host` says
+        redirect_slashes=False,  # a redirect would lead to whatever host the client put into `Host`
     )
     add_docs(app)
     app.openapi = lambda: api  # type: ignore[method-assign]
     for path, methods in operations(api).items():
         app.router.routes.append(ProxyRoute(path, methods))
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY)
-    # around it: it gives refusals their form
+    # outside of the middleware above: it turns that one's plain 413 into a problem document
     app.add_middleware(BodyLimit, receive_s=settings.message_seconds)
     if settings.cors_origins:
         app.add_middleware(

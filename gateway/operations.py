@@ -1,4 +1,4 @@
-"""The gateway's operations, from the merged OpenAPI document: one source for routes and docs."""
+"""The operations of the merged OpenAPI document, which both the routes and the docs come from."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Operation:
 
     @property
     def is_sign_in(self) -> bool:
-        """Whether it costs a password hash."""
+        """Whether it makes auth hash a password, which is costly and so has a limit of its own."""
         return not self.roles and self.path.rsplit("/", 1)[-1] in ("login", "register")
 
 
 def load_document(path: Path = DOCUMENT) -> dict[str, Any]:
-    """The merged document as `make generate` wrote it."""
+    """The merged document that `make generate` writes."""
     document: dict[str, Any] = json.loads(path.read_text())
     return document
 
@@ -39,7 +39,7 @@ def load_document(path: Path = DOCUMENT) -> dict[str, Any]:
 def operations(document: Mapping[str, Any]) -> dict[str, dict[str, Operation]]:
     """Operations by path template, then by method in capitals.
 
-    An operation without `x-roles` is an error: nothing becomes public by being forgotten.
+    An operation without `x-roles` is an error, so that no route is public by mistake.
     """
     found: dict[str, dict[str, Operation]] = {}
     for path, item in document["paths"].items():

@@ -1,4 +1,4 @@
-"""One request through the gateway: admitted, streamed to its upstream and back."""
+"""A request's way through the gateway: admitted, streamed to its upstream, the reply back."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from shared.web.client import IDEMPOTENT
 if TYPE_CHECKING:
     from gateway.deps import Deps
 
-# Our IDs are of these letters. Anything else would have to be encoded again, and what two
-# servers decode differently is how `..` and `%2f` get past a gateway.
+# The characters of our IDs. Others would have to be percent-encoded again for the upstream, and
+# where two servers decode differently, `..` and `%2f` get past a gateway.
 _ID = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,127}")
-WATCH_S = 0.05  # most calls are over by then, and need nobody who looks whether the client left
+WATCH_S = 0.05  # most calls are over by then and never pay for watching whether the client left
 
 
 class ProxyRoute(Route):
-    """All operations of one path: a real route with the upstream's template as its path."""
+    """All operations of one path; a route with the template as its path, as telemetry needs it."""
 
     def __init__(self, path: str, methods: dict[str, Operation]) -> None:
         self._operations = methods
         super().__init__(path, self._serve, methods=[*methods], include_in_schema=False)
-        self.app = self._serve  # an ASGI app: the reply is streamed by us
+        self.app = self._serve  # an ASGI app instead of an endpoint, to stream the reply
         self.methods = set(methods)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,7 +57,10 @@ class ProxyRoute(Route):
 
 
 class _Watch:
-    """Ends the block with ClientDisconnect when the client leaves, once its body is here."""
+    """Cancels the block and raises ClientDisconnect when the client leaves.
+
+    It watches only after the whole body has come; until then whoever reads the body notices.
+    """
 
     def __init__(self, receive: Receive, body: Body) -> None:
         self._receive, self._body = receive, body
@@ -74,7 +77,7 @@ class _Watch:
     def _look(self) -> None:
         if self._body.complete:
             self._watching = self._loop.create_task(self._wait())
-        else:  # whoever reads the body will see it
+        else:  # whoever reads the body notices a client that leaves
             self._timer = self._loop.call_later(WATCH_S, self._look)
 
     async def _wait(self) -> None:
@@ -94,7 +97,7 @@ class _Watch:
 def _exchange(
     scope: Scope, body: bytes | Body, operation: Operation, address: str, client: str
 ) -> AbstractAsyncContextManager[httpx.Response]:
-    """The call of the upstream that this request is to become."""
+    """The call of the upstream for this request; it is made when the context is entered."""
     deps: Deps = scope["app"].state.deps
     target = operation.path.format_map(scope["path_params"]).encode()
     if scope["query_string"]:
@@ -102,7 +105,7 @@ def _exchange(
     sent = headers.for_upstream(scope["headers"], address)
     keyed = operation.idempotency_key and any(name == b"idempotency-key" for name, _ in sent)
     return deps.upstreams[operation.upstream].exchange(
-        operation.method,  # for a HEAD it is GET: the upstreams need not know it
+        operation.method,  # GET for a HEAD, so that upstreams need no routes for HEAD
         target,
         sent,
         body,
@@ -112,7 +115,10 @@ def _exchange(
 
 
 async def _reply(response: httpx.Response, method: str, send: Send) -> None:
-    """Hand on head and body as they come; with a length the last part is known for the last."""
+    """Pass on head and body as they come.
+
+    With a `Content-Length` the last chunk is known and sent as the last, which saves a message.
+    """
     raw = response.headers.raw
     status = response.status_code
     start = {"type": "http.response.start", "status": status, "headers": headers.for_client(raw)}

@@ -1,5 +1,6 @@
-"""Scripts of one key each, sent together: what comes while one round trip is under way shares the
-next. No timer delays anybody, and the busier it is, the more calls a round trip carries.
+"""Batches calls of a Redis script: those that come during one round trip share the next.
+
+No timer delays a call, and the busier the process is, the more calls a round trip carries.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from shared.storage.redis import NoScriptError, Redis, RedisError, RedisTimeoutError
 
 Call = tuple[str, int, int]
-"""The script's key and two arguments."""
+"""The script's only key, and its two arguments."""
 SLICES = 5
 
 
@@ -24,7 +25,7 @@ class _Ask:
 
 
 class RoundTrips:
-    """Calls of one script. A round trip that takes longer than `budget_s` counts as failed."""
+    """Calls one script in batches. A round trip that takes longer than `budget_s` has failed."""
 
     def __init__(self, redis: Redis, script: str, budget_s: float) -> None:
         self._redis, self._script, self._budget_s = redis, script, budget_s
@@ -33,10 +34,10 @@ class RoundTrips:
         self._trip: asyncio.Task[None] | None = None
 
     async def ask(self, calls: list[Call]) -> list[int]:
-        """The script's replies.
+        """The script's replies, in the order of `calls`.
 
-        RedisError if Redis refuses, is away or too slow. That takes at most two budgets: the
-        rest of the round trip that is under way, and one's own.
+        RedisError if Redis refuses, is away or too slow. It takes at most twice `budget_s`: for
+        the rest of the round trip that is under way, and for the one with these calls.
         """
         ask = _Ask(calls, asyncio.get_running_loop().create_future())
         self._waiting.append(ask)
@@ -46,7 +47,7 @@ class RoundTrips:
 
     def _start(self) -> None:
         batch, self._waiting = self._waiting, []
-        # in the context of the first that waits: a span of Redis belongs to that request's trace
+        # The Redis span of the batch has to belong to one trace: that of the first request.
         work = self._serve(batch)
         self._trip = asyncio.create_task(work, context=batch[0].context)
 
@@ -58,7 +59,7 @@ class RoundTrips:
                 if not ask.answer.done():
                     ask.answer.set_result(values)
         except BaseException as error:
-            # Who waited for the next round trip has waited long enough to learn this.
+            # Calls that wait for the next round trip fail too: they have used up their time.
             failed = error if isinstance(error, Exception) else RedisError("stopped")
             waiting, self._waiting = self._waiting, []
             for ask in (*batch, *waiting):
@@ -72,10 +73,10 @@ class RoundTrips:
                 self._start()
 
     async def _bounded(self, calls: list[Call]) -> list[int]:
-        """Replies within the budget, counted in slices.
+        """Replies within the budget, which is waited for in slices.
 
-        While this process is too busy to look, an answer may have come long ago. A pause of the
-        event loop, however long, uses up one slice, so it alone never looks like a silent Redis.
+        When the event loop was blocked, the answer may have come long ago, unread. However long
+        that was, it uses up one slice only, so it is never mistaken for a Redis that hangs.
         """
         sending = asyncio.ensure_future(self._send(calls))
         sending.add_done_callback(_retrieve)
@@ -87,13 +88,14 @@ class RoundTrips:
         except asyncio.CancelledError:
             sending.cancel()
             raise
-        # left to end by the client's own time-out, which counts it as a failure of Redis
+        # The command is not cancelled: it ends by the client's own time-out, and is then counted
+        # as a failure of Redis.
         raise RedisTimeoutError("no answer in time")
 
     async def _send(self, calls: list[Call]) -> list[int]:
         replies = await self._pipeline("EVALSHA", self._sha, calls)
         missing = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if missing:  # Redis was restarted, or has never seen it: the text itself loads it
+        if missing:  # Redis does not know the script, e.g. after a restart; EVAL loads it
             again = await self._pipeline("EVAL", self._script, [calls[n] for n in missing])
             for n, reply in zip(missing, again, strict=True):
                 replies[n] = reply

@@ -1,4 +1,4 @@
-"""What the gateway reads from the environment, on top of what all services read."""
+"""Settings of the gateway, besides those that all services read."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from plainview.client_address import parse_networks
 from shared.setting_types import HttpHost, HttpUrl, Networks, Origins, RateLimit
 from shared.settings import ApiSettings
 
-# Loopback and the private ranges: where scrapers and probes are, and clients are not.
+# Loopback and private networks: scrapers and probes come from there, clients do not.
 PRIVATE = "127.0.0.0/8,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"
 
 
@@ -19,21 +19,21 @@ class Settings(ApiSettings):
     auth_url: HttpHost = "http://127.0.0.1:8001"
     event_url: HttpHost = "http://127.0.0.1:8002"
     jwks_url: HttpUrl = ""
-    #: to connect; from the whole request to the head of its reply; between parts of the reply
+    #: time to connect; from the sent request to the reply's head; between parts of the reply
     upstream_connect_seconds: float = Field(1.0, gt=0, le=60)
     upstream_deadline_seconds: float = Field(5.0, gt=0, le=60)
     upstream_idle_seconds: float = Field(60.0, gt=0)
-    #: calls in flight to each upstream, and of one client
+    #: calls in flight to each upstream, in all and of one client
     upstream_max_in_flight: int = Field(512, ge=1)
     upstream_max_in_flight_per_client: int = Field(64, ge=1)
     breaker_open_seconds: float = Field(10.0, gt=0, le=300)
     rate_limit_user: RateLimit = "300/minute"
     rate_limit_address: RateLimit = "600/minute"
-    #: register and login, by address
+    #: for register and login, by address
     rate_limit_sign_in: RateLimit = "30/minute"
     cors_origins: Origins = ()
 
     @property
     def keys_url(self) -> str:
-        """Where the public keys of access tokens are."""
+        """The URL of the public keys that verify access tokens."""
         return self.jwks_url or f"{self.auth_url.rstrip('/')}/.well-known/jwks.json"

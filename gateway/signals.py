@@ -1,4 +1,4 @@
-"""The gateway's signals: what is measured, and functions that say what happened."""
+"""Metrics of the gateway, and the functions by which its code reports what happened."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -51,18 +51,18 @@ _verifications = CATALOGUE.counter(
 
 
 class UpstreamSignals:
-    """What UpstreamClient tells."""
+    """Receives what UpstreamClient reports (`shared.web.client.Hooks`)."""
 
     def breaker_open(self, upstream: str, is_open: bool) -> None:
         """The breaker of an upstream opened or closed."""
         _breaker.set(is_open, upstream=upstream)
 
     def retry(self, upstream: str, outcome: str) -> None:
-        """A call was repeated, or could not be."""
+        """A call was repeated ("retried"), or not for want of budget ("budget_exhausted")."""
         _retries.inc(upstream=upstream, outcome=outcome)
 
     def fast_failure(self, upstream: str) -> None:
-        """A call was refused at once."""
+        """A call was refused without being made, as the breaker is open."""
         _fast_failures.inc(upstream=upstream)
 
 
@@ -72,17 +72,17 @@ def limit_decision(limit: str, allowed: bool) -> None:
 
 
 def limits_degraded(value: bool) -> None:
-    """Whether limits are this process's own."""
+    """Whether each process counts limits by itself, as Redis is away."""
     _degraded.set(value)
 
 
 def verification(outcome: Verified) -> None:
-    """A token was `accepted`, `rejected`, its roles `forbidden`, or no keys were there."""
+    """A token was `accepted`, `rejected`, its roles `forbidden`, or there were no keys for it."""
     _verifications.inc(outcome=outcome)
 
 
 def active_users(windows: dict[str, int], by_day: Sequence[int]) -> None:
-    """Estimates by window, and by day: today first."""
+    """Estimated numbers of active users by window, and by day with today first."""
     for window, count in windows.items():
         _active.set(count, window=window)
     for day, count in enumerate(by_day):
