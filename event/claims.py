@@ -1,8 +1,9 @@
-"""Claims without transactions: a request says what is still to be done, a reward what it contains.
+"""Claims without transactions: each write to one document leaves what is needed to recover.
 
-One claim is three writes: insert the request with its `op`, change the stock under the marker of
-that `op`, finish the request. Any process may die after any of them; `recover` then finishes or
-undoes the rest, and a fence in the reward keeps writes that come late from counting twice.
+A claim is three writes: insert the request with an `op` (its unfinished change of stock), change
+the reward's stock and mark the `op` there, finish the request by removing the `op`. A process may
+die after any of them. `recover` then finishes or undoes the claim; before that it sets a fence in
+the reward, so that a late write of the dead process cannot take stock a second time.
 """
 
 from collections.abc import Mapping
@@ -22,15 +23,15 @@ from shared.errors import Conflict, NotFound, Timeout, Unavailable
 
 log = get_logger("business")
 
-# a write that its sender was stopped in for longer than this could count twice
+# A write that arrives even later than this finds no fence any more and could count twice.
 FENCE_KEPT = timedelta(hours=1)
-MAX_GIVEN_UP = 1000  # beyond it they become stale
+MAX_GIVEN_UP = 1000  # user keys; further ones are recovered when they are stale
 
 Document = Mapping[str, Any]
 
 
 class Claims:
-    """Claims, decisions on them, and what puts right what was left half-done."""
+    """Claims, decisions on them, and the recovery of unfinished ones."""
 
     def __init__(self, repository: ClaimRepository, zone: ZoneInfo, stale_s: float) -> None:
         self._repository = repository
@@ -39,7 +40,7 @@ class Claims:
         self._given_up: set[str] = set()
 
     async def claim(self, user_id: str, reward_id: str, key: str) -> Document:
-        """The request of this user for this reward, new or as it was first answered to `key`.
+        """Claim a reward; the new request, or for a repeated `key` the same reply as before.
 
         Raises NotFound, a Refused (nothing is stored then), InFlight or KeyMismatch.
         """
@@ -106,7 +107,8 @@ class Claims:
             raise
 
     def _give_up(self, user_key: str) -> None:
-        # this process sends nothing more for it, so nobody has to wait until it is stale
+        # This process sends no more writes for this claim, so it can be recovered at once and
+        # not only when it is stale.
         if len(self._given_up) < MAX_GIVEN_UP:
             self._given_up.add(user_key)
 
@@ -118,7 +120,7 @@ class Claims:
                 return done
         elif await self._repository.abandon(request["_id"], op["id"]):
             raise SoldOut("Nothing is left")
-        # another process took this work over because it seemed to be left
+        # Another process took the claim over, as it seemed to be abandoned.
         reply = await self._earlier_reply(request["_id"], request["reward_id"], user_key)
         if reply is None:
             raise InFlight("The request is being worked on")
@@ -143,12 +145,12 @@ class Claims:
         return done
 
     async def _sold_out(self, request_id: str, user_key: str) -> Document:
-        """The reply to a claim of a reward that has nothing left: two reads in all, no write.
+        """The reply to a claim of a reward that is sold out: two reads in all and no write.
 
-        Most claims of a popular reward are these. The request is looked up after the stock was
-        read: an earlier attempt with this key may have taken the last item, and then the answer is
-        that attempt's reply. Nothing else is looked at, neither the conditions nor whether the key
-        was used for another reward: whatever they are, nothing is left.
+        It is kept cheap because most claims of a popular reward end here. The request is looked
+        up after the stock was read: an earlier attempt with this key may have taken the last item,
+        and then the answer is that attempt's reply. Conditions and other uses of the key are not
+        checked, as they could not change that nothing is left.
         """
         request = await self._repository.by_id(request_id)
         if request is None:
@@ -160,7 +162,10 @@ class Claims:
     async def _earlier_reply(
         self, request_id: str, reward_id: str, user_key: str
     ) -> Document | None:
-        """What this key was answered before; None if neither key nor user has such a request."""
+        """The earlier reply to this key; None if the user has not requested the reward at all.
+
+        AlreadyRequested under another key; KeyMismatch if the key was for another reward.
+        """
         request = await self._repository.by_key(user_key)
         if request is None:
             if await self._repository.by_id(request_id) is not None:
@@ -172,17 +177,17 @@ class Claims:
         return await self._reply(request)
 
     async def _reply(self, request: Document) -> Document:
-        """The reply to a request as it was first given; InFlight if nothing was answered yet."""
+        """The reply that the request was first answered with; InFlight if it is unfinished."""
         if request["status"] == "working":
             request = await self._settled(request)
         signals.key_used("replayed")
         if request["approval"] == "automatic":
             return request
-        # as it was when it was first answered, whatever was decided since
+        # a repetition gets the first reply, so a later decision is left out
         return {**request, "status": "pending", "reason": "none", "decided_at": None}
 
     async def _settled(self, request: Document) -> Document:
-        """The request with its work done, by us if its process seems to be gone; else InFlight."""
+        """The finished request, after recovering it if its process gave up; else InFlight."""
         user_key = request["user_key"]
         stale = now() - minted_at(request["op"]["id"]) > self._stale
         if stale or user_key in self._given_up:
@@ -195,7 +200,11 @@ class Claims:
         raise InFlight("The request with this key is being worked on")
 
     async def decide(self, request_id: str, status: str, reason: str, operator: str) -> Document:
-        """Approve or reject a pending request; rejection returns its stock. Repeatable."""
+        """Approve or reject a pending request; a rejection returns its stock.
+
+        The same decision again changes nothing. Raises NotFound, InFlight, and Conflict if it was
+        decided otherwise.
+        """
         request = await self._repository.request(request_id)
         if request is None:
             raise NotFound("There is no such reward request")
@@ -231,17 +240,19 @@ class Claims:
         return decided
 
     async def recover(self, request: Document) -> Literal["finished", "undone"] | None:
-        """Do what a process left to be done; None if it was done meanwhile."""
+        """Finish or undo an unfinished request; None if there is nothing to do or not yet."""
         _id, reward_id, op = request["_id"], request["reward_id"], str(request["op"]["id"])
         if await self._repository.fence(reward_id, op):
-            # The write never came and never will. Only the maker of an op may send it, or a late
-            # one could follow after its marker is gone: so this process makes one of its own.
+            # The old op has not changed the stock, and the fence keeps it from doing so. This
+            # process goes on with an op of its own: an op is only sent by the process that made
+            # it, else a late write could come after its marker was removed and count again.
             new = new_id()
             if not await self._repository.reissue(_id, op, new):
                 return None
             op, delta = new, request["op"]["delta"]
             if not await self._repository.move_stock(reward_id, op, delta):
-                # sold out meanwhile; nobody was told anything yet. A rejection is left for later.
+                # A claim is sold out by now and had no reply yet, so it can be deleted. Returning
+                # stock has to happen and is left for the next turn.
                 undone = delta < 0 and await self._repository.abandon(_id, op)
                 return self._recovered(request, "undone") if undone else None
         done = await self._finish(request, op)
@@ -255,7 +266,7 @@ class Claims:
         return outcome
 
     async def recover_stale(self) -> None:
-        """Recover what this process gave up, and what is older than any process needs for it."""
+        """Recover the requests that this process gave up, and all that are stale."""
         for user_key in list(self._given_up):
             given_up = await self._repository.by_key(user_key)
             if given_up is not None and given_up["status"] == "working":
@@ -265,10 +276,11 @@ class Claims:
             await self.recover(request)
 
     async def sweep(self) -> None:
-        """Remove markers whose request is finished, and fences that are old."""
+        """Remove markers of finished requests, and fences older than `FENCE_KEPT`."""
         expired = now() - FENCE_KEPT
         for reward in await self._repository.touched_rewards():
-            # Read before the requests: what nobody waits for now, nobody will wait for later
+            # The markers were read before the requests are: one that no request needs after that
+            # will never be needed again.
             ops = reward.get("ops") or {}
             fenced = [op for op in reward.get("fenced") or {} if minted_at(op) < expired]
             if ops or fenced:

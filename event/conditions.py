@@ -1,4 +1,4 @@
-"""Conditions for a reward, as pure functions of what is known about event and user."""
+"""Conditions for a reward, as pure functions of what is known about the event and the user."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,7 +17,7 @@ class Kind(StrEnum):
     ACCOUNT_AGE = "account_age"
 
 
-#: the field that holds what a condition of that kind asks for
+#: the field of a condition that holds how much it requires, by kind
 NEEDS = {Kind.LOGIN_STREAK: "days", Kind.PARTICIPATIONS: "count", Kind.ACCOUNT_AGE: "days"}
 
 
@@ -34,7 +34,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a condition is met, and how far the user has come (`progress` of `needed`)."""
+    """How far the user has come towards one condition: `progress` of `needed`, in its unit."""
 
     type: str
     needed: int
@@ -42,11 +42,10 @@ class Verdict:
 
     @property
     def met(self) -> bool:
-        """There is enough progress."""
         return self.progress >= self.needed
 
     def document(self) -> dict[str, Any]:
-        """For an answer."""
+        """The verdict as it is put into a reply."""
         return {**asdict(self), "met": self.met}
 
 

@@ -1,8 +1,8 @@
-"""Reads what auth announces (Redis Stream, group `event`) into what is known about members.
+"""Applies auth's announcements (a Redis Stream, consumer group `event`) to the members.
 
-At least once: a message is acknowledged after it is applied, applying it twice changes nothing,
-and what a dead consumer had taken is taken over. A message that fails every time ends in a
-bounded list of dead letters. Redis or MongoDB being away only delays things.
+Delivery is at least once: a message is acknowledged after it was applied, applying it again changes
+nothing, and messages that a dead consumer held are taken over. A message that fails every time is
+moved to a bounded stream of dead letters. While Redis or MongoDB is away, messages only wait.
 """
 
 import os
@@ -23,7 +23,7 @@ from shared.storage.redis import RedisError
 DEAD_LETTERS = f"{STREAM}:dead"
 GROUP = "event"
 BATCH = 100
-BLOCK_S = 2.0  # the client's own time-out has to be longer
+BLOCK_S = 2.0  # a read waits this long for messages; the client's time-out has to be longer
 MAX_DEAD_LETTERS = 1000
 MAX_COUNTED = 1000
 FORGET_CONSUMER_S = 3600
@@ -33,7 +33,10 @@ Message = tuple[str, dict[str, str]]
 
 
 class Consumer:
-    """One consumer of the group. `takeover_s`: how long a message may be with another one."""
+    """One consumer of the group.
+
+    It takes over messages that another consumer has held for `takeover_s` seconds.
+    """
 
     def __init__(
         self,
@@ -55,11 +58,11 @@ class Consumer:
         self._looked_at = float("-inf")
 
     async def turn(self, block_s: float = BLOCK_S) -> int:
-        """Handle one batch, waiting for it at most `block_s`; how many messages it had."""
+        """Handle one batch, waiting at most `block_s` seconds for it; the number of messages."""
         try:
             return await self._turn(block_s)
         except BaseException:
-            self._ready = False  # the stream may be another one when Redis is back
+            self._ready = False  # Redis may come back empty, without the group
             raise
 
     async def _turn(self, block_s: float) -> int:
@@ -77,7 +80,7 @@ class Consumer:
         return await self._handle(cast(list[Message], found[0][1])) if found else 0
 
     async def _take_over(self) -> list[Message]:
-        """Messages that another consumer has had for too long; none before Redis 6.2."""
+        """Messages that another consumer has held too long; always none before Redis 6.2."""
         try:
             found = await self._redis.xautoclaim(
                 STREAM, GROUP, self._name, int(self._takeover_s * 1000), count=BATCH
@@ -107,7 +110,7 @@ class Consumer:
                     with consume_span(STREAM, fields, message_id=id_):
                         if await self._apply(id_, fields):
                             done.append(id_)
-        finally:  # the database may go away in the middle
+        finally:  # acknowledge what was applied, also if the database fails in the middle
             if done:
                 await self._redis.xack(STREAM, GROUP, *done)
         return len(messages)
@@ -121,8 +124,8 @@ class Consumer:
         try:
             changed = await self._change(type_, fields)
         except (Timeout, Unavailable):
-            raise  # not the message's fault
-        except Exception as exc:  # whatever is wrong with it must not stop the others
+            raise  # the database is away: the message is tried again and not counted as failed
+        except Exception as exc:  # one bad message must not stop the others
             signals.announcement(type_, "failed")
             log.warning("message.failed", message_id=id_, error_type=type(exc).__name__)
             return await self._is_dead(id_, fields)
@@ -159,7 +162,7 @@ class Consumer:
         for group in await self._redis.xinfo_groups(STREAM):
             if group["name"] == GROUP:
                 unread = group.get("lag")
-                if unread is None:  # before Redis 7, and after messages were deleted
+                if unread is None:  # Redis before 7 has no lag, nor has it after deletions
                     unread = await self._count_unread(group["last-delivered-id"])
                 signals.stream_lag(int(unread) + int(group["pending"]))
         for consumer in await self._redis.xinfo_consumers(STREAM, GROUP):
@@ -168,14 +171,14 @@ class Consumer:
                 await self._redis.xgroup_delconsumer(STREAM, GROUP, consumer["name"])
 
     async def _count_unread(self, last: str) -> int:
-        """Messages after the last one that was delivered, counted up to `MAX_COUNTED`."""
-        count = MAX_COUNTED + 1  # the first one found is the last one delivered, if it is kept
+        """The number of messages after ID `last`, at most `MAX_COUNTED`."""
+        count = MAX_COUNTED + 1  # one more, as the range includes `last` itself
         found = await self._redis.xrange(STREAM, min=last, count=count)
         return sum(id_ != last for id_, _ in found)
 
 
 def _is_text(fields: dict[str, str]) -> bool:
-    """Whether it was UTF-8: the client turns other bytes into halves of characters."""
+    """Whether it was valid UTF-8; the client decodes other bytes to lone surrogates."""
     try:
         "".join([*fields, *fields.values()]).encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""What the business metrics count in the database, in simple stages that every MongoDB has."""
+"""Counts for the business metrics, with simple aggregation stages that every MongoDB has."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -25,7 +25,7 @@ class Counts:
         return await _count_by(self._repository.requests, {"status": status}, "event_id", event_ids)
 
     async def requests_by_status(self) -> dict[str, int]:
-        """How many requests there are, by status but those that are worked on."""
+        """How many requests there are by status, without unfinished ones ("working")."""
         statuses = ("approved", "pending", "rejected")
         return {each: await count(self._repository.requests, {"status": each}) for each in statuses}
 
@@ -37,7 +37,7 @@ class Counts:
         return await found.to_list(len(event_ids) * MAX_REWARDS)
 
     async def stock_held(self, reward_ids: Iterable[str]) -> dict[str, int]:
-        """How many requests are granted or wait for a decision, by reward."""
+        """How many requests hold stock (approved or pending), by reward."""
         held = {"status": {"$in": ["approved", "pending"]}}
         return await _count_by(self._repository.requests, held, "reward_id", reward_ids)
 
@@ -70,7 +70,7 @@ class Counts:
 async def _count_by(
     collection: Any, where: Mapping[str, Any], field: str, keys: Iterable[str]
 ) -> dict[str, int]:
-    """How many match per value of a field, for these values of it."""
+    """How many documents match, for each of the values `keys` of the field."""
     wanted = list(keys)
     if not wanted:
         return {}

@@ -1,4 +1,4 @@
-"""What the service works with, connected; tests give their own."""
+"""The objects that the service works with, connected; tests pass in their own."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack

@@ -1,4 +1,4 @@
-"""Whether a user may have a reward now, by all that is known but its stock."""
+"""Whether a user may claim a reward now, apart from whether any stock is left."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -17,21 +17,24 @@ Document = Mapping[str, Any]
 
 
 class Eligibility:
-    """Reads what the conditions of a reward's event need."""
+    """Reads what is needed to judge a claim, and judges it."""
 
     def __init__(self, repository: Repository, zone: ZoneInfo) -> None:
         self._repository = repository
         self._zone = zone
 
     async def refusal(self, user_id: str, reward: Document) -> Refused | None:
-        """The error to answer with; None if nothing stands against it. NotFound for a draft's."""
+        """The reason to refuse the claim, as an error to raise; None if the user may claim.
+
+        Raises NotFound if the event is a draft, as users do not see drafts.
+        """
         event, participation = await asyncio.gather(
             self._repository.event(reward["event_id"]),
             self._repository.participation(reward["event_id"], user_id),
         )
         at = now()
         if event is not None and event["status"] == EventStatus.DRAFT:
-            raise NotFound("There is no such reward")  # users do not see drafts
+            raise NotFound("There is no such reward")
         if event is None or not is_open(event, at):
             return EventNotActive("The event is not active now")
         if participation is None:

@@ -1,23 +1,23 @@
-"""The errors that only this service knows, by what they contradict."""
+"""Domain errors of this service."""
 
 from event.reasons import Reason
 from shared.errors import BadRequest, Conflict, Invalid
 
 
 class Refused(Conflict):
-    """A claim that gets nothing and leaves nothing behind; `reason` is its label."""
+    """A claim gets nothing and nothing of it is stored; `reason` is the label of its metric."""
 
     reason = Reason.NONE
 
 
 class SoldOut(Refused):
-    """Nothing is left."""
+    """The reward has no stock left."""
 
     code = reason = Reason.SOLD_OUT
 
 
 class ConditionUnmet(Refused):
-    """The user has not come far enough; `conditions` tells how far."""
+    """The user does not meet all conditions; `conditions` has the progress of each."""
 
     code: str = Reason.CONDITION_UNMET
     reason = Reason.CONDITION_UNMET
@@ -42,7 +42,7 @@ class EventNotActive(Refused):
 
 
 class InFlight(Conflict):
-    """The same thing is being done right now, or was begun by a process that died."""
+    """The same request is being worked on, or was begun by a process that died."""
 
     code = "in_flight"
     retry_after = 1

@@ -1,4 +1,4 @@
-"""Reads the gauges of `signals` from the database, so that they are true after any restart."""
+"""Sets the gauges of `signals` from the database, so they are right after any restart."""
 
 from datetime import timedelta
 
@@ -10,11 +10,11 @@ from event.signals import Activity
 from event.times import now
 
 RECENT = timedelta(minutes=5)
-MAX_EVENTS = 500  # active ones that are looked at; 100 have series of their own
+MAX_EVENTS = 500  # active events that are read; 100 of them have series of their own
 
 
 class Gauges:
-    """Remembers between two readings only what did not add up in the last one."""
+    """Reads the gauges; between readings it keeps only rewards whose stock did not add up."""
 
     def __init__(self, repository: ClaimRepository) -> None:
         self._repository = repository
@@ -22,7 +22,7 @@ class Gauges:
         self._suspects: set[tuple[str, int, int, int]] = set()
 
     async def refresh(self) -> None:
-        """Read everything once."""
+        """Read all values from the database and set the gauges."""
         busy = await self._requests()
         await self._events(busy)
         await self._activity()
@@ -46,7 +46,8 @@ class Gauges:
 
         rewards = await counts.rewards_of_events(ids)
         held = await counts.stock_held([reward["_id"] for reward in rewards])
-        # Readings are not of one moment: only what is wrong in the same way twice counts
+        # These reads are not one snapshot, so a claim in between can make the sum look wrong.
+        # Only a reward with the same wrong numbers in two readings counts as a violation.
         wrong = {
             (r["_id"], r["stock"], r["stock_left"], held.get(r["_id"], 0))
             for r in rewards

@@ -1,4 +1,4 @@
-"""IDs that sort by the time they were made, and page cursors."""
+"""IDs that sort by the time at which they were made, and page cursors."""
 
 import re
 import secrets
@@ -12,12 +12,12 @@ ID = re.compile(r"[0-9a-f]{24}")
 
 
 def new_id(at: datetime | None = None) -> str:
-    """24 hex digits: 12 of the time in milliseconds, 12 random ones."""
+    """A new ID of 24 hex digits: 12 for the Unix time in milliseconds, then 12 random ones."""
     return f"{prefix(at or now())}{secrets.token_hex(6)}"
 
 
 def prefix(at: datetime) -> str:
-    """What IDs made at that time begin with; smaller than all of them, as text."""
+    """The first 12 digits of IDs made at that time; as text it sorts before all of them."""
     return f"{max(0, int(at.timestamp() * 1000)):012x}"
 
 
@@ -32,7 +32,7 @@ def encode_cursor(last: str) -> str:
 
 
 def decode_cursor(cursor: str) -> str:
-    """The sort key of a cursor; Invalid if it is none of ours."""
+    """The sort key in a cursor; Invalid if `encode_cursor` did not make it."""
     try:
         raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode("ascii")
     except ValueError:

@@ -16,7 +16,7 @@ from shared.web.problems import install_error_handlers
 
 
 def create_app(settings: Settings, deps: Deps | None = None) -> FastAPI:
-    """The service; it connects when it starts, or uses `deps`."""
+    """The service; it connects when it starts, unless a test passes in `deps`."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

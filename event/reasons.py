@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """The console has words for each (console/static/words.json), as a test demands."""
+    """The reasons; console/static/words.json has a text for each, which a test checks."""
 
     NONE = "none"
     SOLD_OUT = "sold_out"

@@ -1,7 +1,7 @@
-"""All that the service asks of its database, in plain operators that every MongoDB has.
+"""The service's reads and writes, with plain operators that every MongoDB has.
 
-Uniqueness lies in `_id` wherever it can: one participation per event and user, one request per
-reward and user. Lists page by an ID that sorts by time.
+Uniqueness is expressed by `_id` where possible: one participation per event and user, one request
+per reward and user. Lists are paged by IDs that sort by time.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,7 +18,10 @@ LOGIN_DAYS_KEPT = 400  # the longest streak that can be asked for is 365
 
 
 class Repository:
-    """Events, rewards, participations and members; `ClaimRepository` has the requests."""
+    """Events, rewards, participations, members, and the history of requests.
+
+    `ClaimRepository` adds the writes of claims.
+    """
 
     def __init__(self, database: Database) -> None:
         self.events = database["events"]
@@ -48,17 +51,15 @@ class Repository:
     # events
 
     async def add_event(self, event: Document) -> None:
-        """Insert."""
         await self.events.insert_one(event)
 
     async def event(self, event_id: str) -> Document | None:
-        """By ID."""
         return await self.events.find_one({"_id": event_id})
 
     async def list_events(
         self, statuses: Collection[str], after: str | None, limit: int
     ) -> list[Document]:
-        """Those with one of the statuses, newest first; with `after` only older ones."""
+        """Events with one of the statuses, newest first; with `after` only those before that ID."""
         where: Document = {"status": {"$in": [*statuses]}}
         if after:
             where["_id"] = {"$lt": after}
@@ -67,33 +68,33 @@ class Repository:
     async def change_event(
         self, event: Mapping[str, Any], change: Mapping[str, Any]
     ) -> Document | None:
-        """Change it if its status and dates are still those of `event`; else None."""
+        """Change an event; None if its status or dates are not those of `event` any more."""
         guard = {name: event[name] for name in ("_id", "status", "starts_at", "ends_at")}
         return await self.events.find_one_and_update(guard, {"$set": dict(change)})
 
     # participations
 
     async def join(self, participation: Document) -> bool:
-        """Insert it and count it in its event; False if it was there."""
+        """Insert a participation and count it in its event; False if it existed already."""
         try:
             await self.participations.insert_one(participation)
         except DuplicateKey:
             return False
-        # a crash in between leaves the count too low: the gauges' job sets it right
+        # A crash before this write leaves the count too low; the job of the gauges corrects it.
         await self.events.update_one(
             {"_id": participation["event_id"]}, {"$inc": {"participants": 1}}
         )
         return True
 
     async def participation(self, event_id: str, user_id: str) -> Document | None:
-        """That a user takes part in an event."""
+        """A user's participation in an event, None if there is none."""
         return await self.participations.find_one({"_id": f"{event_id}:{user_id}"})
 
     async def list_participations(
         self, event_id: str, after: str | None, limit: int
     ) -> list[Document]:
-        """In the order of user IDs."""
-        # ";" follows ":", so these are all IDs of the event
+        """An event's participations by user ID; with `after` only those behind that user."""
+        # In ASCII ";" follows ":", so this range holds exactly the IDs "<event>:<user>".
         where: Document = {"_id": {"$gt": f"{event_id}:{after or ''}", "$lt": f"{event_id};"}}
         found = self.participations.find(where).sort([("_id", 1)]).limit(limit)
         return await found.to_list(limit)
@@ -103,7 +104,7 @@ class Repository:
         return await count(self.participations, {"user_id": user_id})
 
     async def correct_participants(self, event_id: str, seen: int, counted: int) -> None:
-        """Set the count of an event, if it is still the one that was seen."""
+        """Set the participants of an event to `counted`, if the stored number is still `seen`."""
         await self.events.update_one(
             {"_id": event_id, "participants": seen}, {"$set": {"participants": counted}}
         )
@@ -111,10 +112,10 @@ class Repository:
     # rewards
 
     async def make_room(self, event: Mapping[str, Any]) -> bool:
-        """Count one more reward of an event; False if it has MAX_REWARDS, or is closed by now.
+        """Count one more reward of an event; False if it has MAX_REWARDS or is closed.
 
-        Counted before the reward is inserted, in one write, so that many at once stay below the
-        cap too. A crash between the two leaves the event one reward short of it.
+        The reward is counted in one write before it is inserted, so parallel calls cannot exceed
+        the limit. A crash between the two writes leaves the event with room for one reward less.
         """
         id_ = event["_id"]
         if "rewards" not in event:  # made by a version that did not count them
@@ -124,11 +125,10 @@ class Repository:
         return (await self.events.update_one(room, {"$inc": {"rewards": 1}})).matched_count == 1
 
     async def add_reward(self, reward: Document) -> None:
-        """Insert."""
         await self.rewards.insert_one(reward)
 
     async def reward(self, reward_id: str) -> Document | None:
-        """By ID, without its markers."""
+        """A reward without its markers, None if there is none."""
         return await self.rewards.find_one({"_id": reward_id}, {"ops": 0, "fenced": 0})
 
     async def rewards_of(self, event_id: str) -> list[Document]:
@@ -137,7 +137,10 @@ class Repository:
         return await found.sort([("_id", 1)]).limit(MAX_REWARDS).to_list(MAX_REWARDS)
 
     async def restock(self, reward: Mapping[str, Any], total: int) -> Document | None:
-        """Set the total; None if it changed meanwhile, or less is left than would be taken away."""
+        """Set the total stock; the changed reward.
+
+        None if the total changed since `reward` was read, or if less is left than is taken away.
+        """
         delta = total - reward["stock"]
         return await self.rewards.find_one_and_update(
             {"_id": reward["_id"], "stock": reward["stock"], "stock_left": {"$gte": -delta}},
@@ -145,19 +148,19 @@ class Repository:
             projection={"ops": 0, "fenced": 0},
         )
 
-    # members: what the announcements of auth told
+    # members: users as known from auth's announcements
 
     async def member(self, user_id: str) -> Document | None:
-        """What is known about a user."""
+        """What is known about a user, None if nothing."""
         return await self.members.find_one({"_id": user_id})
 
     async def registered(self, user_id: str, at: str) -> bool:
-        """Apply a registration; False if it was known."""
+        """Store the time of a registration; False if it was known already."""
         return await self._upsert_member(user_id, {"$min": {"registered_at": at}})
 
     async def logged_in(self, user_id: str, at: str, day: str) -> bool:
-        """Apply a sign-in on a day (YYYYMMDD); False if that changes nothing."""
-        # a map, not an array: setting a key of it is idempotent on every server
+        """Store a sign-in on a day (YYYYMMDD); False if that changes nothing."""
+        # days are keys of a map, not an array, as setting a key twice is harmless on any server
         change = {"$set": {f"login_days.{day}": 1}, "$max": {"last_login_at": at}}
         if not await self._upsert_member(user_id, change):
             return False
@@ -171,20 +174,23 @@ class Repository:
     async def _upsert_member(self, user_id: str, change: Document) -> bool:
         try:
             result = await self.members.update_one({"_id": user_id}, change, upsert=True)
-        except DuplicateKey:  # two upserts at once: the other one has made the document
+        except DuplicateKey:  # a parallel upsert has just created the document
             result = await self.members.update_one({"_id": user_id}, change)
         return result.modified_count > 0 or result.upserted_id is not None
 
     # history
 
     async def request(self, request_id: str) -> Document | None:
-        """By its public ID."""
+        """The request with this public ID, None if there is none."""
         return await self.requests.find_one({"public_id": request_id})
 
     async def list_requests(
         self, filters: Mapping[str, str | None], after: str | None, limit: int
     ) -> list[Document]:
-        """Newest first: equal `user_id`, `event_id`, `reward_id`, `status`; `created_from/to`."""
+        """Requests, newest first; with `after` only those before that public ID.
+
+        Filters: `user_id`, `event_id`, `reward_id`, `status`, `created_from` and `created_to`.
+        """
         where: Document = {
             name: filters[name]
             for name in ("user_id", "event_id", "reward_id", "status")
@@ -192,7 +198,7 @@ class Repository:
         }
         if where.get("status") == "pending":
             where["status"] = {"$in": ["pending", "working"]}
-        # an ID begins with its time, so one index gives order, page and period
+        # an ID begins with its time, so one index serves order, paging and period
         below = [after] if after else []
         if until := filters.get("created_to"):
             below.append(prefix(from_text(until)))

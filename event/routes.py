@@ -1,4 +1,4 @@
-"""The HTTP interface: paths, roles and shapes. Another user's request is a 404 everywhere."""
+"""The HTTP interface: paths, roles and shapes. A request of another user is always a 404."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -21,7 +21,7 @@ router = APIRouter(
     prefix="/api/v1", tags=["event"], route_class=BoundedRoute, max_body_size=SMALL_BODY
 )
 
-EVENT_BODY = 32 * 1024  # bytes: a description of 2,000 characters, each an escape of JSON
+EVENT_BODY = 32 * 1024  # bytes: a description of 2,000 characters that are all JSON escapes
 STAFF = (Role.OPERATOR, Role.AUDITOR, Role.ADMIN)
 OPERATORS = (Role.OPERATOR, Role.ADMIN)
 Member = Annotated[Principal, Depends(require(Role.USER))]
@@ -59,7 +59,7 @@ Key = Annotated[str, Depends(_key)]
 
 def _public(document: Document) -> dict[str, Any]:
     public = {**document, "id": document.get("public_id") or document["_id"]}
-    if public.get("status") == "working":  # that it is being worked on is our own business
+    if public.get("status") == "working":  # an internal status: clients see "pending"
         public["status"] = "pending"
     return public
 

@@ -45,7 +45,7 @@ def _known(value: str) -> str:
 
 
 Id = Annotated[str, AfterValidator(_known)]
-"""An ID in a path: what cannot be one does not exist."""
+"""An ID in a path. Text that cannot be an ID is NotFound, not a validation error."""
 
 Title = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=LINE)
@@ -55,7 +55,7 @@ Amount = Annotated[int, Field(ge=1, le=1_000_000_000, strict=True)]
 Stock = Annotated[int, Field(ge=0, le=10_000_000, strict=True)]
 
 
-# RFC 3339, section 5.6, with "T" and a full offset: pydantic takes numbers and much else as well
+# RFC 3339, section 5.6, with "T" and a full offset; pydantic alone accepts numbers and more.
 _RFC_3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )

@@ -20,7 +20,7 @@ NEXT = {EventStatus.DRAFT: EventStatus.ACTIVE, EventStatus.ACTIVE: EventStatus.C
 
 
 class Service:
-    """What users and operators do, apart from claims. Documents in, documents out."""
+    """What users and operators do, apart from claims; takes and returns documents."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
@@ -44,7 +44,7 @@ class Service:
         return event
 
     async def event(self, event_id: str, *, drafts: bool = True) -> Document:
-        """One event, or NotFound; without `drafts`, as for users, a draft does not exist."""
+        """One event, or NotFound; also for a draft if `drafts` is false, as it is for users."""
         event = await self._repository.event(event_id)
         if event is None or (event["status"] == EventStatus.DRAFT and not drafts):
             raise NotFound("There is no such event")
@@ -53,7 +53,7 @@ class Service:
     async def list_events(
         self, status: EventStatus | None, cursor: str | None, limit: int, *, drafts: bool = True
     ) -> Document:
-        """A page of events, with drafts only if they may be seen."""
+        """A page of events, newest first; drafts only if `drafts` is true."""
         after = decode_cursor(cursor) if cursor else None
         wanted = [status] if status else [*EventStatus]
         statuses = [each for each in wanted if drafts or each is not EventStatus.DRAFT]
@@ -61,7 +61,10 @@ class Service:
         return page(rows, limit, "_id")
 
     async def change_event(self, event_id: str, given: EventChange) -> Document:
-        """Change what is given; the status moves one step forward, a closed event stays."""
+        """Change the given fields; NotFound, Conflict, Invalid.
+
+        The status moves one step forward at a time, and a closed event cannot change.
+        """
         event = await self.event(event_id)
         change = given.model_dump(mode="json", exclude_none=True)
         for name in ("starts_at", "ends_at"):
@@ -86,7 +89,7 @@ class Service:
     async def join(
         self, event_id: str, user_id: str, *, drafts: bool = True
     ) -> tuple[Document, bool]:
-        """The participation, and whether it is new."""
+        """Take part in an event; the participation, and whether it is new."""
         event = await self.event(event_id, drafts=drafts)
         known = await self._repository.participation(event_id, user_id)
         at = now()
@@ -137,7 +140,7 @@ class Service:
         return await self._repository.rewards_of(event_id)
 
     async def reward(self, reward_id: str, *, drafts: bool = True) -> Document:
-        """One reward, or NotFound; without `drafts` those of drafts do not exist."""
+        """One reward, or NotFound; also for one of a draft if `drafts` is false."""
         reward = await self._repository.reward(reward_id)
         if reward is None:
             raise NotFound("There is no such reward")
@@ -148,8 +151,8 @@ class Service:
         return reward
 
     async def restock(self, reward_id: str, total: int) -> Document:
-        """Set the total; Conflict if more than that is granted or pending."""
-        for _ in range(5):  # somebody else's restock in between makes us look again
+        """Set the total stock; Conflict if more than that is granted or pending."""
+        for _ in range(5):  # read again if another restock came in between
             reward = await self.reward(reward_id)
             if reward["stock_left"] + total - reward["stock"] < 0:
                 break
@@ -169,7 +172,7 @@ class Service:
         )
 
     async def request(self, request_id: str, owner: str | None) -> Document:
-        """One request; NotFound if it is not the owner's (None: anybody's)."""
+        """One request; NotFound if it does not belong to `owner` (None: whoever has it)."""
         request = await self._repository.request(request_id)
         if request is None or (owner is not None and request["user_id"] != owner):
             raise NotFound("There is no such reward request")
@@ -177,7 +180,7 @@ class Service:
 
 
 def page(rows: Sequence[Document], limit: int, key: str) -> Document:
-    """The first `limit` rows, and a cursor if there are more."""
+    """The first `limit` rows, and, if there are more, a cursor made of the field `key`."""
     items = rows[:limit]
     more = len(rows) > limit
     return {"items": items, "next_cursor": encode_cursor(items[-1][key]) if more else None}

@@ -1,4 +1,4 @@
-"""What the event service reads from the environment."""
+"""Settings of the event service, besides those that all services read."""
 
 from pydantic import Field
 
@@ -13,12 +13,12 @@ class Settings(MongoSettings):
     mongo_database: str = "event_rewards_event"
     auth_url: HttpHost = "http://127.0.0.1:8001"
     jwks_url: HttpUrl = ""
-    # together below 60 s: what a crash left is done by then
+    # their sum is below 60 s, so that claims a crash interrupted are recovered within a minute
     claim_stale_seconds: float = Field(15.0, gt=0, le=30)
     reconcile_seconds: float = Field(4.0, gt=0, le=20)
     signals_seconds: float = Field(5.0, gt=0, le=60)
 
     @property
     def keys_url(self) -> str:
-        """Where the public keys of access tokens are."""
+        """The URL of the public keys that verify access tokens."""
         return self.jwks_url or f"{self.auth_url.rstrip('/')}/.well-known/jwks.json"

@@ -1,4 +1,4 @@
-"""The business signals of this service: what is measured, and functions that say what happened."""
+"""Business metrics of event, and the functions by which its code reports what happened."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -124,29 +124,29 @@ def requested(status: str) -> None:
 
 
 def refused(reason: Reason) -> None:
-    """A claim got nothing."""
+    """A claim was refused for this reason."""
     REQUESTS.inc(status="refused", reason=reason)
 
 
 def decided(status: str, seconds: float) -> None:
-    """An operator `approved` or `rejected` a request so long after it was made."""
+    """An operator `approved` or `rejected` a request, `seconds` after it was made."""
     REQUESTS.inc(status=status, reason=Reason.OPERATOR)
     ACTIVITY.inc(kind=Activity.DECISION)
     DECISION_DURATION.observe(seconds)
 
 
 def key_used(outcome: KeyUse) -> None:
-    """What an Idempotency-Key meant."""
+    """Whether an Idempotency-Key was new, repeated, in use, or used for something else."""
     IDEMPOTENCY.inc(outcome=outcome)
 
 
 def recovered(outcome: Recovery) -> None:
-    """Left-over stock work was `finished` or `undone`."""
+    """An interrupted claim or rejection was `finished` or `undone`."""
     RECOVERED.inc(outcome=outcome)
 
 
 def announcement(type_: str, outcome: Applied) -> None:
-    """A message was `applied`, a `duplicate`, `failed`, or was no UTF-8 (`undecodable`)."""
+    """A message was `applied`, a `duplicate`, `failed`, or not UTF-8 (`undecodable`)."""
     known = type_ if type_ in set(Announcement) else "other"
     STREAM_MESSAGES.inc(type=known, outcome=outcome)
     if outcome == "applied":
@@ -156,7 +156,7 @@ def announcement(type_: str, outcome: Applied) -> None:
 
 
 def stream_lag(messages: int) -> None:
-    """So many announcements wait."""
+    """The number of announcements that are not applied yet."""
     STREAM_LAG.set(messages)
 
 
@@ -175,24 +175,24 @@ def event_requests(counts: Mapping[tuple[str, ...], int]) -> None:
 
 
 def stock(left: Mapping[tuple[str, ...], float], violations: int) -> None:
-    """What is left by event and reward, and how many rewards do not add up."""
+    """Stock left by (event, reward), and how many rewards have stock that does not add up."""
     STOCK_LEFT.replace(left)
     VIOLATIONS.set(violations)
 
 
 def backlog(unfinished: int, oldest_s: float, awaiting: int) -> None:
-    """Work to be done: by this service, and by operators."""
+    """Unfinished requests, the age of the oldest, and requests that await an operator."""
     REQUESTS_PENDING.set(unfinished)
     OLDEST_PENDING.set(oldest_s)
     AWAITING_DECISION.set(awaiting)
 
 
 def decisions(approved: int, rejected: int) -> None:
-    """How all requests were decided."""
+    """The numbers of approved and of rejected requests."""
     total = approved + rejected
     APPROVAL_RATIO.set(approved / total if total else 1.0)
 
 
 def activity(recent: Mapping[Activity, int]) -> None:
-    """What was done in the last minutes."""
+    """The number of activities of each kind in the last minutes."""
     ACTIVITY_RECENT.replace({(kind,): n for kind, n in recent.items()})
