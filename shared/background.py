@@ -1,4 +1,4 @@
-"""Work beside the requests, for as long as an app runs. Every job of the services is run here.
+"""Runs the background jobs of all services, and closes connections, for as long as an app runs.
 
 A job is a coroutine function that does one turn. An exception never ends it: it is logged and
 counted, and the next turn comes after a pause that grows while turns fail.
@@ -16,7 +16,7 @@ from shared.errors import Timeout, Unavailable
 from shared.storage.redis import RedisError
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0  # after a turn that failed
-CLOSE_S = 5.0  # for one connection or job to end: a process that is told to stop has about 19 s
+CLOSE_S = 5.0  # for one connection or job to end; a stopping process has 19 s in all
 
 CATALOGUE = Catalogue("background")
 _succeeded = CATALOGUE.gauge(
@@ -31,7 +31,7 @@ _failed = CATALOGUE.counter(
     labels={"task": Bounded(20)},
 )
 _log = get_logger("job")
-# What a job meets while a database or Redis is away: known, and over when they are back.
+# Errors while a database or Redis is away: logged without a traceback, as they end by themselves.
 _AWAY = (Timeout, Unavailable, RedisError, TimeoutError)
 
 
@@ -44,8 +44,8 @@ def repeat(
 ) -> None:
     """Run `turn` again and again until `stack` closes; `task` is its name in logs and metrics.
 
-    Between two turns lie `pause_s` seconds, or the duration of the last turn if that was longer.
-    0 is for a turn that waits for work by itself.
+    The pause between turns is `pause_s` seconds, or as long as the last turn if that was longer.
+    Use 0 for a turn that waits for work by itself.
     """
     CATALOGUE.register()
     stack.push_async_callback(stop, asyncio.ensure_future(_repeat(task, turn, pause_s)))
@@ -61,10 +61,10 @@ async def _repeat(task: str, turn: Callable[[], Awaitable[object]], pause_s: flo
             try:
                 await turn()
             except (Exception, asyncio.CancelledError) as exc:
-                _end_if_told_to()  # else a driver has cancelled its own work
+                _end_if_told_to()  # if it goes on, a driver has cancelled its own work
                 failures += 1
                 _failed.inc(task=task)
-                if type(exc).__name__ != last_kind:  # not one line for every turn of an outage
+                if type(exc).__name__ != last_kind:  # one line per outage, not per turn
                     last_kind = type(exc).__name__
                     write = _log.warning if isinstance(exc, _AWAY) else _log.exception
                     write("job.failed", task=task, error_type=last_kind)
@@ -75,25 +75,25 @@ async def _repeat(task: str, turn: Callable[[], Awaitable[object]], pause_s: flo
                 failures, last_kind = 0, ""
                 _succeeded.set(time.time(), task=task)
         if failures:
-            # replicas that failed together do not come back together
+            # A random part of the pause, so that replicas do not all retry at the same moment.
             longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(failures - 1, 10))
             await asyncio.sleep(longest * random.uniform(0.5, 1))  # noqa: S311
-        else:  # at least one turn for others, also if a turn of this job waited for nothing
+        else:  # sleep(0) at least, so that a turn that never waits cannot block the event loop
             await asyncio.sleep(max(pause_s, time.monotonic() - start) if pause_s else 0)
 
 
 def _end_if_told_to() -> None:
-    """Raise CancelledError if this task was cancelled, also if a driver dropped the exception."""
+    """Raise CancelledError if this task was cancelled, even if a driver swallowed the exception."""
     current = asyncio.current_task()
     if current is not None and current.cancelling():
         raise asyncio.CancelledError
 
 
 async def stop(*tasks: asyncio.Future[Any]) -> None:
-    """Cancel `tasks` and wait until they have ended, at most `CLOSE_S`; whatever they raise.
+    """Cancel `tasks`, wait at most `CLOSE_S` for them to end, and ignore what they raise.
 
-    Cancelled again and again: `asyncio.wait_for` of Python 3.11 drops a cancellation that comes as
-    its work is done, and pymongo waits by it for every command.
+    They are cancelled repeatedly: in Python 3.11 `asyncio.wait_for`, which PyMongo uses for every
+    command, loses a cancellation that arrives as its work completes.
     """
     deadline = time.monotonic() + CLOSE_S
     while (waiting := [task for task in tasks if not task.done()]) and time.monotonic() < deadline:
@@ -104,17 +104,17 @@ async def stop(*tasks: asyncio.Future[Any]) -> None:
         if not task.done():
             _log.error("job.did_not_end", seconds=CLOSE_S)
         elif not task.cancelled():
-            task.exception()  # read, so that the event loop does not complain
+            task.exception()  # retrieved, else asyncio logs that it never was
 
 
 def close_at_exit(
     stack: AsyncExitStack, what: str, closing: Callable[[], Awaitable[object]]
 ) -> None:
-    """Close a connection when `stack` closes: after `CLOSE_S` it is left behind."""
+    """Call `closing` when `stack` closes, and give it up after `CLOSE_S` seconds."""
 
     async def close() -> None:
         task = asyncio.ensure_future(closing())
-        # not asyncio.timeout(): that waits for as long as what it cancels refuses to end
+        # asyncio.timeout() would not do: it waits until the cancelled work has really ended.
         done, _ = await asyncio.wait({task}, timeout=CLOSE_S)
         if not done:
             task.cancel()

@@ -1,4 +1,4 @@
-"""Checks of what a service needs, with the reason as readiness tells it."""
+"""Readiness checks of the parts a service needs; a failed one reports its reason."""
 
 from collections.abc import Awaitable, Callable
 

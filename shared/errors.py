@@ -1,29 +1,29 @@
-"""What can go wrong in the domain. Nothing here knows HTTP: `shared.web.problems` maps each kind.
+"""The errors of the domain. They know no HTTP: `shared.web.problems` maps each kind to a status.
 
 DomainError
 ├── Invalid           the data makes no sense
 ├── BadRequest        the request is incomplete or malformed
-├── Unauthenticated   nobody, or somebody unknown, asks
-├── Forbidden         known, but not allowed to
+├── Unauthenticated   the request has no valid credentials
+├── Forbidden         the user is known, but may not do this
 ├── NotFound          it does not exist, or not for this user
 ├── Conflict          it contradicts the present state
 ├── TooMany           a limit is used up
-├── Unavailable       a part that is needed is away; the same may work later
-├── BadGateway        a part that is needed gave an answer that is none
-└── Timeout           a part that is needed did not answer in time; the outcome is unknown
+├── Unavailable       a needed part (database, upstream) is away; a retry may succeed
+├── BadGateway        a needed part gave an invalid answer
+└── Timeout           a needed part did not answer in time; the outcome is unknown
 """
 
 from typing import Any, Literal
 
-#: why a part that is needed cannot be used, as readiness tells it
+#: why a needed part cannot be used, as readiness reports it
 Reason = Literal["refused", "timeout", "credentials", "index", "version"]
 
 
 class DomainError(Exception):
-    """An answer that the domain gives instead of a result.
+    """The base of all errors that are answered to the client.
 
-    `code` is stable and for programs, `detail` is for people, `extra` goes into the answer as is;
-    `retry_after` are whole seconds, where waiting helps.
+    `code` is stable and for programs, `detail` is for people, `extra` are further members of the
+    reply; `retry_after` are whole seconds, None if waiting does not help.
     """
 
     code = "error"
@@ -57,13 +57,13 @@ class BadRequest(DomainError):
 
 
 class Unauthenticated(DomainError):
-    """Nobody, or somebody unknown, asks."""
+    """The request has no valid credentials."""
 
     code = "unauthenticated"
 
 
 class Forbidden(DomainError):
-    """Known, but not allowed to."""
+    """The user is known, but may not do this."""
 
     code = "forbidden"
 
@@ -88,7 +88,7 @@ class TooMany(DomainError):
 
 
 class Unavailable(DomainError):
-    """A part that is needed is away; the same may work later."""
+    """A needed part (database, upstream) is away; a retry may succeed."""
 
     code = "unavailable"
     retry_after = 1
@@ -96,13 +96,13 @@ class Unavailable(DomainError):
 
 
 class BadGateway(DomainError):
-    """A part that is needed gave an answer that is none."""
+    """A needed part gave an invalid answer."""
 
     code = "bad_gateway"
 
 
 class Timeout(DomainError):
-    """A part that is needed did not answer in time; the outcome is unknown."""
+    """A needed part did not answer in time; the outcome is unknown."""
 
     code = "timeout"
     reason: Reason = "timeout"

@@ -1,4 +1,4 @@
-"""Serve an application: bounded against slow and malformed clients, drained before it stops."""
+"""Serves an application: bounds what clients may use, and drains before it stops."""
 
 import os
 import signal
@@ -18,14 +18,15 @@ from plainview.logs import toggle_debug_on_signal
 from shared.settings import ServiceSettings
 from shared.web.protocol import bounded_protocol
 
-LAST_S = 0.3  # from the last connection that is taken to the end of idle ones
-STOP_S = 19.0  # after a signal, whatever hangs: orchestrators kill at 20 s or later
+LAST_S = 0.3  # from closing the listener to closing idle connections
+STOP_S = 19.0  # the process exits by then, whatever hangs: orchestrators kill it at 20 s or later
 
 
 class DrainingServer(uvicorn.Server):
-    """On SIGTERM or SIGINT: not ready, serve on for `drain_s`, finish, flush, exit 0.
+    """A server that stops gently on SIGTERM or SIGINT.
 
-    A second signal ends the process at once.
+    It reports not ready and serves on for `drain_s` seconds, so that load balancers notice, then
+    finishes open requests, flushes telemetry and exits 0. A second signal ends it at once.
     """
 
     def __init__(self, config: uvicorn.Config, drain_s: float) -> None:
@@ -34,7 +35,7 @@ class DrainingServer(uvicorn.Server):
         self._stop_at: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The signal handler; the work is done in `on_tick`, inside the event loop."""
+        """Note the signal; `on_tick` does the work, inside the event loop."""
         if self._stop_at is not None:
             os._exit(128 + sig)
         self._stop_at = time.monotonic() + self._drain_s
@@ -44,13 +45,13 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = not self.started
 
     async def on_tick(self, counter: int) -> bool:
-        """Every 0.1 s."""
+        """Advance the shutdown, if there is one; uvicorn calls this every 0.1 s."""
         if self._stop_at is not None:
             if not getattr(self.server_state, "draining", False):
                 self._start_draining()
             if time.monotonic() >= self._stop_at:
-                # Who connected a moment ago has sent a request that is not read yet: it is served
-                # before connections are closed.
+                # Take no new connections. Those just accepted may have sent a request that is not
+                # read yet, so wait LAST_S before connections are closed.
                 for server in self.servers:
                     server.close()
                 self.should_exit |= time.monotonic() >= self._stop_at + LAST_S
@@ -71,7 +72,8 @@ def run(app_factory: Callable[[], FastAPI], settings: ServiceSettings) -> None:
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))  # not listening yet: refused until ready
+        # No listen() yet: connections are refused until the service is ready.
+        listener.bind((settings.host, settings.port))
     except OSError as exc:
         where = f"{settings.host}:{settings.port}"
         print(f"cannot listen on {where}: {exc.strerror} (set PORT or HOST)", file=sys.stderr)  # noqa: T201
@@ -85,7 +87,7 @@ def run(app_factory: Callable[[], FastAPI], settings: ServiceSettings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # who the client is, the gateway decides
+        proxy_headers=False,  # plainview works out the client's address
         timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type] # a float serves
         timeout_graceful_shutdown=8,
     )

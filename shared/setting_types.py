@@ -1,6 +1,6 @@
-"""Forms of settings as people write them: understood, or refused with a text that says how.
+"""Types of settings that are written as text, with error messages that say what is expected.
 
-The texts never quote what they got: it can be a secret.
+The messages never quote the value, as it can be a secret.
 """
 
 import json
@@ -24,11 +24,11 @@ _ALIASES = {
 
 
 class Misread(ValueError):
-    """A form that is not understood; the text says which is, and quotes nothing."""
+    """The value has the wrong form; the text says which form is expected."""
 
 
 def items(value: object) -> object:
-    """The items of a list: text with commas, or JSON as pydantic's own settings have it."""
+    """The items of a list that is written with commas, or as JSON, pydantic's own form."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
@@ -53,14 +53,14 @@ Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeVali
 
 
 def _url(text: str, schemes: Sequence[str]) -> str:
-    """With the first of `schemes` if it has none, as in lists of hosts."""
+    """The checked URL; the first of `schemes` is put before one that has no scheme."""
     text = text.strip()
     if "://" not in text:
         text = f"{schemes[0]}://{text}"
     try:
         parts = urlsplit(text)
         known = parts.scheme.lower() in schemes and (parts.hostname or parts.scheme == "unix")
-        known = known and (parts.port or 1) > 0  # the port is only looked at when it is asked for
+        known = known and (parts.port or 1) > 0  # urlsplit checks the port only when it is read
     except ValueError:
         known = False
     if not known or re.search(r"\s", text):
@@ -109,7 +109,7 @@ def _mongo(text: str) -> str:
     text = text.strip()
     if "://" not in text:
         text = f"mongodb://{text}"
-    if not text.startswith("mongodb+srv://"):  # that one asks the DNS, which may not be there yet
+    if not text.startswith("mongodb+srv://"):  # parsing this one needs DNS, which may be away
         try:
             uri_parser.parse_uri(text)
         except (errors.PyMongoError, ValueError):
@@ -125,14 +125,14 @@ def _rate(text: str) -> str:
     return text
 
 
-#: of a service, without a path
+#: URL of a service, without a path
 HttpHost = Annotated[str, AfterValidator(_http_host)]
 HttpUrl = Annotated[str, AfterValidator(_http)]
 RedisUrl = Annotated[SecretStr, _secret(_redis)]
 MongoUrl = Annotated[SecretStr, _secret(_mongo)]
-#: in the notation of the `limits` library
+#: such as "10/5 minutes", the notation of the `limits` library
 RateLimit = Annotated[str, AfterValidator(_rate)]
-#: for cross-origin requests; "*" is any
+#: origins that may send cross-origin requests; "*" is any
 Origins = Annotated[
     tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(items)
 ]

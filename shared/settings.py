@@ -1,4 +1,4 @@
-"""Settings that services share, read from the environment; `NAME_FILE` names a file with NAME."""
+"""Settings that services share, read from the environment variable NAME or the file NAME_FILE."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ from shared.web.bounds import Bounds
 
 
 class _Files(PydanticBaseSettingsSource):
-    """`NAME_FILE`: the value of NAME is the text of that file, as containers mount secrets."""
+    """Reads the value of NAME from the file that NAME_FILE names, as containers mount secrets."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         path = os.environ.get(f"{field_name.upper()}_FILE")
@@ -39,7 +39,7 @@ class _Files(PydanticBaseSettingsSource):
 
 
 class SettingsError(Exception):
-    """The environment is not one to start with; the text names the variable, not its value."""
+    """A setting is missing or wrong; the text names the variable, never its value."""
 
 
 class ServiceSettings(BaseSettings):
@@ -72,11 +72,11 @@ class ServiceSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then files, then variables."""
+        """The sources, the strongest first: arguments, files, variables."""
         return init_settings, _Files(settings_cls), env_settings
 
     def bounds(self) -> Bounds:
-        """What the server grants to its clients."""
+        """The bounds of the server, from these settings."""
         return Bounds(
             message_s=self.message_seconds,
             keep_alive_s=self.keep_alive_seconds,
@@ -86,7 +86,7 @@ class ServiceSettings(BaseSettings):
         )
 
     def observability(self, service_name: str, **more: Any) -> ObservabilitySettings:
-        """The library's settings for this service; `more` overrides."""
+        """Settings of plainview for this service; `more` overrides them."""
         values: dict[str, Any] = {
             "service_name": service_name,
             "environment": self.environment,
@@ -100,7 +100,7 @@ class ServiceSettings(BaseSettings):
 
 
 class ApiSettings(ServiceSettings):
-    """For the services of the API."""
+    """Settings of services that verify access tokens."""
 
     user_hash_key: Annotated[SecretStr, Field(min_length=16)]
     redis_url: RedisUrl
@@ -110,7 +110,7 @@ class ApiSettings(ServiceSettings):
 
 
 class MongoSettings(ApiSettings):
-    """For the services that keep data; they give `mongo_database` a default."""
+    """Settings of services that store data; each gives `mongo_database` a default."""
 
     mongo_url: MongoUrl
     mongo_database: str
@@ -125,7 +125,7 @@ def load(settings: type[S]) -> S:
     try:
         found = settings()
         if isinstance(found, ServiceSettings):
-            found.observability("any")  # the library reads variables of its own
+            found.observability("any")  # checks the variables that plainview reads
         return found
     except ValidationError as exc:
         lines = [_line(error) for error in exc.errors(include_url=False)]
@@ -148,5 +148,5 @@ def _line(error: Any) -> str:
     if error["type"] == "too_short":
         text = f"needs at least {error['ctx']['min_length']} characters"
     if any(part in text for part in str(value).split(",") if part):
-        text = "is not valid"  # a message that quotes what it got could quote a secret
+        text = "is not valid"  # pydantic's message may quote the value, a secret
     return f"{name}: {text}"

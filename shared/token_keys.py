@@ -1,4 +1,4 @@
-"""The keys of access tokens: read from PEM, taken from a JWK set, fetched from where it is."""
+"""The keys of access tokens, read from PEM, from a JWK set, or from a URL that publishes one."""
 
 import asyncio
 import re
@@ -12,16 +12,16 @@ from joserfc.jwk import OKPKey
 from plainview import get_logger
 from shared.errors import Unavailable
 
-REFRESH_S = 60  # so long at most a key that was withdrawn is still believed
-# 300 s of an access token's life, 60 s of leeway, 60 s until it is noticed that keys have changed:
-# after that no honest token is verified by keys that could not be renewed.
+REFRESH_S = 60  # a withdrawn key is accepted for at most this long
+# How long keys are used when they cannot be renewed: a token's lifetime (300 s), the leeway (60 s)
+# and REFRESH_S. All genuine tokens that they signed have expired by then.
 KEPT_S = 420
-AGAIN_S = 2  # between two attempts to fetch them
+AGAIN_S = 2  # between two attempts to fetch the keys
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.+?-----END \1-----\s*", re.DOTALL)
 
 
 class KeysUnavailable(Unavailable):
-    """No verification keys are known, or none that are fresh enough, and nobody gives others."""
+    """There are no verification keys, or they are too old, and new ones cannot be fetched."""
 
     code = "keys_unavailable"
 
@@ -30,7 +30,7 @@ def load_key(pem: str, *, private: bool) -> OKPKey:
     """The Ed25519 key of a PEM text, with its thumbprint (RFC 7638) as `kid`; else ValueError."""
     try:
         key = OKPKey.import_key(pem.strip().encode())
-    except Exception as exc:  # the parsers below raise errors of many kinds
+    except Exception as exc:  # the parsers raise errors of many kinds
         raise ValueError("not an Ed25519 key in PEM form") from exc
     if key.as_dict(private=False).get("crv") != "Ed25519":
         raise ValueError("not an Ed25519 key")
@@ -51,44 +51,44 @@ class KeySource(Protocol):
     """Where a verifier finds keys."""
 
     def version(self) -> int:
-        """The number of the key set as it is now: another one after each change."""
+        """The version of the key set; it differs after each change."""
 
     async def find(self, kid: str) -> OKPKey | None:
-        """The key of that ID, None if there is none; KeysUnavailable if it cannot tell."""
+        """The key with this ID, None if there is none; KeysUnavailable if that is unknown."""
 
 
 class StaticKeys:
-    """The keys of a JWK set at hand; other kinds are skipped. ValueError if none is usable."""
+    """The Ed25519 keys of a given JWK set; ValueError if it has none."""
 
     def __init__(self, jwks: Mapping[str, Any]) -> None:
         self._keys: dict[str, OKPKey] = {}
         for data in jwks["keys"]:
             if data.get("kty") == "OKP" and data.get("crv") == "Ed25519":
                 key = OKPKey.import_key({name: data[name] for name in ("kty", "crv", "x")})
-                key.ensure_kid()  # never the `kid` that the document claims
+                key.ensure_kid()  # the key's own thumbprint, not the document's `kid`
                 self._keys[str(key.kid)] = key
         if not self._keys:
             raise ValueError("no Ed25519 key in the key set")
 
     @property
     def ids(self) -> frozenset[str]:
-        """The thumbprints of the keys: equal for equal sets."""
+        """The thumbprints of the keys."""
         return frozenset(self._keys)
 
     def version(self) -> int:
-        """Always the same: they do not change."""
+        """Always 0, as the set does not change."""
         return 0
 
     async def find(self, kid: str) -> OKPKey | None:
-        """The key of that ID."""
+        """The key with this ID, None if there is none."""
         return self._keys.get(kid)
 
 
 class RemoteJwks:
     """The keys that `url` publishes, fetched again every `refresh_s` seconds while they are used.
 
-    While the source is away the last ones stay valid, until `kept_s` seconds after they were
-    fetched. Keys are renewed in the background; only a key ID that is not known waits for it.
+    While the source is away, the last keys stay in use for `kept_s` seconds after they were
+    fetched. Keys are renewed in the background; only a lookup of an unknown key ID waits for it.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class RemoteJwks:
         self._task: asyncio.Task[None] | None = None
 
     def version(self) -> int:
-        """The number of the key set as it is now; begins to renew it if it is time to."""
+        """The version of the key set; also starts a renewal in the background if one is due."""
         if self._keys is not None:
             age = time.monotonic() - self._fetched
             if age > self._kept_s:
@@ -118,12 +118,12 @@ class RemoteJwks:
         return self._version
 
     async def find(self, kid: str) -> OKPKey | None:
-        """The key of that ID; asks anew for an unknown one, at most once in AGAIN_S seconds."""
+        """The key with this ID; an unknown one makes it fetch the set, once in AGAIN_S seconds."""
         self.version()
         key = await self._keys.find(kid) if self._keys else None
         if key is not None:
             return key
-        # shielded: callers share the task, and one that leaves must not end it for all
+        # Callers share the task, so a cancelled caller must not cancel it for the others.
         await asyncio.shield(self._refresh())
         if self._keys is None:
             raise KeysUnavailable("The keys of tokens are not available", retry_after=AGAIN_S)
@@ -148,5 +148,5 @@ class RemoteJwks:
                 response.raise_for_status()
                 self._replace(StaticKeys(response.json()))
             self._fetched = time.monotonic()
-        except Exception as exc:  # whatever comes, the keys at hand stay valid
+        except Exception as exc:  # whatever fails, the last keys stay in use
             get_logger("security").warning("token_keys.fetch_failed", error_type=type(exc).__name__)

@@ -17,12 +17,12 @@ from shared.errors import Unauthenticated
 from shared.token_keys import KeySource, load_key
 
 ALGORITHM = "Ed25519"
-TYPE = "at+jwt"  # RFC 9068: a token of another kind is no access token
-LIFETIME_S = 300  # access tokens cannot be revoked, so they are short
+TYPE = "at+jwt"  # RFC 9068; tokens of other types are not accepted
+LIFETIME_S = 300  # seconds; short, as access tokens cannot be revoked
 LEEWAY_S = 60
-MAX_LENGTH = 4096  # ours have about 600 characters; nothing longer is parsed
-REMEMBERED = 10_000  # verified tokens; some 7 MB
-_HEADERS = {"alg", "kid", "typ"}  # so that no jku, x5u, jwk, crit or b64 is ever looked at
+MAX_LENGTH = 4096  # characters; ours have about 600, longer ones are not parsed
+REMEMBERED = 10_000  # verified tokens; about 7 MB
+_HEADERS = {"alg", "kid", "typ"}  # only these, so jku, x5u, jwk, crit and b64 have no effect
 
 
 class Role(StrEnum):
@@ -36,7 +36,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who makes a request, by a verified token; `epoch` is the user's when it was signed."""
+    """Who makes a request, from a verified token; `epoch` is the user's when it was signed."""
 
     user_id: str
     roles: frozenset[Role]
@@ -51,7 +51,7 @@ class InvalidToken(Unauthenticated):
 
 
 class TokenIssuer:
-    """Signs access tokens with one key and publishes it beside the previous or next ones.
+    """Signs access tokens with one key, and publishes it with previous or next ones.
 
     ValueError if a key is not Ed25519 in PEM form.
     """
@@ -88,7 +88,7 @@ class TokenIssuer:
 
 
 class Remembered(NamedTuple):
-    """A verified token: whose it is, and from when until before when that holds."""
+    """A verified token: its principal, and when it becomes valid and expires (Unix seconds)."""
 
     principal: Principal
     first: float
@@ -96,11 +96,11 @@ class Remembered(NamedTuple):
 
 
 class TokenVerifier:
-    """Turns an access token into its principal, and remembers the `remembered` newest of them.
+    """Turns an access token into its principal; remembers up to `remembered` verified tokens.
 
-    A token comes with each request of its user, and its signature costs more than all else about
-    it. What is remembered is found by a hash of the whole token, holds no longer than the token
-    does, and is forgotten when the keys change. A token that was refused is verified anew.
+    Checking the signature is the costly part, and a token comes with each request of its user. A
+    remembered token is found by a hash of the whole token, until the token expires or the keys
+    change. Refused tokens are not remembered.
     """
 
     def __init__(
@@ -117,14 +117,14 @@ class TokenVerifier:
         self._max, self._version = remembered, keys.version()
 
     def recall(self, token: str) -> Principal | None:
-        """The principal, if this very token was verified before and would be again."""
+        """The principal, if this token was verified before and is still valid, else None."""
         found = self._of_these_keys().get(_digest(token))
         if found is None or not found.first <= time.time() < found.end:
             return None
         return found.principal
 
     async def verify(self, token: str) -> Principal:
-        """The principal; InvalidToken whatever is wrong with it, KeysUnavailable without keys."""
+        """The principal; InvalidToken if anything is wrong, KeysUnavailable without keys."""
         known = self.recall(token)
         if known is not None:
             return known
@@ -136,11 +136,11 @@ class TokenVerifier:
             self._claims.validate(claims)
             if claims["exp"] - claims["iat"] > LIFETIME_S or not isinstance(claims["roles"], list):
                 raise ValueError
-            # a role of a later version is left out: less may be done, never more
+            # unknown roles, as of a later version, are left out: that never allows more
             roles = frozenset(role for role in Role if role in claims["roles"])
             principal = Principal(claims["sub"], roles, claims["jti"], int(claims.get("epoch", 0)))
             self._remember(token, principal, claims)
-        except Exception as exc:  # bytes of a stranger: any failure means the same
+        except Exception as exc:  # untrusted input: any failure means an invalid token
             raise InvalidToken("The token is not valid") from (
                 exc if isinstance(exc, JoseError) else None
             )

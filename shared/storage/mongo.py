@@ -1,6 +1,6 @@
-"""The one place that connects to MongoDB, through Motor or PyMongo's own async client.
+"""The only place that connects to MongoDB, with Motor or PyMongo's own async client.
 
-`Collection` has only calls that mean the same on both, each with a deadline of its own.
+`Collection` has only calls that mean the same on both; each has a deadline.
 """
 
 import asyncio
@@ -42,8 +42,8 @@ __all__ = [
 ]
 
 POOL = 50
-WAIT_S = 1.0  # for a connection, of the time below
-DEADLINE_S = 2.0  # the gateway gives an upstream more than this, so a caller hears the reason
+WAIT_S = 1.0  # longest wait for a free connection; part of DEADLINE_S
+DEADLINE_S = 2.0  # for one call; less than the gateway's 5 s, so that clients hear the reason
 
 Document = dict[str, Any]
 Filter = Mapping[str, Any]
@@ -77,7 +77,7 @@ class DatabaseTooOld(DatabaseUnavailable):
 
 
 class IndexMissing(DatabaseUnavailable):
-    """An index is not made yet, or cannot be: the log has the reason."""
+    """An index is not made yet or could not be made; the log has the reason."""
 
     code = "index_missing"
     reason = "index"
@@ -87,17 +87,17 @@ _UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18  # error codes of MongoDB
 
 
 class _Places:
-    """As many commands at once as there are connections; one that waits long is told to go.
+    """Lets as many commands run at once as there are connections; others wait at most WAIT_S.
 
-    Motor's commands wait for a thread, where the driver's own bound for a connection does not
-    count: without this, each of a crowd would wait until its deadline for what never was sent.
+    Motor's commands first wait for a thread, which the driver's time-out for a free connection
+    does not cover. Without this, an overload would make them all wait until DEADLINE_S.
     """
 
     def __init__(self) -> None:
         self._free = asyncio.Semaphore(POOL)
 
     async def run(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Make a driver's call and await it, all for at most DEADLINE_S."""
+        """Make a driver's call and await it for at most DEADLINE_S; errors become our own."""
         try:
             async with asyncio.timeout(DEADLINE_S):
                 await self._enter()
@@ -133,7 +133,7 @@ class _Places:
 
 
 class Find:
-    """A query being put together; nothing is sent before `to_list`."""
+    """A query; it is sent by `to_list`."""
 
     def __init__(self, cursor: AsyncCursor[Document], places: _Places) -> None:
         self._cursor, self._places = cursor, places
@@ -161,7 +161,7 @@ class Collection:
     """
 
     def __init__(self, inner: AsyncCollection[Document], places: _Places) -> None:
-        self.inner = inner  # or Motor's, of the same form
+        self.inner = inner  # PyMongo's collection, or Motor's, which has the same methods
         self.run = places.run
         self._places = places
 
@@ -186,13 +186,13 @@ class Collection:
     async def bulk_write(
         self, writes: Sequence[UpdateOne | ReplaceOne[Document]], ordered: bool = True
     ) -> BulkWriteResult:
-        """Several writes in few messages."""
+        """Send several writes in as few messages as possible."""
         return await self.run(lambda: self.inner.bulk_write(writes, ordered))
 
     async def update_one(
         self, filter: Filter, update: Filter, upsert: bool = False
     ) -> UpdateResult:
-        """Change the first match."""
+        """Change the first match; with `upsert` insert it if there is none."""
         return await self.run(lambda: self.inner.update_one(filter, update, upsert))
 
     async def find_one_and_update(
@@ -224,11 +224,11 @@ class Collection:
 
 
 async def aggregate(collection: Collection, pipeline: Pipeline, limit: int) -> list[Document]:
-    """The first `limit` results of an aggregation; simple stages only."""
+    """The first `limit` results; use only simple stages, which every MongoDB has."""
 
     async def run() -> list[Document]:
         cursor: Any = collection.inner.aggregate(pipeline)
-        if asyncio.iscoroutine(cursor):  # PyMongo gives the cursor when awaited, Motor at once
+        if asyncio.iscoroutine(cursor):  # a coroutine with PyMongo, the cursor itself with Motor
             cursor = await cursor
         return list(await cursor.to_list(limit))
 
@@ -255,7 +255,7 @@ class Indexes:
         self.made = False
 
     async def make(self) -> None:
-        """Make them, once. IndexMissing if MongoDB does not want to."""
+        """Make the indexes, once per process; IndexMissing if MongoDB refuses one."""
         async with self._turn:
             if self.made:
                 return
@@ -263,14 +263,14 @@ class Indexes:
                 try:
                     await collection.create_index(keys, **options)
                 except (mongo_errors.OperationFailure, DatabaseRefused) as exc:
-                    if str(exc) != self._told:  # not one line for every attempt
+                    if str(exc) != self._told:  # one line per reason, not per attempt
                         self._told = str(exc)
                         get_logger("db").error("index.failed", keys=str(keys), exc_info=exc)
                     raise IndexMissing(f"The index on {keys} cannot be made") from exc
             self.made = True
 
     def check(self) -> None:
-        """IndexMissing before they are made; for readiness."""
+        """Raise IndexMissing if they are not made yet; for readiness."""
         if not self.made:
             raise IndexMissing("The indexes are not made yet")
 
@@ -282,7 +282,7 @@ class Mongo:
         self._client, self._places = client, _Places()
 
     def database(self, name: str) -> Database:
-        """A handle to give to repositories."""
+        """The database of this name, to hand to repositories."""
         return Database(self._client[name], self._places)
 
     async def ping(self) -> None:
@@ -292,7 +292,7 @@ class Mongo:
     async def close(self) -> None:
         """Close all connections; those that take longer than DEADLINE_S are left behind."""
         closing = self._client.close
-        if not asyncio.iscoroutinefunction(closing):  # Motor's blocks
+        if not asyncio.iscoroutinefunction(closing):  # Motor's close() blocks: a thread
             loop = asyncio.get_running_loop()
             task: asyncio.Future[Any] = loop.run_in_executor(None, closing)
         else:
@@ -302,25 +302,26 @@ class Mongo:
 
 
 def connect(url: str, driver: Literal["motor", "pymongo"], app_name: str) -> Mongo:
-    """A client; it connects at its first use and waits for nothing longer than DEADLINE_S."""
+    """A client that connects at its first use; every call ends within DEADLINE_S seconds."""
     observe_mongo()
     options: dict[str, Any] = {
         "appname": app_name,
         "maxPoolSize": POOL,
-        # each wait has its own bound, and _Places.run() one for their sum
+        # bounds of the single waits; _Places.run() bounds their sum
         "waitQueueTimeoutMS": int(1000 * WAIT_S),
-        "serverSelectionTimeoutMS": 750,  # twice for a read, which the driver tries again once
+        "serverSelectionTimeoutMS": 750,  # counts twice for a read, which the driver retries once
         "connectTimeoutMS": 1000,
         "socketTimeoutMS": 1500,
         "w": "majority",
-        # a write whose reply was lost is repeated by us, under the claim's own rules
+        # Claims repeat a write whose reply was lost by their own rules, which count it once.
         "retryWrites": False,
         "tz_aware": True,
     }
     if driver == "pymongo":
         return Mongo(AsyncMongoClient(url, **options))
-    # Motor works in threads: with fewer than connections, calls would wait where nobody counts
+    # Motor runs calls in threads. With fewer threads than connections, calls would wait for a
+    # thread, where no time-out of the driver applies.
     os.environ.setdefault("MOTOR_MAX_WORKERS", str(POOL))
-    from motor.motor_asyncio import AsyncIOMotorClient  # noqa: PLC0415 - reads it when imported
+    from motor.motor_asyncio import AsyncIOMotorClient  # noqa: PLC0415 - reads the variable at import
 
     return Mongo(AsyncIOMotorClient(url, **options))

@@ -1,4 +1,4 @@
-"""The one place that connects to Redis: nothing waits longer than it is told to."""
+"""The only place that connects to Redis; every call ends within its time-out."""
 
 import asyncio
 from typing import Any
@@ -41,7 +41,7 @@ class _BoundedPipeline(Pipeline):
 
 
 class _BoundedRedis(Redis):
-    """Sockets have their own time-outs; this bounds the sum of waiting, connecting and asking."""
+    """Bounds a whole call (waiting, connecting, asking); the driver bounds only each step."""
 
     timeout_s = TIMEOUT_S
 
@@ -72,12 +72,12 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S, max_connections: int = 50
         timeout=timeout_s / 2,  # for a free connection
         socket_connect_timeout=timeout_s / 3,
         socket_timeout=timeout_s * 2 / 3,
-        # the driver would try ten times; a connection that was closed while idle deserves one
+        # One retry instead of ten: enough for a connection that was closed while idle.
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         decode_responses=True,
-        # what is no UTF-8 comes as half characters, which go back as the bytes that they were
+        # Bytes that are not UTF-8 become lone surrogates, which are written back as those bytes.
         encoding_errors="surrogateescape",
-        protocol=2,  # no greeting, so that a connection costs one round trip less
+        protocol=2,  # RESP3 would need a greeting: one more round trip per connection
         driver_info=None,
     )
     client = _BoundedRedis(connection_pool=pool)
@@ -98,7 +98,7 @@ class CacheRefused(CacheUnavailable):
 
 
 async def ping(client: Redis) -> None:
-    """One round trip, for readiness. CacheUnavailable, CacheRefused, Timeout."""
+    """One round trip, for readiness; raises CacheUnavailable, CacheRefused and Timeout."""
     try:
         await client.ping()
     except RedisTimeoutError as exc:
