@@ -84,6 +84,15 @@ test-faults: $(VENV)/.dev  ## kills, hangs, cut wires and strangers, all of it: 
 test-compose: $(VENV)/.dev  ## docker compose on stand-in images (root, Docker's engine, debootstrap)
 	tests/compose/run
 
+bench: $(VENV)/.dev  ## what a request costs, as ratios with goals (PARTS="gateway event claims library" for some): 10 minutes
+	@$(BIN)/python -m lab.bench $(PARTS)
+
+# HOST only as an argument of make: some shells have a variable of that name
+load: $(VENV)/.dev  ## Locust against what runs; HEADLESS=1 for thresholds, SHAPE=steady|spike|soak
+	@$(BIN)/python -m lab.load $(if $(HEADLESS),--headless) $(if $(SHAPE),--shape $(SHAPE)) $(if $(USERS),--users $(USERS)) \
+	  $(if $(DURATION),--duration $(DURATION)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(findstring command,$(origin HOST)),--host $(HOST)) $(ARGS)
+
 # --- upkeep ---
 .PHONY: audit
 audit: $(VENV)/.dev  ## known vulnerabilities of what is pinned; says what it could not look at
@@ -143,12 +152,3 @@ restore:  ## make restore FROM=folder: put a backup in the place of what is ther
 
 rotate:  ## new passwords and keys for everything; what runs is started anew
 	@COMPOSE="$(COMPOSE)" ops/rotate
-
-bench: $(VENV)/.dev  ## what a request costs, as ratios with goals (PARTS="gateway event claims library" for some): 10 minutes
-	@$(BIN)/python -m lab.bench $(PARTS)
-
-# HOST only as an argument of make: some shells have a variable of that name
-load: $(VENV)/.dev  ## Locust against what runs; HEADLESS=1 for thresholds, SHAPE=steady|spike|soak
-	@$(BIN)/python -m lab.load $(if $(HEADLESS),--headless) $(if $(SHAPE),--shape $(SHAPE)) $(if $(USERS),--users $(USERS)) \
-	  $(if $(DURATION),--duration $(DURATION)) $(if $(SEED),--seed $(SEED)) \
-	  $(if $(findstring command,$(origin HOST)),--host $(HOST)) $(ARGS)
