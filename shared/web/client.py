@@ -12,7 +12,7 @@ import httpx
 
 from shared.errors import BadGateway, Timeout, TooMany, Unavailable
 from shared.web.breaker import Breaker, RetryBudget
-from shared.web.upstream_connection import BadReply, ReplyTooLarge
+from shared.web.upstream_connection import BadReply, ReplyTooLarge, SlowReader
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 
@@ -186,7 +186,8 @@ class UpstreamClient:
             self.breaker.failed()
             raise UpstreamTimeout(f"{self.name} did not answer in time") from exc
         except httpx.TransportError as exc:
-            self.breaker.failed()
+            if not isinstance(exc, SlowReader):
+                self.breaker.failed()
             raise UpstreamUnavailable(f"{self.name} is not available", retry_after=1) from exc
         finally:
             place.give_back()

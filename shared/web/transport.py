@@ -27,7 +27,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
     Of the request's extensions it takes httpx's `target` (the path and query as bytes) and
     `timeout` (`connect`; `read` for the head, once all is sent; `idle` between two parts of the
     body, which is `read` if it is not given), and `on_end`, which is called when the upstream
-    has no more to do with it.
+    has no more to do with a reply that it started.
 
     The length of a body is that of the bytes which are there; a stream goes in chunks. No
     header of the request says otherwise.

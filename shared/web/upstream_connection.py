@@ -12,6 +12,7 @@ import httpx
 AHEAD = 1024 * 1024  # of a reply is read before its client has taken any of it
 AHEAD_SHORT = 64 * 1024  # when many replies wait for their clients
 TOGETHER = 64 * AHEAD  # that much may wait in one process before less is read ahead
+SLOW_S = 1.0  # who takes nothing for so long may be what an upstream has given up on
 PIECE = 64 * 1024  # how much small chunks are joined to
 MAX_HEAD = 32 * 1024  # bytes of a reply's status line and headers
 
@@ -26,6 +27,10 @@ class ReplyTooLarge(BadReply):
     """The head of the reply is larger than we take; no fault of the upstream."""
 
 
+class SlowReader(httpx.ReadError):
+    """The reply broke off after its reader had kept the upstream waiting."""
+
+
 def _too_large() -> ReplyTooLarge:
     return ReplyTooLarge(f"the reply's head is larger than {MAX_HEAD} bytes")
 
@@ -33,8 +38,8 @@ def _too_large() -> ReplyTooLarge:
 class Reply(httpx.AsyncByteStream):
     """A reply's head and body, filled by its connection and emptied by one reader.
 
-    When the last byte has come, or none will, `on_end` is called once: the upstream is done
-    then, however long the reader takes for the rest.
+    When the last byte of a started reply has come, or none will, `on_end` is called once: the
+    upstream is done then, however long the reader takes for the rest.
     """
 
     waiting = 0  # bytes of all replies of this process
@@ -55,6 +60,9 @@ class Reply(httpx.AsyncByteStream):
         self._size += len(data)
         Reply.waiting += len(data)
         self.wake()
+        return self._has_room()
+
+    def _has_room(self) -> bool:
         return self._size < (AHEAD if Reply.waiting < TOGETHER else AHEAD_SHORT)
 
     def end(self, error: Exception | None = None) -> None:
@@ -62,7 +70,8 @@ class Reply(httpx.AsyncByteStream):
         if not self.ended:
             self.ended, self.error, self.connection = True, error, None
             self.wake()
-            self._on_end()
+            if self.started:  # else the exchange raises, and its caller may try it once more
+                self._on_end()
 
     def wake(self) -> None:
         """Let whoever waits look again."""
@@ -105,17 +114,18 @@ class Reply(httpx.AsyncByteStream):
         data = taken[0] if len(taken) == 1 else b"".join(taken)
         self._size -= len(data)
         Reply.waiting -= len(data)
-        if self.connection is not None:
+        if self.connection is not None and self._has_room():
             self.connection.resume()
         return data
 
     async def aclose(self) -> None:
         """The reader wants no more: a connection in the middle of the reply is closed."""
-        self._forget()
+        self.forget()
         if self.connection is not None:
             self.connection.fail(httpx.ReadError("closed"))
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Drop what nobody will read."""
         self._chunks.clear()
         Reply.waiting -= self._size
         self._size = 0
@@ -137,6 +147,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self.closed = False
         self.free_since = 0.0
+        self._paused_at: float | None = None
+        self._slow_reader = False
 
     # --- asyncio's side ---
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -148,6 +160,8 @@ class UpstreamConnection(asyncio.Protocol):
         if self._reply is not None:
             if self._until_close and exc is None:
                 self._finish()
+            elif self._slow_reader:
+                self.fail(SlowReader("the connection was closed"))
             else:
                 self.fail(httpx.RemoteProtocolError("the connection was closed"))
 
@@ -199,6 +213,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._in_head, self._head_size = True, 0
         self._complete = self._excess = self._interim = False
         self._sent, self._may_stay = False, True
+        self._paused_at, self._slow_reader = None, False
         try:
             if isinstance(body, bytes):
                 self._transport.write(head + body)
@@ -211,6 +226,7 @@ class UpstreamConnection(asyncio.Protocol):
                 await reply.wait(head_s, "the upstream did not answer in time")
         except BaseException:
             self.close()
+            reply.forget()
             raise
         if reply.error is not None and not reply.started:
             raise reply.error
@@ -251,6 +267,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def resume(self) -> None:
         """Some of the reply was taken."""
+        if self._paused_at is not None:
+            self._slow_reader |= self._loop.time() - self._paused_at >= SLOW_S
+            self._paused_at = None
         if not self.closed:
             self._transport.resume_reading()
 
@@ -325,6 +344,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._complete:
             self._excess = True
         elif self._reply is not None and not self._reply.feed(data):
+            self._paused_at = self._paused_at or self._loop.time()
             self._transport.pause_reading()
 
     def on_message_complete(self) -> None:

@@ -1,0 +1,122 @@
+"""What is held of replies and of places, whatever readers and upstreams do."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.web.bounds import Bounds
+from shared.web.client import Places, UpstreamClient, UpstreamUnavailable
+from shared.web.protocol import bounded_protocol
+from shared.web.transport import UpstreamTransport
+from shared.web.upstream_connection import AHEAD, SLOW_S, Reply, UpstreamConnection
+from tests.support.gateway_app import served
+from tests.support.waiting import soon
+
+MIB = 1024 * 1024
+
+
+class Told:
+    """Hooks that hear nothing."""
+
+    def breaker_open(self, upstream: str, is_open: bool) -> None: ...
+    def retry(self, upstream: str, outcome: str) -> None: ...
+    def fast_failure(self, upstream: str) -> None: ...
+
+
+def client(url: str) -> UpstreamClient:
+    return UpstreamClient("event", url, UpstreamTransport(url), Told(), places=Places(9, 9))
+
+
+async def test_a_slow_reader_makes_nobody_read_ahead_more_and_more() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(32):
+            body = b"x" * MIB
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    got, most = 0, 0
+    async with served(app) as url:
+        exchange = client(url).exchange("GET", b"/", [], b"", client="ann")
+        async with exchange as response:
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            async for chunk in response.stream:
+                got += len(chunk)
+                most = max(most, Reply.waiting)
+                await asyncio.sleep(0.001)  # the upstream is quicker than the reader
+    assert got == 32 * MIB
+    assert most < 2 * AHEAD
+    assert Reply.waiting == 0
+
+
+async def test_an_upstream_that_gives_up_on_a_slow_reader_is_not_to_blame() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * 32 * MIB})
+
+    cutting = bounded_protocol(Bounds(taking_s=0.3))
+    async with served(app, cutting) as url:
+        upstream = client(url)
+
+        async def read_late() -> None:
+            async with upstream.exchange("GET", b"/", [], b"", client="ann") as response:
+                assert isinstance(response.stream, httpx.AsyncByteStream)
+                await soon(lambda: Reply.waiting >= AHEAD)
+                await soon(lambda: not cutting.open_connections)  # it has waited long enough
+                await asyncio.sleep(SLOW_S)
+                async for _ in response.stream:
+                    pass
+
+        with pytest.raises(UpstreamUnavailable):
+            await read_late()
+        assert upstream.breaker._failures == 0
+
+
+async def test_a_call_that_is_cancelled_as_its_reply_comes_leaves_nothing_behind() -> None:
+    class Transport(asyncio.Transport):
+        def write(self, data: Any) -> None: ...
+        def abort(self) -> None: ...
+        def pause_reading(self) -> None: ...
+        def resume_reading(self) -> None: ...
+
+    connection = UpstreamConnection(lambda _: None)
+    connection.connection_made(Transport())
+    reply = Reply(None, lambda: None)
+    call = asyncio.create_task(connection.exchange(b"GET", b"", reply, bodiless=False, head_s=None))
+    await soon(lambda: reply._waiter is not None)
+    connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert Reply.waiting == 0
+
+
+async def test_a_call_that_is_repeated_keeps_its_place() -> None:
+    calls, go_on = 0, asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal calls
+        await reader.readuntil(b"\r\n\r\n")
+        calls += 1
+        if calls > 1:
+            await go_on.wait()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        upstream = client(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+
+        async def call() -> int:
+            exchange = upstream.exchange("GET", b"/", [], b"", client="ann", retry=True)
+            async with exchange as response:
+                return response.status_code
+
+        calling = asyncio.create_task(call())
+        await soon(lambda: calls == 2)
+        assert upstream._places.taken == 1
+        go_on.set()
+        assert await calling == 200
+        assert upstream._places.taken == 0
