@@ -95,7 +95,7 @@ load: $(VENV)/.dev  ## Locust against what runs; HEADLESS=1 for thresholds, SHAP
 
 # --- upkeep ---
 .PHONY: audit
-audit: $(VENV)/.dev  ## known vulnerabilities of what is pinned; says what it could not look at
+audit: $(VENV)/.dev  ## known vulnerabilities of the pinned Python packages; says what it could not look at
 	@tests/audit
 
 generate: $(VENV)/.dev  ## write everything that is generated: merged OpenAPI, dashboards, tables
