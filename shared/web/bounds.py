@@ -11,6 +11,9 @@ class Bounds:
     head: int = 16 * 1024
     #: header fields of one head: libraries look them up one by one, or in the square of that
     fields: int = 100
+    #: requests of one connection that wait for the replies before theirs; each costs some 3 KB,
+    #: which is a hundred times what a client sends for it
+    ahead: int = 32
     #: from the first byte of a request to its last
     message_s: float = 10.0
     #: a connection without a request; load balancers in front give up after 60 s by default

@@ -65,9 +65,20 @@ class _Writer:
 
 
 class _Cycle(RequestResponseCycle):
-    """uvicorn's, which takes the length that a 304 tells for that of a body to come."""
+    """uvicorn's, which takes the length that a 304 tells for that of a body to come.
+
+    It also sends chunks to a client of HTTP/1.0, which does not know them (RFC 9112, section 6.1).
+    """
+
+    _until_close = False  # the end of the connection is that of the body
 
     async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start" and self.scope["http_version"] == "1.0":
+            names = {name.lower() for name, _ in message.get("headers", ())}
+            self._until_close = b"content-length" not in names
+        if self._until_close:
+            self.chunked_encoding = False
+            self.expected_content_length = len(message.get("body", b""))
         await super().send(message)
         if message["type"] == "http.response.start" and message["status"] == 304:
             self.expected_content_length = 0  # RFC 9110, section 8.6: of the body it would have
@@ -92,6 +103,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _unread = 0  # bytes since the last that were part of a body
     _in_head = False
     _arriving = False
+    _begun = 0  # messages, in what is being read
+    _full = False
     _upgrading = False
     _refusal = 400
     _keep_alive = False
@@ -110,6 +123,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._unset_keepalive_if_required()  # or its timer would keep all this until it is over
         self.open_connections.discard(self)
         running = self._running  # with pipelining it is not always `self.cycle`
         if running is not None and not running.response_complete:
@@ -162,20 +176,25 @@ class BoundedProtocol(HttpToolsProtocol):
 
     # --- bytes ---
     def data_received(self, data: bytes) -> None:
-        if self.ending:
+        if self.ending or self._full:
             return
         self._unset_keepalive_if_required()
         self._unread += len(data)
-        head = self._head
+        head, arriving, self._begun = self._head, self._arriving, 0
         try:
             self._feed(memoryview(data))
         except httptools.HttpParserError:
-            self._refuse(self._refusal)
+            if self._full:
+                self._disarm()
+                self.cycle.keep_alive = False  # who waits is answered, and nobody else
+            else:
+                self._refuse(self._refusal)
             return
         if self.transport.is_closing():
             return
         if self._in_head:  # a header of which the parser has not seen the end
-            self._head = max(self._head, head + len(data))
+            if self._begun == (not arriving):  # else something came before it, who knows how long
+                self._head = max(self._head, head + len(data))
             if self._head > self.bounds.head:
                 self._refuse(431)
         elif self._arriving and self._unread > self.bounds.head:
@@ -216,6 +235,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._head, self._in_head, self._arriving = 0, True, True
+        self._begun += 1
         self._arm()
 
     def on_url(self, url: bytes) -> None:
@@ -229,6 +249,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._count(len(name) + len(value) + 4)
 
     def on_headers_complete(self) -> None:
+        if len(self.pipeline) >= self.bounds.ahead:
+            self._full = True
+            raise ValueError("too many")
         if len(self.headers) > self.bounds.fields:
             self._refusal = 431
         if self._refusal != 400 or not self._is_http():
@@ -241,6 +264,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade() and self._should_upgrade():
             return
         self.cycle.__class__ = _Cycle  # uvicorn has no setting for its class
+        if self.scope["http_version"] == "1.0":
+            self.cycle.waiting_for_100_continue = False  # RFC 9110, section 10.1.1
         self.scope["query_string"] = self.url.partition(b"?")[2]
         self._keep_alive = self.cycle.keep_alive
         if self.ends_unread:
