@@ -1,7 +1,7 @@
-"""How much a client may send, for how long it may take, and how complicated JSON may be.
+"""Bounds on request bodies: their time, and how many parts JSON may have.
 
-How many bytes a route takes is its `max_body_size`, which FastAPI counts. `BodyLimit` bounds the
-time and gives refusals their form, `BoundedRoute` bounds what is parsed before it is validated.
+The bytes are bounded by the route's `max_body_size`, which FastAPI checks. `BodyLimit` bounds the
+time and makes refusals problem documents; `BoundedRoute` bounds JSON before it is validated.
 """
 
 import asyncio
@@ -18,24 +18,24 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.web.problems import problem
 
-MAX_BODY = 1024 * 1024  # bytes that the gateway passes on
-SMALL_BODY = 8 * 1024  # bytes: every field of a sign-up with each character as an escape of JSON
-MAX_MEMBERS = 20  # of one object or list; each of them can be an error to report
+MAX_BODY = 1024 * 1024  # bytes; the gateway passes on no larger body
+SMALL_BODY = 8 * 1024  # bytes; enough for the longest sign-up with all characters as JSON escapes
+MAX_MEMBERS = 20  # of one object or list; each can cause an error in the reply
 MAX_VALUES = 64  # of a whole body
 MAX_DEPTH = 6
 RECEIVE_S = 10.0
 LINGER_S = 0.5
-MAX_DROPPED = 128  # chunks of at most 64 KiB
+MAX_DROPPED = 128  # chunks of at most 64 KiB that are read and dropped after a refusal
 
 
 class BoundedRoute(APIRoute):
     """A route whose JSON body is refused with 422 before validation if it has too many parts.
 
-    Validation costs some 10 us for each part that is wrong, and meanwhile nobody else is served.
+    Validation takes about 10 us for each wrong part and blocks the event loop meanwhile.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler of the route over a request with a bounded `json()`."""
+        """The route's handler, given a request whose `json()` is bounded."""
         handle = super().get_route_handler()
 
         async def bounded(request: Request) -> Response:
@@ -74,17 +74,17 @@ def _is_simple(value: Any) -> bool:
 
 
 class _Late(HTTPException):
-    """Unwinds whoever reads the body; frameworks let an HTTPException through."""
+    """Aborts whoever reads the body; an HTTPException, as frameworks do not wrap those."""
 
     def __init__(self) -> None:
         super().__init__(408)
 
 
 class BodyLimit:
-    """ASGI middleware: 408 after `receive_s`; 408 and 413 as a problem document.
+    """ASGI middleware that answers 408 if a body takes longer than `receive_s` seconds.
 
-    The time runs from the first read to the last byte. Both close the connection: what else the
-    client sends is not read. FastAPI answers 413 in plain text.
+    The time runs from the first read to the last byte. It also replaces FastAPI's plain 413 by a
+    problem document. Both close the connection, so the rest of the body is not read.
     """
 
     def __init__(self, app: ASGIApp, receive_s: float = RECEIVE_S) -> None:
@@ -99,7 +99,7 @@ class BodyLimit:
             await self.app(scope, guard.receive, guard.send)
         except _Late:
             if guard.started:
-                raise  # the reply is half sent: the server breaks the connection off
+                raise  # part of the reply is sent: the server closes the connection
         if guard.refused and not guard.started:
             await _refuse(guard.refused, receive, send)
         return None
@@ -116,7 +116,7 @@ class _Guard:
     async def receive(self) -> Message:
         if self.refused:
             raise _Late
-        if self._complete:  # whoever waits now waits for the end of the connection
+        if self._complete:  # the only message still to come is the disconnect
             return await self._receive()
         if self._deadline is None:
             self._deadline = asyncio.get_running_loop().time() + self._receive_s
@@ -133,13 +133,16 @@ class _Guard:
         if message["type"] == "http.response.start" and message["status"] == 413:
             self.refused = self.refused or 413
         if self.refused and not self.started:
-            return  # whatever the application made of it, the answer is the refusal
+            return  # the application's own reply is dropped, the refusal is sent instead
         self.started = True
         await self._send(message)
 
 
 async def _refuse(status: int, receive: Receive, send: Send) -> None:
-    """Answer; then drop some of what still comes, as closing upon it takes the answer away."""
+    """Send the refusal, then read and drop some of the rest of the body.
+
+    Closing a connection with unread bytes sends a reset, and the client may lose the reply.
+    """
     response = problem(status, headers={"Connection": "close"})
     start = {"type": "http.response.start", "status": status, "headers": response.raw_headers}
     await send(start)

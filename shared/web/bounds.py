@@ -1,4 +1,4 @@
-"""What a server grants its clients."""
+"""The bounds of a server."""
 
 from dataclasses import dataclass
 
@@ -9,23 +9,23 @@ class Bounds:
 
     #: request line and headers together
     head: int = 16 * 1024
-    #: header fields of one head: libraries look them up one by one, or in the square of that
+    #: header fields of one head; some libraries take time by the square of this number
     fields: int = 100
     #: requests of one connection that wait for the replies before theirs; each costs some 3 KB,
     #: which is a hundred times what a client sends for it
     ahead: int = 32
     #: from the first byte of a request to its last
     message_s: float = 10.0
-    #: a connection without a request; load balancers in front give up after 60 s by default
+    #: an idle connection; longer than the 60 s after which load balancers close theirs
     keep_alive_s: float = 75.0
-    #: how long bytes are still taken and dropped after the last reply of a connection:
-    #: closing with unread bytes would make the peer lose that reply
+    #: how long bytes are still read and dropped after the last reply of a connection: closing
+    #: it with unread bytes sends a reset, and the client may lose that reply
     linger_s: float = 0.5
-    #: a client that takes less than `taken` bytes in `taking_s` while more wait is cut off
+    #: a client that reads less than `taken` bytes in `taking_s` while more wait is cut off
     taken: int = 30 * 1024
     taking_s: float = 30.0
     #: open connections in all, and of one client (0: as many as in all)
     connections: int = 1024
     connections_per_client: int = 0
-    #: bits of an IPv6 address that make a client
+    #: leading bits of an IPv6 address that identify a client
     ipv6_prefix: int = 64

@@ -1,4 +1,4 @@
-"""When not to call, and when to call again."""
+"""A circuit breaker and a budget of retries for calls of an upstream."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,10 @@ from math import ceil
 
 
 class Breaker:
-    """Closed; open after `failures` in a row; after `open_s` seconds one trial at a time."""
+    """Opens after `failures` failed calls in a row and then refuses calls.
+
+    After `open_s` seconds it lets one trial call through at a time; a success closes it again.
+    """
 
     def __init__(
         self,
@@ -22,16 +25,19 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether calls are refused, but for a trial now and then."""
+        """Whether calls are refused, except for trials."""
         return self._open_until is not None
 
     @property
     def retry_after(self) -> int:
-        """Whole seconds until a trial can be let through, at least 1."""
+        """Whole seconds until the next trial call, at least 1."""
         return max(1, ceil((self._open_until or 0) - self._clock()))
 
     def allow(self) -> bool:
-        """Whether a call may be made; its outcome has to be reported, or `abandoned()`."""
+        """Whether a call may be made.
+
+        After True one of `succeeded`, `failed` and `abandoned` has to be called.
+        """
         if self._open_until is None:
             return True
         if self._trial or self._clock() < self._open_until:
@@ -40,14 +46,14 @@ class Breaker:
         return True
 
     def succeeded(self) -> None:
-        """The upstream answered, whatever it said."""
+        """The upstream answered, with whatever status."""
         self._failures, self._trial = 0, False
         if self._open_until is not None:
             self._open_until = None
             self._on_change(False)
 
     def failed(self) -> None:
-        """The upstream was away, broke off, or did not answer in time."""
+        """The upstream was away, broke the connection, or did not answer in time."""
         self._failures += 1
         if self._open_until is None and self._failures < self._limit:
             return
@@ -56,23 +62,23 @@ class Breaker:
             self._on_change(True)
 
     def abandoned(self) -> None:
-        """The caller gave up before there was an outcome."""
+        """The call ended without an outcome that tells about the upstream."""
         self._trial = False
 
 
 class RetryBudget:
-    """Retries are at most `ratio` of the calls, plus `floor`."""
+    """Allows retries up to `ratio` of the calls, plus `floor`; saves up at most `ceiling`."""
 
     def __init__(self, ratio: float = 0.2, floor: float = 3.0, ceiling: float = 20.0) -> None:
-        # the ceiling: an hour without failures must not pay for a storm of retries
+        # With no ceiling, an hour without failures would save up a storm of retries.
         self._ratio, self._tokens, self._ceiling = ratio, floor, ceiling
 
     def deposit(self) -> None:
-        """A call is made."""
+        """Earn `ratio` of a retry, for a call."""
         self._tokens = min(self._ceiling, self._tokens + self._ratio)
 
     def withdraw(self) -> bool:
-        """Whether one more retry is within the budget; if so it is taken."""
+        """Spend one retry; False if the budget has none."""
         if self._tokens < 1:
             return False
         self._tokens -= 1

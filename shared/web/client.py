@@ -1,4 +1,4 @@
-"""One upstream over HTTP: bounded in time, retried within a budget, cut off when dead."""
+"""Calls of one upstream over HTTP, with deadlines, a budget of retries and a circuit breaker."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 
 
 class UpstreamUnavailable(Unavailable):
-    """The upstream refuses or breaks off, or is not asked because it lately did."""
+    """The upstream refused or broke the connection, or was not called as the breaker is open."""
 
     code = "upstream_unavailable"
 
@@ -30,13 +30,13 @@ class UpstreamTimeout(Timeout):
 
 
 class UpstreamReplyInvalid(BadGateway):
-    """What the upstream answered cannot be handed on."""
+    """The upstream's reply is invalid or too large to be passed on."""
 
     code = "upstream_reply_invalid"
 
 
 class Hooks(Protocol):
-    """What a client tells about itself; `outcome` is "retried" or "budget_exhausted"."""
+    """Receives what a client reports; `outcome` is "retried" or "budget_exhausted"."""
 
     def breaker_open(self, upstream: str, is_open: bool) -> None: ...
     def retry(self, upstream: str, outcome: str) -> None: ...
@@ -45,17 +45,17 @@ class Hooks(Protocol):
 
 @dataclass(frozen=True)
 class Deadlines:
-    """In seconds. There is none for a reply as a whole: it may flow for as long as it flows."""
+    """In seconds. A whole reply has none: it may take any time while parts keep coming."""
 
     connect_s: float = 1.0
-    #: from when the whole request is sent to the head of the reply
+    #: from the end of sending the request to the head of the reply
     reply_s: float = 5.0
     #: between two parts of the reply
     idle_s: float = 60.0
 
 
 class Places:
-    """Calls in flight: at most `total`, and `share` of one client, whoever comes first."""
+    """Bounds calls in flight to `total` in all and to `share` of one client."""
 
     def __init__(self, total: int, share: int) -> None:
         self._total, self._share = total, share
@@ -63,7 +63,7 @@ class Places:
         self.taken = 0
 
     def take(self, client: str) -> "Place":
-        """One of them; TooMany if the client has its share, Unavailable if all are taken."""
+        """Take a place; TooMany if the client has its share, Unavailable if all are taken."""
         if self._taken[client] >= self._share:
             raise TooMany("Too many of your requests are under way", code="too_many_in_flight")
         if self.taken >= self._total:
@@ -73,7 +73,7 @@ class Places:
         return Place(self, client)
 
     def give_back(self, client: str) -> None:
-        """One that `client` had."""
+        """Free a place of this client."""
         self.taken -= 1
         self._taken[client] -= 1
         if not self._taken[client]:
@@ -81,14 +81,14 @@ class Places:
 
 
 class Place:
-    """Given back once, however often that is said."""
+    """A taken place; giving it back twice frees it once."""
 
     def __init__(self, places: Places, client: str) -> None:
         self._places: Places | None = places
         self._client = client
 
     def give_back(self) -> None:
-        """It is free for others."""
+        """Free it for others."""
         if self._places is not None:
             self._places.give_back(self._client)
             self._places = None
@@ -97,8 +97,8 @@ class Place:
 class UpstreamClient:
     """Calls of one upstream through `transport`.
 
-    Only what the upstream does counts for its breaker: it refuses, breaks off, or does not
-    answer in time after all of the request was sent.
+    The breaker counts only failures of the upstream: it refuses or breaks the connection, or does
+    not answer in time after the whole request was sent. A slow client's upload does not count.
     """
 
     def __init__(
@@ -138,12 +138,13 @@ class UpstreamClient:
         client: str,
         retry: bool = False,
     ) -> AsyncIterator[httpx.Response]:
-        """The started response to a request for `target` (path and query) on behalf of `client`.
+        """Send a request for `target` (path and query) on behalf of `client`; its response.
 
-        Raises UpstreamUnavailable, UpstreamTimeout and UpstreamReplyInvalid, also when the
-        reply breaks off while it is read inside the block; TooMany if the client has its share
-        of calls in flight; and whatever the body raises. Leaving the block early closes the
-        connection. The place in flight is free when the upstream has done its part.
+        The head of the response has come, its body is read inside the block. Raises
+        UpstreamUnavailable, UpstreamTimeout and UpstreamReplyInvalid, also when the reply breaks
+        off inside the block; TooMany if the client has its share of calls in flight; and whatever
+        reading `body` raises. Leaving the block early closes the connection. The place in flight
+        is freed when the upstream has sent its whole reply, however slowly the client reads it.
         """
         if not self.breaker.allow():
             self._hooks.fast_failure(self.name)
@@ -205,7 +206,7 @@ class UpstreamClient:
                 if not self._budget.withdraw():
                     self._hooks.retry(self.name, "budget_exhausted")
                     raise
-                # The breaker counts requests that failed in the end, not attempts: a replica that
-                # stops closes several connections at once, and the next one takes over.
+                # A retried attempt is no failure for the breaker: a stopping replica closes several
+                # connections at once, and the retry reaches another replica.
                 self._hooks.retry(self.name, "retried")
-            await asyncio.sleep(random.uniform(0.02, 0.06))  # noqa: S311 - spreads, hides nothing
+            await asyncio.sleep(random.uniform(0.02, 0.06))  # noqa: S311 - spreads retries

@@ -1,4 +1,4 @@
-"""The open connections of one server: bounded in number, and none waits for a dead reader."""
+"""The open connections of one server: bounds their number and cuts off clients that do not read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared.web.bounds import Bounds
 
 
 class Connection(Protocol):
-    """What is known of one connection; times are those of its event loop."""
+    """What `Connections` needs of a connection; times are those of its event loop."""
 
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
@@ -28,16 +28,16 @@ class Connection(Protocol):
 class Connections:
     """At most `bounds.connections` in all and `bounds.connections_per_client` of each client.
 
-    At a bound the connection goes that has been without a request for the longest time; if
-    all are at work, the new one is refused. Proxies that are trusted speak for many clients
-    and are bounded in all alone.
+    At a bound the connection that has been idle for the longest time is closed; if none is idle,
+    the new one is refused. Trusted proxies carry many clients, so for them only the bound in all
+    holds.
     """
 
     def __init__(self, bounds: Bounds, trusted: Networks = ()) -> None:
         self._bounds, self.trusted = bounds, trusted
         self._open: dict[Connection, str] = {}
         self._of: dict[str, set[Connection]] = {}
-        # when the present window of a slow reader began, and what it had taken by then
+        # of clients with unread bytes: when their time window began, and bytes read until then
         self._windows: dict[Connection, tuple[float, int]] = {}
         self._sweep: asyncio.TimerHandle | None = None
 
@@ -45,7 +45,7 @@ class Connections:
         return len(self._open)
 
     def add(self, connection: Connection) -> bool:
-        """Whether it may stay."""
+        """Add a new connection; False if it has to be closed."""
         client = client_network(connection.address, self._bounds.ipv6_prefix)
         own = self._of.get(client, set())
         most = self._bounds.connections_per_client
@@ -61,7 +61,7 @@ class Connections:
         return True
 
     def discard(self, connection: Connection) -> None:
-        """It is closed; also one that was refused."""
+        """Remove a closed connection; harmless for one that was refused."""
         client = self._open.pop(connection, None)
         self._windows.pop(connection, None)
         if client is not None:
@@ -82,11 +82,11 @@ class Connections:
         self._sweep = loop.call_later(self._bounds.taking_s / 6, self._cut_off_slow, loop)
 
     def _cut_off_slow(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Every sixth of the time that a slow client has."""
+        """Drop clients that read too slowly; runs every `taking_s` / 6."""
         now = loop.time()
         for connection in list(self._open):
             if connection.transport.is_closing() and not connection.taken[1]:
-                self.discard(connection)  # a WebSocket ends without a word to its first protocol
+                self.discard(connection)  # was a WebSocket: nobody tells of its end
                 continue
             taken, waiting = connection.taken
             began, before = self._windows.get(connection, (now, taken))

@@ -1,6 +1,7 @@
-"""`/docs`: Swagger's page over `/openapi.json`, from files in a wheel, so that it works off-line.
+"""`/docs`: Swagger UI for `/openapi.json`, with its files from a wheel, so that it works off-line.
 
-FastAPI's own page loads them from another host and holds a script, which the policy forbids.
+FastAPI's own page loads the files from another host, and has an inline script, which the content
+security policy forbids.
 """
 
 from functools import cache
@@ -11,7 +12,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
-# Swagger sets styles of elements and shows pictures that are part of its style sheet.
+# Swagger UI sets inline styles and has pictures inside its style sheet (data: URLs).
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -54,7 +55,7 @@ TYPES = {
 def _file(name: str) -> bytes:
     if name == "start.js":
         return START.encode()
-    spec = find_spec("fastapi_offline")  # found, not imported: only its files are of use here
+    spec = find_spec("fastapi_offline")  # not imported: only its files are needed
     assert spec is not None  # noqa: S101 - it is a requirement
     assert spec.origin is not None  # noqa: S101
     return (Path(spec.origin).parent / "static" / name).read_bytes()

@@ -1,4 +1,4 @@
-"""RFC 9457 problem details for everything that goes wrong; the only place that knows statuses."""
+"""RFC 9457 problem details for all errors; the only place that maps errors to HTTP statuses."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from shared import errors
 from shared.storage.redis import RedisError
 
 MEDIA_TYPE = "application/problem+json"
-MAX_ERRORS = 20  # a body can hold a hundred thousand mistakes
+MAX_ERRORS = 20  # listed in one reply; a body can have a hundred thousand
 
 STATUS: Mapping[type[errors.DomainError], int] = {
     errors.BadRequest: 400,
@@ -47,7 +47,7 @@ def problem(
     headers: Mapping[str, str] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Response:
-    """A problem document with the IDs of the request that is being served, and `extra` members."""
+    """A problem document with the request's IDs and the `extra` members."""
     title = HTTPStatus(status).phrase
     document = {
         "type": "about:blank",
@@ -63,7 +63,7 @@ def problem(
 
 
 def domain_problem(error: errors.DomainError) -> Response:
-    """The answer to a domain error; one of an unknown kind is a 500 that says nothing."""
+    """The reply to a domain error; a 500 without details for an unknown kind."""
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
     if status == 500:
         return problem(500)
@@ -95,7 +95,7 @@ async def _domain(request: Request, error: Exception) -> Response:
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
-    """Where and what, never the input: it can be a password."""
+    """The places and kinds of the errors, but never the input, which can be a password."""
     assert isinstance(error, RequestValidationError)  # noqa: S101
     found: Sequence[Mapping[str, Any]] = error.errors()
     shown = [
@@ -108,12 +108,12 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 def _place(part: Any) -> str | int:
-    # a name that the client made up is part of its input
+    # the name of an unknown field comes from the client, so it is masked and cut
     return part if isinstance(part, int) else mask_text(str(part))[:64]
 
 
 async def _surrogates(request: Request, error: Exception) -> Response:
-    """JSON may escape half of a character ("\\ud800"), which nothing can store or send."""
+    """JSON can escape a lone surrogate ("\\ud800"), which cannot be encoded as UTF-8."""
     return problem(422, "invalid_request", "The request holds text that is not Unicode")
 
 
@@ -134,8 +134,9 @@ async def _redis(request: Request, error: Exception) -> Response:
 
 
 async def _unhandled(request: Request, error: Exception) -> Response:
-    """Logged by the library's middleware, which sees the exception too.
+    """Reply 500; plainview's middleware sees the exception too and logs it.
 
-    The server closes the connection upon the exception: said here, no client sends into it.
+    The server closes the connection after an exception. The header says so, so that the client
+    does not send its next request on it.
     """
     return problem(500, headers={REQUEST_ID_HEADER: request_id() or "", "Connection": "close"})

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as our servers speak it: read strictly, in bounded time and size, never half."""
+"""HTTP/1.1 of our servers: uvicorn's protocol, but strict, and bounded in time and size."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from shared.web.connections import Connections
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 _TARGET = re.compile(rb"(?:/|\*$|https?://[^/?])[^#]*", re.IGNORECASE)
 
-TOGETHER = 16 * 1024  # bytes that are held at most
+TOGETHER = 16 * 1024  # bytes that are held back at most, to be written together
 
 
 class _Writer:
-    """The transport as uvicorn's cycle uses it, with the bytes counted and its end softened.
+    """The transport that uvicorn writes to; counts bytes, and closes by `BoundedProtocol.end`.
 
-    What is written in one turn of the event loop is sent together: a system call costs more than
-    most of what a small reply needs, and a head and its body would be two.
+    Writes of one turn of the event loop are sent together: the head and body of a reply would
+    else be two system calls, each costlier than most other work for a small reply.
     """
 
     __slots__ = ("_held", "_protocol", "_size", "_transport", "written")
@@ -49,7 +49,7 @@ class _Writer:
             self._protocol.loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Send what is held."""
+        """Send the held bytes."""
         if self._held:
             held, self._held, self._size = self._held, [], 0
             self._transport.write(held[0] if len(held) == 1 else b"".join(held))
@@ -65,12 +65,13 @@ class _Writer:
 
 
 class _Cycle(RequestResponseCycle):
-    """uvicorn's, which takes the length that a 304 tells for that of a body to come.
+    """uvicorn's cycle, with two corrections.
 
-    It also sends chunks to a client of HTTP/1.0, which does not know them (RFC 9112, section 6.1).
+    Uvicorn waits for a body of the `Content-Length` that a 304 has, and it sends chunks to clients
+    of HTTP/1.0, which do not know them (RFC 9112, section 6.1).
     """
 
-    _until_close = False  # the end of the connection is that of the body
+    _until_close = False  # whether the body ends where the connection does
 
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start" and self.scope["http_version"] == "1.0":
@@ -81,29 +82,29 @@ class _Cycle(RequestResponseCycle):
             self.expected_content_length = len(message.get("body", b""))
         await super().send(message)
         if message["type"] == "http.response.start" and message["status"] == 304:
-            self.expected_content_length = 0  # RFC 9110, section 8.6: of the body it would have
+            self.expected_content_length = 0  # RFC 9110, section 8.6: a 304 has no body
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol for one connection, stricter and bounded.
 
-    A message that is not HTTP/1.0 or 1.1 as RFC 9112 has it is answered 400 and ends its
-    connection, and so does a reply that is given before the whole request has come.
+    A message that is not HTTP/1.0 or 1.1 by RFC 9112 is answered 400. The connection is closed
+    after that, and also after a reply that was given before the whole request had come.
     """
 
     bounds: ClassVar[Bounds]
     open_connections: ClassVar[Connections]
-    # Only tests switch these two off, to show that each of them is enough.
+    # Two guards against smuggled requests. Tests switch one off to show that the other suffices.
     ignores_upgrade: ClassVar[bool] = True
     ends_unread: ClassVar[bool] = True
 
-    ending = False  # what still comes is dropped
-    since = 0.0  # since when no request is being served
+    ending = False  # whether bytes that still come are dropped
+    since = 0.0  # loop time since which the connection is idle
     _head = 0
-    _unread = 0  # bytes since the last that were part of a body
+    _unread = 0  # bytes received since the last byte of a body
     _in_head = False
     _arriving = False
-    _begun = 0  # messages, in what is being read
+    _begun = 0  # messages that begin in the data being parsed
     _full = False
     _upgrading = False
     _refusal = 400
@@ -123,9 +124,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
-        self._unset_keepalive_if_required()  # or its timer would keep all this until it is over
+        self._unset_keepalive_if_required()  # its timer would keep this object alive until it fires
         self.open_connections.discard(self)
-        running = self._running  # with pipelining it is not always `self.cycle`
+        running = self._running  # with pipelining `self.cycle` may be a later request
         if running is not None and not running.response_complete:
             running.disconnected = True
             running.message_event.set()
@@ -133,26 +134,26 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def address(self) -> str:
-        """The peer's, or an empty string."""
+        """The peer's address, "" if it has none."""
         return self.client[0] if self.client else ""
 
     @property
     def idle(self) -> bool:
-        """Whether no request is being served; one may be on its way."""
+        """Whether no request is being served; part of one may have come."""
         return self.cycle is None or self.cycle.response_complete
 
     @property
     def taken(self) -> tuple[int, int]:
-        """How many bytes the client has taken so far, and how many wait for it."""
+        """How many bytes were sent to the client so far, and how many wait for it to read."""
         waiting = self.transport.get_write_buffer_size()
         return self.transport.written - waiting, waiting  # type: ignore[attr-defined]
 
     def drop(self) -> None:
-        """Close at once, for another connection's sake or because nobody reads."""
+        """Close at once, to make room for another connection or because the client is too slow."""
         self.transport.flush()  # type: ignore[attr-defined]
         transport = self.transport._transport  # type: ignore[attr-defined]
         if self.taken[1]:
-            # by a reset, or the kernel would keep megabytes for as long as the client likes
+            # Close with a reset; else the kernel keeps the unread megabytes for the client.
             reset = struct.pack("ii", 1, 0)
             transport.get_extra_info("socket").setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, reset
@@ -162,14 +163,18 @@ class BoundedProtocol(HttpToolsProtocol):
             transport.close()
 
     def end(self) -> None:
-        """Close after the last reply; the peer has time to take it while it still sends."""
+        """Close after the last reply.
+
+        If the client is still sending, its bytes are dropped for `linger_s` before the close, as
+        a close with unread bytes sends a reset and the client may lose the reply.
+        """
         self.transport.flush()  # type: ignore[attr-defined]
         if not self._arriving or self.ending:
             self.transport._transport.close()  # type: ignore[attr-defined]
             return
         self.ending = True
         self._disarm()
-        self.flow.resume_reading()  # to be dropped
+        self.flow.resume_reading()  # the bytes are read and dropped
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(self.bounds.linger_s, self.transport._transport.close)  # type: ignore[attr-defined]
@@ -186,33 +191,35 @@ class BoundedProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             if self._full:
                 self._disarm()
-                self.cycle.keep_alive = False  # who waits is answered, and nobody else
+                self.cycle.keep_alive = False  # the requests that wait are answered, no others
             else:
                 self._refuse(self._refusal)
             return
         if self.transport.is_closing():
             return
-        if self._in_head:  # a header of which the parser has not seen the end
-            if self._begun == (not arriving):  # else something came before it, who knows how long
+        if self._in_head:  # counts a header that has not ended, which the parser has not reported
+            # only if the data holds nothing but this head, else its part of it is unknown
+            if self._begun == (not arriving):
                 self._head = max(self._head, head + len(data))
             if self._head > self.bounds.head:
                 self._refuse(431)
         elif self._arriving and self._unread > self.bounds.head:
-            self._refuse(400)  # chunk extensions or trailers without end
+            self._refuse(400)  # endless chunk extensions or trailers
         elif self._deadline is None and self.timeout_keep_alive_task is None and self.idle:
             # A client may send blank lines between requests. Start the deadline again, or
             # such a connection would stay open for ever.
             self._arm()
 
     def _feed(self, data: memoryview) -> None:
-        """Give the parser all of it; a request to upgrade is given to it again without that."""
+        """Parse the data; a head with `Upgrade` that is ignored is parsed again without it."""
         while data:
             try:
                 self.parser.feed_data(data)
                 return
             except httptools.HttpParserUpgrade as stopped:
-                # The parser ends a message after its head if it asks to upgrade, whatever
-                # length it announces. A server may ignore the wish (RFC 9110, section 7.8).
+                # The parser ends a request to upgrade after its head, even if it has a body, so
+                # the body could pass for another request. A server may ignore `Upgrade` (RFC 9110,
+                # section 7.8): parse the head again without that header.
                 if not self._upgrading:
                     if self._should_upgrade():
                         self._disarm()
@@ -245,7 +252,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
             return  # a trailer must not pass for a header (RFC 9110, section 6.5.1)
-        super().on_header(name, value.rstrip(b" \t"))  # the parser leaves the space behind it
+        super().on_header(name, value.rstrip(b" \t"))  # the parser keeps trailing spaces
         self._count(len(name) + len(value) + 4)
 
     def on_headers_complete(self) -> None:
@@ -255,7 +262,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.headers) > self.bounds.fields:
             self._refusal = 431
         if self._refusal != 400 or not self._is_http():
-            raise ValueError("refused")  # the parser stops, data_received answers
+            raise ValueError("refused")  # stops the parser; data_received replies
         if self.ignores_upgrade and self.parser.should_upgrade() and not self._should_upgrade():
             self._upgrading = True
             return
@@ -263,13 +270,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head, self._unread = False, 0
         if self.parser.should_upgrade() and self._should_upgrade():
             return
-        self.cycle.__class__ = _Cycle  # uvicorn has no setting for its class
+        self.cycle.__class__ = _Cycle  # uvicorn has no setting for this
         if self.scope["http_version"] == "1.0":
             self.cycle.waiting_for_100_continue = False  # RFC 9110, section 10.1.1
         self.scope["query_string"] = self.url.partition(b"?")[2]
         self._keep_alive = self.cycle.keep_alive
         if self.ends_unread:
-            self.cycle.keep_alive = False  # until the whole request is here
+            self.cycle.keep_alive = False  # set again when the whole request has come
 
     def on_body(self, body: bytes) -> None:
         self._unread = 0
@@ -281,13 +288,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arriving = False
         self._disarm()
         if self.cycle is not None and not self.cycle.response_started:
-            # pooled clients go elsewhere after the reply of one who is about to stop
+            # A draining server closes after the reply, so pooled clients connect elsewhere.
             draining = getattr(self.server_state, "draining", False)
             self.cycle.keep_alive = self._keep_alive and not draining
         super().on_message_complete()
 
     def _should_upgrade(self) -> bool:
-        """Whether this becomes a WebSocket: where they are served, and only without a body."""
+        """Whether this becomes a WebSocket: only if they are served, and without a body."""
         framed = any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
         return not framed and super()._should_upgrade()
 
@@ -300,7 +307,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
 
     def _is_http(self) -> bool:
-        """Whether the head is one of RFC 9112: version, target, Host, coding."""
+        """Whether version, target, `Host` and `Transfer-Encoding` are valid by RFC 9112."""
         version = self.parser.get_http_version()
         hosts = [value for name, value in self.headers if name == b"host"]
         codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
@@ -308,10 +315,10 @@ class BoundedProtocol(HttpToolsProtocol):
             version in ("1.0", "1.1")
             and self.parser.get_method() != b"CONNECT"
             and _TARGET.fullmatch(self.url) is not None
-            # section 3.2: exactly one in HTTP/1.1, and valid
+            # section 3.2: exactly one valid Host; HTTP/1.0 needs none
             and (len(hosts) == 1 or (version == "1.0" and not hosts))
             and all(_HOST.fullmatch(host) for host in hosts)
-            # section 6.1: of the codings only this one is known here, and not to HTTP/1.0
+            # section 6.1: the only coding is chunked, and only in HTTP/1.1
             and (not codings or (codings == [b"chunked"] and version == "1.1"))
         )
 
@@ -336,11 +343,11 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._in_head:
             self._refuse(408)
-        elif self.idle:  # else who serves the request has a deadline for its body, and says so
+        elif self.idle:  # while a request is served, `BodyLimit` has the deadline
             self.transport.close()
 
     def _refuse(self, status: int) -> None:
-        """Answer in the place of the application, which has not seen the request, and close."""
+        """Reply instead of the application, which has not got the whole request, and close."""
         request_id, title = new_request_id(), HTTPStatus(status).phrase
         document = {
             "type": "about:blank",
@@ -358,16 +365,17 @@ class BoundedProtocol(HttpToolsProtocol):
             "connection: close\r\n\r\n"
         )
         part_of_next = self._in_head or not self._arriving
-        self._arriving = True  # what still comes is dropped
+        self._arriving = True  # makes `end` drop the rest
         if not self.idle:
             running = self._running or self.cycle
             if part_of_next or running is not self.cycle or running.response_started:
-                # an answer would land in the middle of another's: that one is the last
+                # Another reply is being sent, so a refusal would land in the middle of it. No
+                # refusal is sent; the connection closes after that reply.
                 self.ending, running.keep_alive = True, False
                 if not part_of_next:
                     self.transport.close()
                 return
-            running.disconnected = True  # of this request the application saw the head
+            running.disconnected = True  # the application has this request's head: it is over
             running.message_event.set()
         self.transport.write(head.encode() + body)
         self.end()
@@ -376,9 +384,9 @@ class BoundedProtocol(HttpToolsProtocol):
 def bounded_protocol(
     bounds: Bounds, trusted: Networks = (), base: type[BoundedProtocol] = BoundedProtocol
 ) -> type[BoundedProtocol]:
-    """The protocol of one server, whose open connections count together.
+    """The protocol class of one server; its connections share one count.
 
-    `trusted` are the networks of proxies, which speak for many clients.
+    `trusted` are the networks of proxies that carry many clients.
     """
     values = {"bounds": bounds, "open_connections": Connections(bounds, trusted)}
     return type("ServerProtocol", (base,), values)

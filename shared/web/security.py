@@ -1,4 +1,4 @@
-"""FastAPI dependencies that let a request in by its access token and roles."""
+"""FastAPI dependencies that admit a request by its access token and roles."""
 
 from typing import Any, Protocol, cast
 
@@ -12,7 +12,7 @@ from shared.tokens import Principal, Role
 
 
 class Verifier(Protocol):
-    """What `app.state.verifier` has to be, e.g. a TokenVerifier."""
+    """The interface of `app.state.verifier`, e.g. a TokenVerifier."""
 
     def recall(self, token: str) -> Principal | None:
         """The principal of a token that was verified before and is still valid."""
@@ -22,7 +22,7 @@ class Verifier(Protocol):
 
 
 def recall(request: Request) -> Principal | None:
-    """The principal of a bearer token that needs no verification any more; binds the user."""
+    """The principal of a bearer token that was verified before, else None; binds the user."""
     token = _bearer_token(request)
     principal = _verifier(request).recall(token) if token else None
     if principal is not None:
@@ -33,8 +33,8 @@ def recall(request: Request) -> Principal | None:
 async def authenticate(request: Request) -> Principal:
     """The principal of the request's bearer token; binds the user for its log lines.
 
-    Unauthenticated without exactly one such token or if it is not valid, KeysUnavailable if that
-    cannot be told. What is refused is a security log event.
+    Raises Unauthenticated without exactly one valid token, and KeysUnavailable if there are no
+    keys to verify it. A refusal is a security log event.
     """
     token = _bearer_token(request)
     if not token:
@@ -60,7 +60,7 @@ def _verifier(request: Request) -> Verifier:
 
 
 class Require(SecurityBase):
-    """A dependency: the principal, if it has one of the roles; documented as a bearer token.
+    """A dependency that gives the principal if it has one of the roles; OpenAPI: a bearer token.
 
     Raises Unauthenticated (401) and Forbidden (403); a denial is a security log event.
     """
@@ -79,7 +79,7 @@ class Require(SecurityBase):
 
 
 def require(*roles: Role) -> Require:
-    """The principal, if it has one of the roles."""
+    """A dependency for routes that one of these roles may call."""
     return Require(frozenset(roles))
 
 

@@ -1,7 +1,7 @@
-"""What a short text of a user may hold, as patterns for pydantic and OpenAPI.
+"""Patterns for texts that users write, for pydantic and OpenAPI.
 
-Control characters would break lines of logs and mails in two, and the marks that turn the direction
-of writing make a text look like another one.
+They refuse control characters, which can break lines of logs and mails, and the marks that change
+the direction of writing, which make a text look like another one.
 """
 
 _TURNING = r"\u2028-\u202e\u2066-\u2069"

@@ -1,6 +1,7 @@
-"""An httpx transport to one upstream that hands on requests and replies byte for byte.
+"""An httpx transport to one upstream that passes on requests and replies byte for byte.
 
-`httpx.URL` and other clients write targets anew and know headers as text; a gateway may not.
+HTTP clients, httpx too, normalise targets and decode headers. A gateway must not: where it and an
+upstream read a target differently, access checks can be evaded.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import httpx
 
 from shared.web.upstream_connection import Reply, UpstreamConnection
 
-IDLE_S = 15.0  # below what any server grants: ours is the choice when to close
+IDLE_S = 15.0  # shorter than a server's keep-alive (ours: 75 s), so this side closes first
 _FRAMING = (b"content-length", b"transfer-encoding", b"connection")
 
 
@@ -24,13 +25,13 @@ def _nothing() -> None: ...
 class UpstreamTransport(httpx.AsyncBaseTransport):
     """Connections of one origin, the last used first; a name is looked up for each new one.
 
-    Of the request's extensions it takes httpx's `target` (the path and query as bytes) and
-    `timeout` (`connect`; `read` for the head, once all is sent; `idle` between two parts of the
-    body, which is `read` if it is not given), and `on_end`, which is called when the upstream
-    has no more to do with a reply that it started.
+    It uses these extensions of a request: `target` (path and query as bytes), `timeout` in seconds
+    (`connect`; `read` from the end of sending to the reply's head; `idle` between two parts of the
+    body, by default `read`), and `on_end`, called when the upstream has sent its whole reply, or
+    has broken it off.
 
-    The length of a body is that of the bytes which are there; a stream goes in chunks. No
-    header of the request says otherwise.
+    The framing is the transport's own: bytes go with their `Content-Length`, a stream in chunks.
+    Such headers of the request are dropped.
     """
 
     def __init__(self, base_url: str) -> None:
@@ -42,7 +43,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send it; return when the head of the reply is here."""
+        """Send the request; returns when the head of the reply has come."""
         extensions = request.extensions
         timeout = extensions.get("timeout", {})
         on_end: Callable[[], None] = extensions.get("on_end", _nothing)
@@ -66,7 +67,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         )
 
     async def aclose(self) -> None:
-        """Close the connections that nobody uses, and the others when they are free."""
+        """Close the idle connections now, and those in use when they become idle."""
         self._closed = True
         while self._free:
             self._free.pop().close()

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection to an upstream: a request out, its reply in, and what is left over."""
+"""One HTTP/1.1 connection to an upstream: sends a request, reads its reply, then is used again."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable
 import httptools
 import httpx
 
-AHEAD = 1024 * 1024  # of a reply is read before its client has taken any of it
-AHEAD_SHORT = 64 * 1024  # when many replies wait for their clients
-TOGETHER = 64 * AHEAD  # that much may wait in one process before less is read ahead
-SLOW_S = 1.0  # who takes nothing for so long may be what an upstream has given up on
-PIECE = 64 * 1024  # how much small chunks are joined to
+AHEAD = 1024 * 1024  # bytes of a reply that are read ahead of its client
+AHEAD_SHORT = 64 * 1024  # the same, while replies of more than TOGETHER bytes wait
+TOGETHER = 64 * AHEAD  # bytes waiting in this process, beyond which less is read ahead
+SLOW_S = 1.0  # a reader that paused the upstream this long is blamed if the reply breaks off
+PIECE = 64 * 1024  # bytes; small chunks are joined up to this size, larger ones are cut
 MAX_HEAD = 32 * 1024  # bytes of a reply's status line and headers
 
 Headers = list[tuple[bytes, bytes]]
 
 
 class BadReply(httpx.RemoteProtocolError):
-    """What came is no reply of HTTP/1.1."""
+    """The bytes from the upstream are not a valid HTTP/1.1 reply."""
 
 
 class ReplyTooLarge(BadReply):
-    """The head of the reply is larger than we take; no fault of the upstream."""
+    """The head of the reply is larger than MAX_HEAD; the breaker does not count it as a failure."""
 
 
 class SlowReader(httpx.ReadError):
@@ -38,11 +38,11 @@ def _too_large() -> ReplyTooLarge:
 class Reply(httpx.AsyncByteStream):
     """A reply's head and body, filled by its connection and emptied by one reader.
 
-    When the last byte of a started reply has come, or none will, `on_end` is called once: the
-    upstream is done then, however long the reader takes for the rest.
+    `on_end` is called once, when the last byte of a started reply has come or the reply has
+    failed. The reader may take longer, but the upstream has nothing more to do.
     """
 
-    waiting = 0  # bytes of all replies of this process
+    waiting = 0  # unread bytes of all replies of this process
 
     def __init__(self, idle_s: float | None, on_end: Callable[[], None]) -> None:
         self.status, self.headers = 0, Headers()
@@ -55,7 +55,7 @@ class Reply(httpx.AsyncByteStream):
         self.connection: UpstreamConnection | None = None
 
     def feed(self, data: bytes) -> bool:
-        """Add to the body; whether more may come before some is taken."""
+        """Add to the body; False if no more should be read before the reader takes some."""
         self._chunks.extend(data[at : at + PIECE] for at in range(0, len(data), PIECE))
         self._size += len(data)
         Reply.waiting += len(data)
@@ -66,7 +66,7 @@ class Reply(httpx.AsyncByteStream):
         return self._size < (AHEAD if Reply.waiting < TOGETHER else AHEAD_SHORT)
 
     def end(self, error: Exception | None = None) -> None:
-        """Nothing more comes; with an error it is not all that was to come."""
+        """Mark the end of the body; with an error, the body is incomplete."""
         if not self.ended:
             self.ended, self.error, self.connection = True, error, None
             self.wake()
@@ -74,12 +74,12 @@ class Reply(httpx.AsyncByteStream):
                 self._on_end()
 
     def wake(self) -> None:
-        """Let whoever waits look again."""
+        """Make the waiting reader look again."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     async def wait(self, seconds: float | None, late: str) -> None:
-        """Until something changes; httpx.ReadTimeout if nothing does for that long."""
+        """Wait until something changes; after `seconds` the reply fails with httpx.ReadTimeout."""
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
         timer = None if seconds is None else loop.call_later(seconds, self._give_up, late)
@@ -95,7 +95,7 @@ class Reply(httpx.AsyncByteStream):
             self.connection.fail(httpx.ReadTimeout(late))
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """The body as it comes; all of an error's kinds are httpx.TransportError."""
+        """The body as it comes; raises an httpx.TransportError if it breaks off."""
         while True:
             if self._chunks:
                 yield self._take()
@@ -107,7 +107,7 @@ class Reply(httpx.AsyncByteStream):
                 await self.wait(self._idle_s, "the reply stopped coming")
 
     def _take(self) -> bytes:
-        """The next of it: one chunk, or several small ones."""
+        """The next chunk, or several small ones joined up to PIECE bytes."""
         taken, size = [self._chunks.popleft()], 0
         while self._chunks and (size := size + len(taken[-1])) + len(self._chunks[0]) <= PIECE:
             taken.append(self._chunks.popleft())
@@ -119,23 +119,23 @@ class Reply(httpx.AsyncByteStream):
         return data
 
     async def aclose(self) -> None:
-        """The reader wants no more: a connection in the middle of the reply is closed."""
+        """Stop reading; if the reply has not ended, its connection is closed."""
         self.forget()
         if self.connection is not None:
             self.connection.fail(httpx.ReadError("closed"))
 
     def forget(self) -> None:
-        """Drop what nobody will read."""
+        """Drop the bytes that were not read."""
         self._chunks.clear()
         Reply.waiting -= self._size
         self._size = 0
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """Speaks one exchange at a time; `on_free` is told when it may be used for another.
+    """Does one exchange at a time; calls `on_free` when it may be used for the next one.
 
-    A connection is used again only if it is certain that both sides have finished: the whole
-    request is sent, exactly one reply has come, and nobody wants to close.
+    It is used again only if both sides have certainly finished: the whole request was sent,
+    exactly one reply has come without bytes behind it, and the upstream keeps the connection open.
     """
 
     def __init__(self, on_free: Callable[[UpstreamConnection], None]) -> None:
@@ -175,7 +175,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._parser is None:
-            self.close()  # nobody has asked for that; it may be meant to answer the next request
+            self.close()  # unasked bytes would pass for the reply to the next request
             return
         if self._in_head:
             self._head_size += len(data)
@@ -202,10 +202,10 @@ class UpstreamConnection(asyncio.Protocol):
         bodiless: bool,
         head_s: float | None,
     ) -> None:
-        """Send the request, a body that is no bytes in chunks; return with the reply's head.
+        """Send the request (a streamed body in chunks); returns when the reply's head has come.
 
-        `head_s` counts from when all is sent. What goes wrong with the upstream is an
-        httpx.TransportError; what goes wrong with the body is raised as it is.
+        `head_s` are the seconds from the end of sending to the head. Failures of the upstream are
+        raised as httpx.TransportError, errors of reading `body` as they are.
         """
         self._parser = httptools.HttpResponseParser(self)
         self._reply, reply.connection = reply, self
@@ -234,7 +234,7 @@ class UpstreamConnection(asyncio.Protocol):
     async def _upload(
         self, body: AsyncIterable[bytes], reply: Reply, write_s: float | None
     ) -> None:
-        """Send chunks until the last, or until the upstream answers before that."""
+        """Send the body in chunks; stops when the upstream replies before the end."""
 
         async def send() -> None:
             async for chunk in body:
@@ -266,7 +266,7 @@ class UpstreamConnection(asyncio.Protocol):
                 raise httpx.WriteTimeout("the upstream does not take the request") from None
 
     def resume(self) -> None:
-        """Some of the reply was taken."""
+        """Go on reading, as the reader has taken some of the reply."""
         if self._paused_at is not None:
             self._slow_reader |= self._loop.time() - self._paused_at >= SLOW_S
             self._paused_at = None
@@ -274,7 +274,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def fail(self, error: Exception) -> None:
-        """End the exchange with an error; what was sent or read so far is of no use."""
+        """End the exchange with an error and close the connection."""
         reply, self._reply, self._parser = self._reply, None, None
         self.close()
         if reply is not None:
@@ -307,7 +307,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head and not self._complete and self._reply is not None:
-            self._reply.headers.append((name, value))  # a trailer is not one of them
+            self._reply.headers.append((name, value))  # trailers are dropped
 
     def on_headers_complete(self) -> None:
         parser, reply = self._parser, self._reply
@@ -329,7 +329,7 @@ class UpstreamConnection(asyncio.Protocol):
             raise ValueError("the reply has a transfer coding that is not known here")
         self._may_stay = parser.should_keep_alive()
         if self._bodiless or status in (204, 304):
-            self._complete = True  # whatever length it tells (RFC 9110, section 8.6)
+            self._complete = True  # no body, whatever its length says (RFC 9110, 8.6)
         else:
             self._until_close = not codings and b"content-length" not in names
         reply.status, reply.started = status, True
