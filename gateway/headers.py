@@ -54,10 +54,12 @@ def length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
     return next((int(v) for name, v in headers if name.lower() == b"content-length"), None)
 
 
-def for_client(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+def for_client(headers: Iterable[tuple[bytes, bytes]], status: int) -> Headers:
     """The upstream's headers without those of its connection and internal ones."""
     raw = [(name.lower(), value) for name, value in headers]
     dropped = HOP_BY_HOP | SERVER | _named(raw)
+    if status == 204:
+        dropped |= FRAMING  # it has no length (RFC 9110, section 8.6)
     return [
         (name, value)
         for name, value in raw

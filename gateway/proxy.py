@@ -121,8 +121,8 @@ async def _reply(response: httpx.Response, method: str, send: Send) -> None:
     """
     raw = response.headers.raw
     status = response.status_code
-    start = {"type": "http.response.start", "status": status, "headers": headers.for_client(raw)}
-    await send(start)
+    sent = headers.for_client(raw, status)
+    await send({"type": "http.response.start", "status": status, "headers": sent})
     left = headers.length(raw)
     ended = False
     if method != "HEAD" and status not in (204, 304):

@@ -33,14 +33,15 @@ class Breaker:
         """Whole seconds until the next trial call, at least 1."""
         return max(1, ceil((self._open_until or 0) - self._clock()))
 
-    def allow(self) -> bool:
-        """Whether a call may be made.
+    def allow(self, trial: bool = True) -> bool:
+        """Whether a call may be made. With `trial` False it may not be the trial call.
 
-        After True one of `succeeded`, `failed` and `abandoned` has to be called.
+        After True one of `succeeded`, `failed` and `abandoned` has to be called; the latter only
+        if it was the trial.
         """
         if self._open_until is None:
             return True
-        if self._trial or self._clock() < self._open_until:
+        if not trial or self._trial or self._clock() < self._open_until:
             return False
         self._trial = True
         return True
@@ -62,7 +63,7 @@ class Breaker:
             self._on_change(True)
 
     def abandoned(self) -> None:
-        """The call ended without an outcome that tells about the upstream."""
+        """The trial call ended without an outcome that tells about the upstream."""
         self._trial = False
 
 

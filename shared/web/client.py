@@ -146,15 +146,18 @@ class UpstreamClient:
         reading `body` raises. Leaving the block early closes the connection. The place in flight
         is freed when the upstream has sent its whole reply, however slowly the client reads it.
         """
-        if not self.breaker.allow():
+        # A body that is still on its way would have its client decide how long the trial takes.
+        if not self.breaker.allow(trial=isinstance(body, bytes)):
             self._hooks.fast_failure(self.name)
             raise UpstreamUnavailable(
                 f"{self.name} is not available", retry_after=self.breaker.retry_after
             )
+        trial = self.breaker.is_open
         try:
             place = self._places.take(client)
         except BaseException:
-            self.breaker.abandoned()
+            if trial:
+                self.breaker.abandoned()
             raise
         try:
             self._budget.deposit()
@@ -171,6 +174,7 @@ class UpstreamClient:
             )
             response = await self._send(request, retry and isinstance(body, bytes))
             self.breaker.succeeded()
+            trial = False
             try:
                 yield response
             finally:
@@ -192,7 +196,8 @@ class UpstreamClient:
             raise UpstreamUnavailable(f"{self.name} is not available", retry_after=1) from exc
         finally:
             place.give_back()
-            self.breaker.abandoned()
+            if trial:
+                self.breaker.abandoned()
 
     async def _send(self, request: httpx.Request, retry: bool) -> httpx.Response:
         while True:

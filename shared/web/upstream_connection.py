@@ -314,6 +314,8 @@ class UpstreamConnection(asyncio.Protocol):
         if self._complete or parser is None or reply is None:
             return
         status = parser.get_status_code()
+        if not 100 <= status < 600:
+            raise ValueError("there is no such status")
         if status < 200:
             if status == 101:
                 raise ValueError("the upstream changed the protocol")

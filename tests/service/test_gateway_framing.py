@@ -126,3 +126,26 @@ async def test_an_upstream_that_says_more_or_less_poisons_nobody(
             await asyncio.sleep(2 * pause_s)  # what nobody asked for has come by then
             reply = await gw.client.get(f"{EVENTS}?good&y{number}", headers=headers)
             assert (reply.status_code, reply.text) == (200, f"y{number}")
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [(b"204 No Content", 204), (b"099 Odd", 502), (b"600 Odd", 502), (b"999 Odd", 502)],
+)
+async def test_a_status_or_length_that_cannot_be_ends_in_a_reply(
+    issuer: Issuer, line: bytes, status: int
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 %b\r\nContent-Length: 5\r\n\r\n" % line)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, gateway(event_url=url, auth_url=issuer.url) as gw:
+        token = issuer.headers("ann", Role.USER)["Authorization"]
+        head = f"GET {EVENTS} HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n"
+        both = f"{head}\r\n{head}Connection: close\r\n\r\n"
+        got = await gw.talk(both.encode(), 20)
+        assert got.count(b"HTTP/1.1 %d " % status) == 2
+        assert (b"content-length" in got) == (status != 204)

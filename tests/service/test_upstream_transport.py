@@ -1,6 +1,7 @@
 """What is held of replies and of places, whatever readers and upstreams do."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -25,8 +26,8 @@ class Told:
     def fast_failure(self, upstream: str) -> None: ...
 
 
-def client(url: str) -> UpstreamClient:
-    return UpstreamClient("event", url, UpstreamTransport(url), Told(), places=Places(9, 9))
+def client(url: str, **more: Any) -> UpstreamClient:
+    return UpstreamClient("event", url, UpstreamTransport(url), Told(), places=Places(9, 9), **more)
 
 
 async def test_a_slow_reader_makes_nobody_read_ahead_more_and_more() -> None:
@@ -120,3 +121,37 @@ async def test_a_call_that_is_repeated_keeps_its_place() -> None:
         go_on.set()
         assert await calling == 200
         assert upstream._places.taken == 0
+
+
+class Endless(httpx.AsyncByteStream):
+    """A body whose client takes its time."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"x"
+        await asyncio.sleep(60)
+
+
+async def test_no_client_decides_how_long_a_trial_takes() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if scope["path"] == "/flow":
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+            await asyncio.sleep(60)
+        await send({"type": "http.response.body", "body": b""})
+
+    async with served(app) as url:
+        upstream = client(url, breaker_failures=1, breaker_open_s=0)
+
+        async def ask(path: bytes, body: bytes | httpx.AsyncByteStream = b"") -> None:
+            async with upstream.exchange("POST", path, [], body, client="ann"):
+                pass
+
+        async with upstream.exchange("GET", b"/flow", [], b"", client="ann"):
+            upstream.breaker.failed()
+            with pytest.raises(UpstreamUnavailable):
+                await asyncio.wait_for(ask(b"/", Endless()), 5)
+            assert upstream.breaker.allow()  # the trial
+        assert not upstream.breaker.allow()  # a call from before has ended, the trial has not
+        upstream.breaker.abandoned()
+        await ask(b"/")
+        assert not upstream.breaker.is_open

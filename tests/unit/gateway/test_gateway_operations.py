@@ -43,7 +43,7 @@ def test_names_that_look_like_ours_are_dropped_whatever_connection_says() -> Non
         (b"x-kept", b"2"),
         (b"x-forwarded-for", b"192.0.2.1"),
     ]
-    assert headers.for_client([(b"X-User-Id", b"1"), (b"X-Kept", b"2")]) == [(b"x-kept", b"2")]
+    assert headers.for_client([(b"X-User-Id", b"1"), (b"X-Kept", b"2")], 200) == [(b"x-kept", b"2")]
 
 
 def test_limits_and_origins_are_checked_at_the_start() -> None:
