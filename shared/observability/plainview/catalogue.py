@@ -26,7 +26,7 @@ _GUARD = guarded("metrics")
 
 @dataclass(frozen=True)
 class Bounded:
-    """A label whose values are not known beforehand: at most `limit`, the rest is `_other`."""
+    """A label with open values: the first `limit` get series of their own, others are `_other`."""
 
     limit: int = 100
 
@@ -37,7 +37,7 @@ Kind = Literal["counter", "gauge", "histogram"]
 
 @dataclass(frozen=True)
 class Metric:
-    """The declaration of a metric; `unit` is its base unit or ""."""
+    """The declaration of a metric; `unit` is its base unit, "" if it has none."""
 
     name: str
     kind: Kind
@@ -49,7 +49,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Slo:
-    """An objective: the share (0..1) of `total` that has to be `good`, both PromQL selectors."""
+    """An objective: the share (0 to 1) of `total` that has to be `good`; both PromQL selectors."""
 
     name: str
     objective: float
@@ -62,8 +62,8 @@ class Slo:
 class Alert:
     """An alert on a PromQL expression that has to hold for `for_`; `dashboards` are slugs.
 
-    The expression gives only what is wrong. `{value:FUNCTION}` or `{value:%.3g}` in the summary
-    is what it gave; `panel` is the title of a panel on the first dashboard.
+    The expression gives a series only for what is wrong. `{value:FUNCTION}` or `{value:%.3g}` in
+    the summary stands for its value; `panel` is the title of a panel on the first dashboard.
     """
 
     name: str
@@ -88,7 +88,7 @@ def _values(labels: LabelValues) -> tuple[str, ...]:
 
 
 class _Spec:
-    """Finds the child of a set of labels; keeps dynamic labels within their bound."""
+    """Finds the series (child) for given labels, and keeps open labels within their bound."""
 
     def __init__(self, metric: Metric, collector: Any) -> None:
         self.metric = metric
@@ -98,7 +98,7 @@ class _Spec:
         self._sets = [_values(values) for values in metric.labels.values()]
         bounds = [v.limit for v in metric.labels.values() if isinstance(v, Bounded)]
         self._dynamic = [i for i, v in enumerate(metric.labels.values()) if isinstance(v, Bounded)]
-        # several dynamic labels share one bound: it is on their combinations
+        # with several open labels the bound is on their combinations
         self._limit = min(bounds, default=0)
         self._known: set[tuple[str, ...]] = set()
         self._children: dict[tuple[str, ...], Any] = {}
@@ -126,7 +126,7 @@ class _Spec:
         return self._children.get(values) or self._add(values)
 
     def _admit(self, values: tuple[str, ...]) -> tuple[str, ...]:
-        """The values of the series that counts these: their own or `_other`."""
+        """The label values of the series to use: the given ones, or `_other` beyond a bound."""
         admitted = list(values)
         for i, allowed in enumerate(self._sets):
             if i not in self._dynamic and values[i] not in allowed and values[i] != OTHER:
@@ -171,7 +171,7 @@ class GaugeSpec(_Spec):
             self._child(labels).inc(amount)
 
     def ask(self, source: Callable[[], float]) -> None:
-        """Let a metric without labels be what `source` says when it is scraped."""
+        """Make a metric without labels call `source` for its value at each scrape."""
         with _GUARD:
             self.collector.set_function(source)
 
@@ -182,8 +182,8 @@ class GaugeSpec(_Spec):
     ) -> None:
         """Make these the only series, keyed by label values in declared order.
 
-        The first ones stay within the bound, `fold` makes one `_other` of the rest (a sum is
-        wrong for ratios: give another). Closed sets that are not mentioned become 0.
+        Series beyond the bound become one `_other` with the value `fold(values)`; the default, a
+        sum, is wrong for ratios. Series of closed sets that are not given become 0.
         """
         with _GUARD:
             self._known.clear()
@@ -192,7 +192,7 @@ class GaugeSpec(_Spec):
                 if len(key) != len(self._names):
                     raise ValueError(f"{self.name}: {key} are not the labels {self._names}")
                 folded.setdefault(self._admit(tuple(map(str, key))), []).append(value)
-            # new values first, old series away after: a scrape never finds a gap
+            # set new values before removing old series, so that no scrape finds a gap
             for key, group in folded.items():
                 (self._children.get(key) or self._add(key)).set(fold(group))
             for key in [key for key in self._children if key not in folded]:
@@ -204,7 +204,7 @@ class GaugeSpec(_Spec):
 
 
 class HistogramSpec(_Spec):
-    """A distribution, of seconds if not said otherwise."""
+    """A distribution, by default of seconds."""
 
     #: labels of the exemplar for an observation made now, {} for none; set by `observe()`
     exemplar: Callable[[], dict[str, str]] | None = None
@@ -217,7 +217,7 @@ class HistogramSpec(_Spec):
 
     @contextmanager
     def time(self, **labels: object) -> Iterator[None]:
-        """Observe the seconds of the block, also when it raises."""
+        """Observe how many seconds the block takes, also when it raises."""
         start = perf_counter()
         try:
             yield
@@ -226,7 +226,7 @@ class HistogramSpec(_Spec):
 
 
 class Catalogue:
-    """Metrics, objectives and alerts of one owner; `namespace` is its name, not a prefix."""
+    """Metrics, objectives and alerts of one owner; `namespace` names it and is no prefix."""
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
@@ -257,7 +257,7 @@ class Catalogue:
         unit: str = "",
         labels: Mapping[str, LabelValues] | None = None,
     ) -> GaugeSpec:
-        """Declare a gauge; a unit is also the end of its name."""
+        """Declare a gauge; its name ends in its unit, if it has one."""
         return self._declare(GaugeSpec, Gauge, Metric(name, "gauge", help, unit, labels or {}))
 
     def histogram(
@@ -296,7 +296,7 @@ class Catalogue:
             raise ValueError("; ".join(refused))
 
     def expose(self, registry: CollectorRegistry = REGISTRY) -> list[str]:
-        """Like `register`, but leaves out what cannot be exposed and says so, a sentence each."""
+        """Like `register`, but skips what cannot be exposed; returns a sentence for each of it."""
         if registry in self._registries:
             return []
         self._registries.append(registry)

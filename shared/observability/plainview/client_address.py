@@ -1,7 +1,7 @@
-"""Who is asking: the address of the client of an ASGI request, past the proxies that are trusted.
+"""The address of the client of an ASGI request, also behind trusted proxies.
 
-`X-Forwarded-For` alone is read. Most proxies write it and pass on a `Forwarded` header (RFC 7239)
-as the client sent it, so whoever reads both believes the client.
+Only `X-Forwarded-For` is read. Most proxies write it but pass on the client's own `Forwarded`
+header (RFC 7239) unchanged, so reading that one too would let clients forge their address.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ Networks = tuple[IPv4Network | IPv6Network, ...]
 
 UNKNOWN = "unknown"
 IPV6_PREFIX = 64
-"""Bits of an IPv6 address that name a client: who has one address of a /64 has them all."""
+"""Leading bits of an IPv6 address that identify a client: networks give a /64 to each."""
 _FORWARDED = (b"x-forwarded-for", b"forwarded")
 
 
 def parse_networks(text: str | Iterable[str]) -> Networks:
-    """`"10.0.0.0/8, ::1"` as networks; ValueError names what is none."""
+    """Networks of a text such as `"10.0.0.0/8, ::1"`; ValueError names an invalid item."""
     items = text.split(",") if isinstance(text, str) else text
     return tuple(ip_network(item.strip(), strict=False) for item in items if item.strip())
 
 
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
-    """An address; an IPv4 address that is written as an IPv6 one is the IPv4 address."""
+    """The address, None if it is invalid; an IPv4-mapped IPv6 address becomes IPv4."""
     try:
         address = ip_address(text)
     except ValueError:
         return None
     if isinstance(address, IPv6Address):
-        # a zone (fe80::1%eth0) means something on the machine that wrote it alone
+        # a zone (fe80::1%eth0) has a meaning only on the machine that wrote it, so it is dropped
         return address.ipv4_mapped or IPv6Address(int(address))
     return address
 
@@ -58,7 +58,7 @@ def parse_node(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def is_within(address: str, networks: Networks) -> bool:
-    """Whether the address is in one of these networks; anything that is no address is not."""
+    """Whether the address is in one of these networks; False for an invalid address."""
     parsed = _parse(address)
     return parsed is not None and any(parsed in network for network in networks)
 
@@ -66,8 +66,8 @@ def is_within(address: str, networks: Networks) -> bool:
 def client_address(scope: Mapping[str, Any], trusted: Networks) -> str:
     """The address of the client of an ASGI scope, "unknown" without a peer.
 
-    `X-Forwarded-For` is believed only as far as trusted proxies wrote it: read from the right,
-    the first address that is no trusted proxy is the client's; what is no address ends the walk.
+    `X-Forwarded-For` is believed only as far as trusted proxies wrote it. It is read from the
+    right: the first address that is not a trusted proxy is the client's. An invalid one ends it.
     """
     peer = scope.get("client")
     address = str(peer[0]) if peer else UNKNOWN
@@ -88,9 +88,9 @@ def client_address(scope: Mapping[str, Any], trusted: Networks) -> str:
 
 @lru_cache(maxsize=4096)
 def client_network(address: str, ipv6_prefix: int = IPV6_PREFIX) -> str:
-    """What one client is counted by: an IPv4 address, or the network of an IPv6 address.
+    """The key to count a client by: its IPv4 address, or the network of its IPv6 address.
 
-    Whatever is no address is returned as it is.
+    Text that is not an address is returned unchanged.
     """
     parsed = _parse(address)
     if isinstance(parsed, IPv6Address):
@@ -101,7 +101,7 @@ def client_network(address: str, ipv6_prefix: int = IPV6_PREFIX) -> str:
 def may_read(scope: Mapping[str, Any], allow: Networks | None, trusted: Networks = ()) -> bool:
     """Whether the client may read pages that are for the networks `allow` (None: for everyone).
 
-    A request that somebody handed on comes from a place that only a trusted proxy can name.
+    A request that anyone but a trusted proxy forwarded is refused, as its client is not known.
     """
     if allow is None:
         return True

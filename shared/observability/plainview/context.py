@@ -1,4 +1,4 @@
-"""What is known about the request or message in work: its ID, who asked, which route."""
+"""The context of the request or message being handled: its ID, user and route."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 @dataclass(slots=True)
 class RequestContext:
-    """One per request; mutable, so that what the inside learns is seen by the middleware.
+    """One per request; mutable, so that the middleware sees what the application adds.
 
-    `user_id` is the pseudonym, never the real ID; `route` a template such as `/users/{id}`.
+    `user_id` is the pseudonym, never the real ID; `route` is a template such as `/users/{id}`.
     """
 
     request_id: str
@@ -35,7 +35,7 @@ class RequestContext:
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("plainview_request", default=None)
-# Not the system's randomness: that is a system call per request, and IDs are no secrets.
+# Not the system's randomness, which costs a system call per request; IDs need not be secret.
 _random = random.Random()  # noqa: S311
 os.register_at_fork(after_in_child=_random.seed)
 _RANDOM = secrets.token_bytes(32)
@@ -43,18 +43,18 @@ _key = _RANDOM
 
 
 def current() -> RequestContext | None:
-    """The context of the request in work, None outside of any."""
+    """The context of the current request, None outside of one."""
     return _current.get()
 
 
 def request_id() -> str | None:
-    """The ID of the request in work, None outside of any."""
+    """The ID of the current request, None outside of one."""
     context = _current.get()
     return None if context is None else context.request_id
 
 
 def new_request_id() -> str:
-    """A fresh ID: 32 hex digits, so it passes the check for incoming ones."""
+    """A new ID of 32 hex digits, which `accepted_id` of other services accepts."""
     return f"{_random.getrandbits(128):032x}"
 
 
@@ -65,16 +65,16 @@ def trace_id() -> str | None:
 
 
 def accepted_id(text: str) -> str | None:
-    """An ID that came from outside, or None if it is not 8 to 64 harmless characters.
+    """An ID from outside, or None if it is not 8 to 64 harmless characters.
 
-    One that looks like a secret is not taken either: logs and spans would mask it, and the same
-    request would have several IDs.
+    One that looks like a secret is refused too, as logs and spans would mask it and could not be
+    found by it.
     """
     return text if _ID.fullmatch(text) and mask_text(text) == text else None
 
 
 def enter(context: RequestContext) -> Token[RequestContext | None]:
-    """Make it the context of what is in work, until `leave`."""
+    """Make it the current context, until `leave`."""
     return _current.set(context)
 
 
@@ -82,13 +82,13 @@ def leave(token: Token[RequestContext | None]) -> None:
     """Undo `enter`."""
     try:
         _current.reset(token)
-    except ValueError:  # closed from another task, as abandoned generators are: nothing to undo
+    except ValueError:  # another task closed an abandoned generator: nothing to undo
         _current.set(None)
 
 
 @contextmanager
 def request_context(request_id: str | None = None) -> Iterator[RequestContext]:
-    """Work inside has this request ID, or a new one; for requests, consumers and jobs."""
+    """Give the work in the block this request ID or a new one; for consumers and jobs."""
     context = RequestContext(text_of(request_id) if request_id else new_request_id())
     token = enter(context)
     try:
@@ -98,13 +98,13 @@ def request_context(request_id: str | None = None) -> Iterator[RequestContext]:
 
 
 def set_user_hash_key(key: str | None) -> None:
-    """Key of the pseudonyms; with None they are only comparable within this process."""
+    """Set the key of pseudonyms; with None they differ from process to process."""
     global _key  # noqa: PLW0603 - one per process, like the logs it serves
     _key = key.encode() if key else _RANDOM
 
 
 def text_of(value: object) -> str:
-    """The value as text; the name of its type, if it cannot say what it is."""
+    """The value as text; if its `__str__` fails, the name of its type."""
     try:
         return str(value)
     except Exception:  # whatever a `__str__` raises
@@ -112,13 +112,13 @@ def text_of(value: object) -> str:
 
 
 def user_pseudonym(user_id: object) -> str:
-    """HMAC-SHA256 of the ID as text, 16 hex digits: with the key, the same for the same user."""
+    """The user's pseudonym: 16 hex digits of HMAC-SHA256, the same wherever the key is."""
     text = text_of(user_id).encode("utf-8", "replace")
     return hmac.new(_key, text, hashlib.sha256).hexdigest()[:16]
 
 
 def bind_user(user_id: object) -> None:
-    """Put the user's pseudonym on all further log lines of the request; no request: nothing.
+    """Put the user's pseudonym on all further log lines of the current request, if there is one.
 
     The ID may be a text, a number or a UUID.
     """

@@ -1,4 +1,4 @@
-"""Readers of what services expose and send: metric pages and OTLP requests, as plain records."""
+"""Readers of metric pages and OTLP requests, which give plain records; for tests and tools."""
 
 from __future__ import annotations
 

@@ -41,13 +41,13 @@ def log_execution(**options: Unpack[Options]) -> Callable[[F], F]: ...
 def log_execution(function: Any = None, /, **options: Unpack[Options]) -> Any:
     """Log `execution.ended` with `function`, `outcome` (ok, error, cancelled) and `duration_s`.
 
-    For functions, coroutine functions, generators and asynchronous ones (from the first value to
-    the end; closed early is cancelled) and methods. Result, exception and signature stay as they
-    are; of an exception only the type is logged, since whoever handles it knows what it means.
+    For methods and functions of all kinds. A generator counts from its first value to its end, and
+    as cancelled if it is closed early. Result, exception and signature are unchanged. Only the type
+    of an exception is logged, as whoever handles it knows what it means.
 
-    `level` (info) is that of success and cancellation, `error_level` (error) that of errors.
-    Calls of `slow_s` seconds or more are at least warnings, with `slow`. `arguments` adds them,
-    masked and bounded. `span` makes a span; a generator's is not current inside of it.
+    `level` (info) is for success and cancellation, `error_level` (error) for errors. A call of
+    `slow_s` seconds or more is at least a warning, with `slow`. `arguments` adds the arguments,
+    masked and bounded. `span` makes a span, which is not current inside of a generator.
     """
     decorate = functools.partial(_decorate, options)
     return decorate if function is None else decorate(function)
@@ -122,7 +122,7 @@ class _Call:
         with guarded("execution"):
             name = getattr(self.function, "__qualname__", type(self.function).__name__)
             self.fields["function"] = self.options.get("name", name)
-            if self.options.get("arguments"):  # now, since the function may change them
+            if self.options.get("arguments"):  # before the call, which may change them
                 bound = inspect.signature(self.function).bind(*self.args, **self.kwargs)
                 own = {k: v for k, v in bound.arguments.items() if k not in {"self", "cls"}}
                 self.fields["arguments"] = mask(own)

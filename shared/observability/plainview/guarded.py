@@ -1,4 +1,4 @@
-"""Telemetry never breaks the host program, but is loud in tests."""
+"""Guards against errors of telemetry: they never reach the host program, but tests see them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 from collections.abc import Callable
 from types import TracebackType
 
-# Called with the part's name; metrics add themselves here, which avoids an import cycle.
+# Called with the part's name. `signals` adds its counter here, which avoids an import cycle.
 on_error: list[Callable[[str], None]] = []
 
 
 class guarded:
     """Swallow any Exception inside and count it for `part`; raise it if `PLAINVIEW_STRICT=1`.
 
-    Cancellation and exits are no errors and pass through. May be kept and entered repeatedly.
+    Cancellation and exits pass through. One object may be entered many times.
     """
 
     __slots__ = ("part",)
@@ -34,6 +34,6 @@ class guarded:
         if kind is None or not issubclass(kind, Exception):
             return False
         for callback in tuple(on_error):
-            with contextlib.suppress(Exception):  # there is nobody left to tell
+            with contextlib.suppress(Exception):  # reporting itself failed
                 callback(self.part)
         return os.environ.get("PLAINVIEW_STRICT") != "1"

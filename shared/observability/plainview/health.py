@@ -1,4 +1,4 @@
-"""Health: a background task checks dependencies, probes only read what it found."""
+"""Health: a background task checks dependencies, and probes read its last findings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Probe = Literal["live", "ready", "startup"]
 Reason = Literal["refused", "timeout", "credentials", "index", "version", "draining", "other"]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
-# In names of exceptions of drivers and in their texts, in lower case; the first that is found.
+# Words in the name or text of a driver's exception, in lower case; the first match counts.
 _SIGNS: tuple[tuple[Reason, tuple[str, ...]], ...] = (
     ("credentials", ("auth", "credential", "password", "noperm", "unauthorized", "forbidden")),
     ("index", ("index",)),
@@ -30,9 +30,9 @@ _SIGNS: tuple[tuple[Reason, tuple[str, ...]], ...] = (
 
 
 class CheckFailed(Exception):
-    """What a check may raise to say by a word of the closed set why a dependency is not well.
+    """Raised by a check to give the reason of its failure, a word of the closed set.
 
-    The text goes to the log alone.
+    The text of the exception is only logged.
     """
 
     def __init__(self, reason: Reason, text: str = "") -> None:
@@ -41,7 +41,7 @@ class CheckFailed(Exception):
 
 
 def reason_of(error: BaseException) -> Reason:
-    """Why a check failed: one word, by which no text of an exception gets into a reply."""
+    """Why a check failed, as one word of a closed set, so that replies show no exception's text."""
     if isinstance(error, CheckFailed):
         return error.reason
     chain: list[BaseException] = []
@@ -61,7 +61,7 @@ def reason_of(error: BaseException) -> Reason:
 
 @dataclass(frozen=True)
 class Check:
-    """How to ask a dependency: `ping` raises if it is not well. Optional ones only warn."""
+    """How to check a dependency: `ping` raises if it fails. If it is not `required`, it warns."""
 
     ping: Callable[[], Awaitable[object]]
     required: bool = True
@@ -70,7 +70,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Finding:
-    """Result of one check: why it failed, if so; `at` is monotonic, `time` RFC 3339."""
+    """Result of one check; `reason` is None if it is well, `at` monotonic, `time` RFC 3339."""
 
     reason: Reason | None
     error: BaseException | None
@@ -88,7 +88,7 @@ _running: WeakSet[HealthMonitor] = WeakSet()  # of this process
 
 
 def refresh_ready() -> None:
-    """Set `service_ready`: all apps of this process are ready."""
+    """Set the metric `service_ready` to 1 if all apps of this process are ready, else 0."""
     SERVICE_READY.set(float(bool(_running) and all(monitor.ready for monitor in _running)))
 
 
@@ -114,7 +114,7 @@ class HealthMonitor:
         self._pings: dict[str, asyncio.Task[object]] = {}
         self._was_ready = False
         self.draining = False
-        # a check that is late by one more round and a second says that nobody checks
+        # Seconds that a finding is believed: one round may be late by another round and a second.
         self._believed_s = 2 * settings.check_interval_s + settings.check_timeout_s + 1
 
     @property
@@ -137,11 +137,11 @@ class HealthMonitor:
         found = self._found.get(name)
         if found and found.ok and monotonic() - found.at < self._believed_s:
             return "pass"
-        # an optional one has to be asked once too, else a start is told as an outage
+        # "fail" also for an optional one before its first check, so the service is not ready yet
         return "fail" if self._checks[name].required or not found else "warn"
 
     async def start(self) -> None:
-        """Begin to check; returns at once, the first findings come within a time-out."""
+        """Start checking; returns at once, the first findings come within `check_timeout_s`."""
         self._checks = dict(self._make_checks())
         _running.add(self)
         self._tasks = [
@@ -151,7 +151,7 @@ class HealthMonitor:
         refresh_ready()
 
     async def stop(self) -> None:
-        """End the tasks; a ping that ignores its cancellation is left behind."""
+        """End the tasks; a ping that ignores its cancellation is not waited for."""
         _running.discard(self)
         refresh_ready()
         tasks = [*self._tasks, *self._pings.values()]
@@ -182,12 +182,12 @@ class HealthMonitor:
             await asyncio.sleep(max(0.0, self._settings.check_interval_s - (end - start)))
 
     async def _ask(self, name: str, check: Check) -> tuple[Reason | None, BaseException | None]:
-        """Why it did not answer in time, if so; one that still hangs is not asked again."""
+        """The reason and error of a failed ping; a ping that still hangs is not started again."""
         ping = self._pings.get(name)
         hung = ping is not None and not ping.done()
         if ping is None or not hung:
             ping = self._pings[name] = asyncio.ensure_future(_call(check))
-        # not wait_for(): that waits for as long as a ping refuses to be cancelled
+        # wait_for() would not do: it waits until a cancelled ping has really ended
         done, _ = await asyncio.wait({ping}, timeout=self._settings.check_timeout_s)
         if not done:
             ping.cancel()
@@ -198,7 +198,7 @@ class HealthMonitor:
         return (None if error is None else reason_of(error)), error
 
     def report(self, probe: Probe) -> tuple[int, dict[str, Any]]:
-        """HTTP status and body (draft health+json) of a probe; touches nothing."""
+        """HTTP status and body (draft health+json) of a probe, from the last findings."""
         if probe == "live":
             return 200, {"status": "pass"}
         status = self.status

@@ -1,8 +1,8 @@
 """HTTP metrics, named as starlette-exporter names them, written from the record of a request.
 
 `http_requests_total`, `http_request_duration_seconds` and `http_requests_in_progress`. Methods
-outside of the nine are `_OTHER` and paths without a route `__unknown__`, so strangers add no
-series. Children of the metrics are looked up once per method, route and status.
+outside of the nine standard ones are `_OTHER` and paths without a route `__unknown__`, so clients
+cannot add series. Series are looked up once per method, route and status.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Collectors:
         )
 
     def register(self) -> list[str]:
-        """Expose them; the names that another library has taken already."""
+        """Expose them; returns the names that another library has registered already."""
         taken = []
         for name, collector in self.named().items():
             try:
@@ -65,7 +65,7 @@ _collectors: Collectors | None = None
 
 
 def collectors(settings: ObservabilitySettings) -> tuple[Collectors, list[str]]:
-    """The metrics, made and registered for the first app, and what is to be told about them."""
+    """The metrics, made and registered for the first app, and sentences about what failed."""
     global _collectors  # noqa: PLW0603 - one per process, as its registry
     told = []
     if _collectors is None:
@@ -86,7 +86,7 @@ class HttpMetrics:
         self._app_name = app_name
         self._exemplars = exemplars
         self._children: dict[tuple[str, str, int], tuple[Any, Any]] = {}
-        # what strangers can cause exists from the start, so that a scan adds no series
+        # series that any client can cause exist from the start, so that a scan adds none
         for method, status in (("GET", 404), ("POST", 404), (OTHER_METHOD, 405)):
             self._add((method, UNKNOWN, status))
         self._in_progress = {
@@ -116,7 +116,7 @@ class HttpMetrics:
         duration.observe(record.duration_s, exemplar)
 
     def failed_late(self, record: Record, phase: str) -> None:
-        """Count an exception of which the status that was sent does not tell."""
+        """Count an exception that came after a good status was sent."""
         HTTP_LATE_FAILURES.inc(path=record.path, phase=phase, app_name=self._app_name)
 
     def _add(self, key: tuple[str, str, int]) -> tuple[Any, Any]:

@@ -1,7 +1,7 @@
-"""Where log lines go: a bounded queue and a thread that writes it out in batches.
+"""The output of log lines: a bounded queue, and a thread that writes it in batches.
 
-Whoever logs never waits for the stream: with a full queue lines are dropped and counted. Only
-security lines wait, and these have a part of the queue for themselves first.
+Logging never waits for the stream: when the queue is full, lines are dropped and counted. Only
+security lines wait, for a bounded time, after a part of the queue reserved for them is full too.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from typing import IO, Any
 
 from .signals import LOG_LINES, LOG_LINES_DROPPED, LOG_QUEUE_DEPTH, LOG_TYPES
 
-_LINGER_S = 0.02  # a burst of lines costs one switch of threads, not one each
-_CHUNK = select.PIPE_BUF  # POSIX writes as much to a pipe as one piece: programs may share it
-_BYTES_PER_LINE = 1024  # of memory for the queue, on average
+_LINGER_S = 0.02  # wait for more lines, so that a burst costs one switch of threads
+_CHUNK = select.PIPE_BUF  # bytes that POSIX writes to a shared pipe in one piece
+_BYTES_PER_LINE = 1024  # average, for the bound of the queue in bytes
 _LAST_WAIT_S = 0.2
-_LOOP_WAIT_S = 0.02  # longest stop of an event loop for one security line
+_LOOP_WAIT_S = 0.02  # longest time that a security line may block an event loop
 
 
 class LogSink:
-    """Writes lines to `stream`, or to what `sys.stdout` is at the time.
+    """Writes lines to `stream`, or to the current `sys.stdout`.
 
     `written` and `dropped` count lines (dropped by log type), `depth` those that wait. A closed
-    pipe or a full disk drops lines, too; the writing goes on as soon as the stream takes it.
+    pipe or a full disk drops lines too; writing goes on as soon as the stream accepts it.
     """
 
     def __init__(
         self, stream: IO[Any] | None = None, size: int = 10_000, security_wait_s: float = 0.5
     ) -> None:
         self.configure(stream, size, security_wait_s)
-        #: each line is waited for: a server that raises its signal again ends the process at once
+        #: at shutdown, flush after each line: a server may raise its signal again and end at once
         self.prompt = False
         self.written = 0
         self.dropped = dict.fromkeys(LOG_TYPES, 0)
@@ -50,13 +50,13 @@ class LogSink:
         atexit.register(self.flush, 2.0)
 
     def configure(self, stream: IO[Any] | None, size: int, security_wait_s: float) -> None:
-        """Change it; lines in the queue go to the new stream."""
+        """Change stream and bounds; lines in the queue go to the new stream."""
         self.stream = stream
         self._size, self._reserve = size, max(100, size // 10)
         self._wait_s = self._patience = security_wait_s
 
-    def _reset(self) -> None:  # also in the child of a fork: the lines are the parent's to write
-        # this queue and this lock may be entered again by a signal handler or a __del__ that logs
+    def _reset(self) -> None:  # also after a fork: the parent writes the queued lines
+        # both are re-entrant, as a signal handler or __del__ may log while a line is being queued
         self._queue: SimpleQueue[tuple[bytes, str, str]] = SimpleQueue()
         self._lock = threading.RLock()
         self._hurry = threading.Event()
@@ -88,7 +88,7 @@ class LogSink:
             return True
 
     def _wait(self, length: int, size: int) -> bool:
-        """Wait for room: in all at most `security_wait_s` until the queue has room again."""
+        """Wait for room; the waits of one overload add up to at most `security_wait_s`."""
         start = time.monotonic()
         patience = self._patience
         with contextlib.suppress(RuntimeError):
@@ -108,7 +108,7 @@ class LogSink:
                 self._thread.start()
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until all lines are out; False if some are not after `timeout_s` seconds."""
+        """Wait until all lines are written; False if some are not after `timeout_s` seconds."""
         end = time.monotonic() + timeout_s
         self._hurry.set()
         while self.depth and time.monotonic() < end:
@@ -135,7 +135,7 @@ class LogSink:
             self._report()
 
     def _chunk_size(self) -> int:
-        """Bytes to write at once: to pipes what is written as one piece, to files more."""
+        """Bytes per write: for a pipe what is written in one piece, for a file more."""
         with contextlib.suppress(OSError, ValueError, AttributeError):
             mode = os.fstat((self.stream or sys.stdout).fileno()).st_mode
             if stat.S_ISREG(mode) or stat.S_ISCHR(mode):
@@ -145,7 +145,7 @@ class LogSink:
     def _chunk(self, lines: list[tuple[bytes, str, str]], size: int) -> None:
         try:
             self._write(b"".join([line for line, _, _ in lines]))
-        except Exception:  # whatever the stream does, the next lines get their chance
+        except Exception:  # whatever fails, the next lines are tried
             with self._lock:
                 for _, _, log_type in lines:
                     self.dropped[log_type] += 1
@@ -167,7 +167,7 @@ class LogSink:
             stream.write(data.decode())
             stream.flush()
             return
-        if self._torn:  # a failure left the front of a line behind
+        if self._torn:  # a failed write ended in the middle of a line
             data = b"\n" + data
         poll = select.poll()
         poll.register(fd, select.POLLOUT)
@@ -176,7 +176,8 @@ class LogSink:
             while rest:
                 while not poll.poll(500):
                     self._report()
-                # not through the stream: its lock, held by a stuck thread, would block the exit
+                # Not by the stream's write(): a stuck thread would hold its lock, and the exit of
+                # the process, which flushes the stream, would hang.
                 with contextlib.suppress(BlockingIOError):
                     rest = rest[os.write(fd, rest[:limit]) :]
         finally:

@@ -38,12 +38,12 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _TYPES = {level: "error" if number >= 40 else "general" for level, number in _LEVELS.items()}
 _ALIASES = {"warn": "warning", "fatal": "critical", "err": "error", "msg": "info"}
 _COLOURS = {"debug": 2, "info": 32, "warning": 33, "error": 31, "critical": 41}
-# What a terminal would obey, and the line breaks a text may not make.
+# Control characters, which terminals obey and which could fake line breaks, are escaped.
 _CONTROLS = {n: f"\\x{n:02x}" for n in (*range(9), *range(11, 32), *range(127, 160))}
 
 
 class _State:
-    """What the last `configure_logging` said."""
+    """The settings of the last `configure_logging`."""
 
     enabled = True
     level = configured_level = _LEVELS["info"]
@@ -107,7 +107,7 @@ def toggle_debug_on_signal() -> bool:
         number = _LEVELS["debug"] if on else max(_State.configured_level, _LEVELS["info"])
         level = next(name for name, value in _LEVELS.items() if value == number)
         set_log_level(level)
-        # the signal may interrupt any request, which has nothing to do with it
+        # In an empty context, as the signal interrupts any request, whose ID does not belong here.
         Context().run(get_logger("job").warning, "log.level_changed", new_level=level)
 
     try:
@@ -123,9 +123,9 @@ def flush_logs(timeout_s: float = 2.0) -> bool:
 
 
 def get_logger(component: Component = "business") -> structlog.typing.FilteringBoundLogger:
-    """A logger: `log.info("reward.claimed", event_id=...)`. Security events never drop first.
+    """A logger: `log.info("reward.claimed", event_id=...)`. Security events are dropped last.
 
-    No call of it raises: arguments that do not fit the text stand behind it.
+    Its calls never raise: arguments that do not fit the text are appended to it.
     """
     if component not in _loggers:
         _loggers[component] = Logger(None, [], {"component": component})
@@ -133,7 +133,7 @@ def get_logger(component: Component = "business") -> structlog.typing.FilteringB
 
 
 def write(level: str, event: object, fields: dict[str, Any]) -> None:
-    """Write a line, if its level is on."""
+    """Write a line, if its level is enabled."""
     if _State.enabled and _LEVELS[level] >= _State.level:
         with guarded("logs"):
             _write(level, event, fields)
@@ -193,19 +193,19 @@ _loggers: dict[str, Logger] = {}
 
 
 def formatted(event: object, args: Any) -> object:
-    """The text with its arguments in it; behind it, if they do not fit."""
+    """The text with its %-arguments; if they do not fit, they are appended."""
     if not args:
         return event
     try:
         return str(event) % (args[0] if len(args) == 1 and isinstance(args[0], dict) else args)
-    except Exception:  # also what a `__str__` of the application's raises
+    except Exception:  # e.g. from a `__str__` of the application
         with contextlib.suppress(Exception):
             return f"{event} {args}"
     return context.text_of(event)
 
 
 def level_name(number: int) -> str:
-    """The name of a level, of the next lower one for those between."""
+    """The name of a stdlib level; a number in between gets the next lower one."""
     below = [name for name, value in _LEVELS.items() if value <= number]
     return below[-1] if below else "debug"
 
@@ -226,7 +226,7 @@ def _base(level: str, event: str, component: str) -> dict[str, Any]:
         line["request_id"] = request.request_id
     span = trace.get_current_span().get_span_context()
     if not span.trace_id and isinstance(request, Record):
-        span = request.span.get_span_context()  # over already
+        span = request.span.get_span_context()  # the span has ended already
     if span.trace_id:
         line["trace_id"] = f"{span.trace_id:032x}"
         line["span_id"] = f"{span.span_id:016x}"
@@ -236,7 +236,7 @@ def _base(level: str, event: str, component: str) -> dict[str, Any]:
 
 
 def access(record: Record) -> None:
-    """Write `http.request`, as an error from status 500 on; no route is `__unknown__`.
+    """Write `http.request`, as an error from status 500 on; without a route it is `__unknown__`.
 
     Nothing is masked: method and route are of closed sets, never what a client wrote.
     """
@@ -256,7 +256,7 @@ def access(record: Record) -> None:
 
 
 def websocket(record: Record, close_code: int | None) -> None:
-    """Write `websocket.closed`, as an error if the application failed; no code: not accepted."""
+    """Write `websocket.closed`, as an error if the application failed; code None: not accepted."""
     level = "info" if record.error is None else "error"
     if not _State.enabled or _LEVELS[level] < _State.level:
         return
@@ -277,7 +277,7 @@ def _write(level: str, event: object, fields: dict[str, Any]) -> None:
     if "user_id" in fields and "user_id" not in line:
         line["user_id"] = context.user_pseudonym(str(fields.pop("user_id")))
     for key, value in clean(fields).items():
-        # a field cannot pose as one of the line's own
+        # a field named like one of the line's own gets an underscore
         line[f"{key}_" if key in line else key] = value
     if error:
         line.update(_exception(error, clean))
@@ -295,7 +295,7 @@ def _exception(error: Any, clean: Callable[[Any], Any]) -> dict[str, str]:
     message = "<str() failed>"
     with contextlib.suppress(Exception):
         message = str(error)
-    # the frames nearest to the error, of each exception of the chain
+    # the last 20 frames of each exception of the chain
     stack = "".join(traceback.format_exception(error, limit=-20))
     return {
         "exception_type": f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."),
@@ -314,7 +314,7 @@ def _send(line: dict[str, Any]) -> None:
 def _dump(line: dict[str, Any]) -> bytes:
     data = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
     keys = [*line]
-    for kept in (len(keys), 11):  # all fields cut short, then only the line's own
+    for kept in (len(keys), 11):  # cut all fields, then keep only the line's own 11
         if len(data) > _MAX_LINE:
             short = {k: v if type(v) in {int, float} else str(v)[:200] for k, v in line.items()}
             cut = {key: short[key] for key in keys[:kept]}

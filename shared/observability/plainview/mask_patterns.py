@@ -1,6 +1,6 @@
-"""What secrets and personal data look like in a text: each pattern with its example.
+"""Patterns of secrets and personal data in texts, each with an example that tests check.
 
-Every regex is linear: possessive or bounded. The tests iterate over the examples.
+Every regex takes linear time: its quantifiers are possessive or bounded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ MASK = "***"
 
 
 class Pattern(NamedTuple):
-    """`replacement` is a template or takes the match; `example` is masked by this regex alone."""
+    """`replacement` is a template or a function of the match; `regex` by itself matches `example`."""
 
     name: str
     regex: re.Pattern[str]
@@ -27,7 +27,7 @@ def _card(match: re.Match[str]) -> str:
     return match[0] if (sum(digits[::2]) + sum(doubled)) % 10 else MASK
 
 
-# Numbers stand alone: not in hex IDs, not behind a group of a UUID, not behind a decimal point.
+# Only numbers that stand alone: not in hex IDs, groups of a UUID or decimals.
 _START = r"(?<![0-9a-fA-F])(?<![0-9a-fA-F]{4}-)(?<![0-9]\.)"
 _END = r"(?![0-9a-fA-F])(?!-[0-9a-fA-F]{4}-)"
 _LOCAL = r"[^\s@%*\"'<>()\[\]{},;:\\/=&?|]"
@@ -49,7 +49,7 @@ PATTERNS = (
     ),
     Pattern(
         "authorization scheme",
-        # a lower-case word or a key=value behind "basic" is prose
+        # "basic" before a lower-case word or a key=value is prose, not a credential
         re.compile(
             r"\b((?i:bearer|basic)\s{1,8})(?=\S*?(?:[0-9+/~]|[a-z][A-Z]|==?$)|\S{20})"
             r"[\w.~+/-]{6,}+={0,2}(?![\w=])"

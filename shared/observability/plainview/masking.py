@@ -20,9 +20,9 @@ from uuid import UUID
 
 from .mask_patterns import MASK, PATTERNS
 
-MAX_TEXT = 4096  # characters of a text; four such still make a line below Docker's 16 KB
+MAX_TEXT = 4096  # characters of a text; with four such, a line is still below Docker's 16 KB
 _MAX_INPUT = 2 * MAX_TEXT
-_MARGIN = 256  # longer than any secret that needs its end to be recognised
+_MARGIN = 256  # characters; longer than any secret that is recognised by its end
 _NODES, _ITEMS, _DEPTH = 500, 50, 8  # see mask()
 
 # Anywhere in a key (separators removed), as one of its words, or at its end.
@@ -34,7 +34,7 @@ _PARTS = (
 )  # fmt: skip
 _WORDS = {"pwd", "otp", "totp", "pin", "cvv", "cvc", "rrn", "ssn", "jwt", "pem", "passcode"}
 _ENDS = ("token", "tokens", "email", "emailaddress", "phone", "phonenumber", "mobile", "tokenhash")
-_ABOUT = {  # a last word that says something about a secret and is none
+_ABOUT = {  # last words of keys that are about a secret, such as token_type
     *("type", "ttl", "count", "total", "length", "policy", "at", "in", "seconds", "s", "expires"),
     *("enabled", "required", "url", "endpoint", "verified", "valid", "status", "name", "attempts"),
     *("field", "outcome", "reason", "version", "error", "errors", "min", "max", "changed", "bytes"),
@@ -48,11 +48,11 @@ _VALUE = re.compile(
     re.DOTALL,
 )
 _REST = re.compile(r"[^\r\n\"']++")
-_HINTS = (  # one of these is in every secret key
+_HINTS = (  # every secret key contains one of these, so other keys are told apart fast
     *("pass", "secret", "auth", "cookie", "cred", "key", "session", "card", "number", "pwd", "otp"),
     *("pin", "cvv", "cvc", "rrn", "ssn", "jwt", "pem", "token", "mail", "phone", "mobile", "번호"),
 )  # fmt: skip
-# Texts that hold no secret for sure, and what is in every text that PATTERNS could change.
+# Fast checks: texts that certainly hold no secret, and what any text has that PATTERNS change.
 _PLAIN = re.compile(
     r"(?![srpg][kh]|xox|npm|hooks)[a-z_.]++|[0-9a-f]{24}|[0-9a-f]{32}"
     r"|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -64,7 +64,7 @@ _TRIGGER = re.compile(
 
 
 def is_secret_key(key: str) -> bool:
-    """Whether what stands under this key is masked whole: `X-Api-Key` yes, `token_type` no."""
+    """Whether the value of this key is masked as a whole: `X-Api-Key` yes, `token_type` no."""
     words = [word.lower() for word in _BOUNDARY.split(key[-256:]) if word]
     joined = "".join(words)
     return (
@@ -98,7 +98,7 @@ def _mask_pairs(text: str) -> str:
 
 
 def bound_text(text: str) -> str:
-    """At most 4,096 characters of it, valid in UTF-8; says how many are left out."""
+    """At most 4,096 characters of the text, valid in UTF-8; it ends with how many are left out."""
     if len(text) > MAX_TEXT:
         text = f"{text[: MAX_TEXT - 24]}...[+{len(text) - MAX_TEXT + 24}]"
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
@@ -110,13 +110,13 @@ def mask_text(text: str) -> str:
         text = str(mask(text))
     if len(text) < 5 or _PLAIN.fullmatch(text):  # shorter ones hold no secret: "pin:1"
         return bound_text(text)
-    if len(text) > _MAX_INPUT:  # a secret cut in two is not recognised: leave a margin
+    if len(text) > _MAX_INPUT:  # a cut secret is not recognised, so keep a margin
         return bound_text(_masked(text[:_MAX_INPUT])[: MAX_TEXT - _MARGIN] + "...[cut]")
     return bound_text(_masked(text))
 
 
 def mask_trace(text: str, *, masking: bool = True) -> str:
-    """Like `mask_text`, for stack traces: of a long one the middle is left out, not the end."""
+    """Like `mask_text`, for stack traces: a long one loses its middle, not its end."""
     text = _masked(text[: 2 * _MAX_INPUT]) if masking else text
     if len(text) > MAX_TEXT:
         text = f"{text[:800]}\n  ...\n{text[-(MAX_TEXT - 900) :]}"
@@ -124,7 +124,7 @@ def mask_trace(text: str, *, masking: bool = True) -> str:
 
 
 def _masked(text: str) -> str:
-    for _ in range(3):  # a mask may complete what another pattern looks for
+    for _ in range(3):  # a mask can make another pattern match
         before = text
         if "=" in text or ":" in text:
             lower = text.lower()
@@ -139,7 +139,7 @@ def _masked(text: str) -> str:
 
 
 def mask(value: Any) -> Any:
-    """A copy without secrets: lists, tuples, dicts stay that, models become dicts, objects text.
+    """A copy without secrets; lists, tuples and dicts keep their type, models become dicts.
 
     Bounded to 500 objects and texts (of 256 characters; longer ones count more), 50 per
     container, 8 levels. Never raises, changes no argument.
@@ -178,7 +178,7 @@ class _Walk:
             return "..."
         try:
             return self._object(value, depth + 1)
-        except Exception:  # a broken __repr__, __iter__, property: the rest is still worth having
+        except Exception:  # a broken __repr__ or property: keep the rest
             return f"<{kind.__name__}>"
 
     def _object(self, value: Any, depth: int) -> Any:  # noqa: PLR0911 - one line per kind
@@ -224,7 +224,7 @@ class _Walk:
     def _sequence(self, value: Any, depth: int) -> Any:
         items = [self.value(item, depth) for item in islice(value, _ITEMS)]
         if self.masking and len(items) == 2 and type(items[0]) is str and items[1] is not None:
-            if is_secret_key(items[0]):  # a header as a pair
+            if is_secret_key(items[0]):  # a (name, value) pair, as of headers
                 items[1] = MASK
         elif len(value) > _ITEMS:
             items.append(f"... +{len(value) - _ITEMS}")

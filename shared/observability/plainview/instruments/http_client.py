@@ -1,4 +1,4 @@
-"""Outgoing HTTP: spans, trace context and request ID on the way out, latency and failures."""
+"""Outgoing HTTP with httpx clients: spans, trace context, request ID, latency and failures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def error_type(error: BaseException) -> str:
     """Which kind of failure an exception is."""
     if isinstance(error, asyncio.CancelledError):
         return "cancelled"
-    # httpx-aiohttp calls a refused connection a ConnectTimeout
+    # httpx-aiohttp raises ConnectTimeout for a refused connection
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
         return "connect"
     if isinstance(error, (httpx.TimeoutException, TimeoutError)):
@@ -28,7 +28,7 @@ def error_type(error: BaseException) -> str:
 
 
 def observe(client: httpx.AsyncClient, upstream: str) -> None:
-    """Instrument one client; a second time changes nothing."""
+    """Instrument one client; a second call changes nothing."""
     if getattr(client, "_plainview_upstream", None) is not None:
         return
     client._plainview_upstream = upstream  # type: ignore[attr-defined]

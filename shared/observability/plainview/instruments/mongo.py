@@ -37,14 +37,14 @@ def error_type(failure: dict[str, Any]) -> str:
         return "timeout"
     if code in _UNAVAILABLE or name in {"AutoReconnect", "ConnectionFailure", "NotPrimaryError"}:
         return "unavailable"
-    return "other" if name else "rejected"  # the driver names its own errors, servers do not
+    return "other" if name else "rejected"  # only the driver's own errors have an `errtype`
 
 
 class CommandMetrics(monitoring.CommandListener):
     """Observes how long commands took and counts those that failed."""
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
-        """Nothing: the end says all."""
+        """Nothing: the event at the end has the duration."""
 
     def succeeded(
         self, event: monitoring.CommandSucceededEvent | monitoring.CommandFailedEvent
@@ -96,11 +96,11 @@ class PoolMetrics(monitoring.ConnectionPoolListener):
     connection_ready = connection_check_out_started = pool_ready = pool_cleared = _counts()
 
     def pool_created(self, event: monitoring.PoolCreatedEvent) -> None:
-        """One pool per server and client; the event names only what differs from the default."""
+        """Add a pool (one per server and client); its event lacks options that have the default."""
         self._resize(event, [int(event.options.get("maxPoolSize") or 100)])
 
     def pool_closed(self, event: monitoring.PoolClosedEvent) -> None:
-        """Take its size off."""
+        """Subtract the size of the pool."""
         self._resize(event, [])
 
     def _resize(self, event: Any, opened: list[int]) -> None:
@@ -112,7 +112,7 @@ class PoolMetrics(monitoring.ConnectionPoolListener):
 
 
 class HeartbeatMetrics(monitoring.ServerHeartbeatListener):
-    """Counts failed heartbeats: with no server known, commands fail before any other event."""
+    """Counts failed heartbeats: while no server is known, commands fail without an event."""
 
     def started(self, event: object) -> None:
         """Nothing."""
@@ -121,7 +121,7 @@ class HeartbeatMetrics(monitoring.ServerHeartbeatListener):
     failed = _cannot_connect
 
 
-_installed = threading.Lock()  # taken once and kept: PyMongo's listeners cannot be removed
+_installed = threading.Lock()  # acquired once and for good: PyMongo's listeners cannot be removed
 
 
 def instrument() -> None:

@@ -24,22 +24,22 @@ from ..signals import DB_CONNECTION_FAILURES, DB_OPERATION_DURATION, DB_OPERATIO
 SYSTEM = "redis"
 _WORD = re.compile(r"[A-Z.]{2,20}")
 _WAITING = ("XREAD", "XREADGROUP")
-# answers that programs count on, not failures: load the script, try again, group is there
+# Normal answers, not failures: a script has to be loaded, a transaction has to be repeated.
 _EXPECTED = (exceptions.NoScriptError, exceptions.WatchError)
 
 
 def operation(args: tuple[Any, ...]) -> str:
-    """The metric's name of a command: its first word, without keys or values."""
+    """The name of a command in metrics: its first word, without keys or values."""
     words = str(args[0]).upper().split() if args else []
     name = words[0] if words and _WORD.fullmatch(words[0]) else "_OTHER"
-    # the option stands before STREAMS, among the first arguments
+    # the option BLOCK comes before STREAMS, among the first arguments
     if name in _WAITING and any(arg in ("BLOCK", b"BLOCK") for arg in args[1:7]):
         name += "_BLOCK"
     return name
 
 
 def error_type(error: BaseException) -> str | None:
-    """Which kind of failure an exception is; None if it is none."""
+    """Which kind of failure an exception is; None for a normal answer."""
     if isinstance(error, _EXPECTED) or "BUSYGROUP" in str(error):
         return None
     if isinstance(error, (exceptions.TimeoutError, TimeoutError)):
@@ -56,7 +56,7 @@ async def _measure(
     options: dict[str, Any],
 ) -> Any:
     pipeline = isinstance(client, Pipeline)
-    if pipeline and not len(client):  # nothing is sent
+    if pipeline and not len(client):  # an empty pipeline sends nothing
         return await wrapped(*args, **options)
     name = "PIPELINE" if pipeline else operation(args)
     start = perf_counter()
@@ -82,12 +82,12 @@ def _observe(name: str, start: float) -> None:
 
 
 def _name_pipeline(span: Any, _client: object, _reply: object) -> None:
-    # the instrumentation joins the names of all commands, as many as there are
+    # the instrumentation's name joins all commands, which has no bound
     if " " in getattr(span, "name", ""):
         span.update_name("PIPELINE")
 
 
-_installed = threading.Lock()  # taken once and kept
+_installed = threading.Lock()  # acquired once and for good
 
 
 def instrument() -> None:
