@@ -13,7 +13,7 @@ MASK = "***"
 
 
 class Pattern(NamedTuple):
-    """`replacement` is a template or a function of the match; `regex` by itself matches `example`."""
+    """`replacement` is a template or a function of the match; `regex` alone matches `example`."""
 
     name: str
     regex: re.Pattern[str]

@@ -18,7 +18,7 @@ _PROPAGATOR = TraceparentPropagator()
 
 
 def inject_context() -> dict[str, str]:
-    """What to put into a message: `traceparent` and `request_id`, each only if there is one."""
+    """Fields to add to a message: `traceparent` and `request_id`, each only if there is one."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
     context = current()
@@ -54,7 +54,7 @@ def _span(
 
 
 def _text(carrier: Mapping[Any, object], name: str) -> str:
-    """A field of a message as text, whether the client decodes replies or not; "" if missing."""
+    """A field of a message as text, from str or bytes; "" if it is missing."""
     if not isinstance(carrier, Mapping):
         return ""
     value = carrier.get(name, carrier.get(name.encode()))
@@ -79,7 +79,7 @@ def consume_span(
     message_id: str | None = None,
     system: str = "redis",
 ) -> Iterator[Span]:
-    """Span `process <destination>`, child of the producer's; work inside has its request ID."""
+    """Span `process <destination>`, a child of the producer's; the block has its request ID."""
     about = {} if message_id is None else {"messaging.message.id": text_of(message_id)}
     with (
         request_context(accepted_id(_text(carrier, "request_id"))),

@@ -1,4 +1,4 @@
-"""What the process tells about itself, and the page that shows all metrics."""
+"""Metrics of the process itself, and the page that shows all metrics."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _STARTED = time.time()
 
 
 class ResourceCollector(Collector):
-    """Process metrics where there is no /proc (macOS); peak memory stands for current memory."""
+    """Process metrics without /proc (macOS); memory is the peak, as the current is not known."""
 
     def collect(self) -> Iterable[Metric]:
         """CPU seconds, memory, open files and start time, named as prometheus_client does."""
@@ -55,7 +55,7 @@ class ResourceCollector(Collector):
 def install(settings: ObservabilitySettings) -> list[str]:
     """Expose the library's own metrics and set the constant ones; may be called again.
 
-    Returns what is to be told, a sentence each.
+    Returns a sentence for each thing that does not work.
     """
     disable_created_metrics()  # type: ignore[no-untyped-call]
     told = LIBRARY_METRICS.expose()
@@ -77,7 +77,7 @@ def page(accept: str) -> tuple[bytes, str]:
 
 
 async def sample_event_loop_lag() -> None:
-    """Observe forever how late the loop wakes up a sleeper."""
+    """Observe, until cancelled, how late the event loop wakes a sleeping task."""
     while True:
         start = time.perf_counter()
         await asyncio.sleep(LAG_INTERVAL_S)
@@ -87,7 +87,7 @@ async def sample_event_loop_lag() -> None:
 def container_limits(
     root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
 ) -> tuple[float, float]:
-    """CPU cores and bytes of memory this process may use: of its cgroups, else the machine."""
+    """CPU cores and bytes of memory this process may use, by its cgroups or else the machine."""
     cores = float(os.cpu_count() or 1)
     memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     with guarded("metrics"):

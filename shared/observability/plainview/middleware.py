@@ -23,9 +23,9 @@ from .routes import RouteFinder, path_below
 from .server_spans import ServerSpans
 from .websockets import Connection
 
-# the value of Accept to status, body and content type
+# takes the value of Accept; returns status, body and content type
 Page = Callable[[str], tuple[int, bytes, str]]
-# an exception that nothing handled
+# is called with an exception that nothing handled
 FailureLog = Callable[[BaseException], None]
 
 _ID_HEADER = REQUEST_ID_HEADER.lower().encode()
@@ -38,17 +38,17 @@ class Metrics(Protocol):
     """What counts requests."""
 
     def begin(self, method: str) -> None:
-        """Count one as in progress."""
+        """Count a request as in progress."""
 
     def end(self, record: Record) -> None:
-        """Count it as over."""
+        """Count a request as over."""
 
     def failed_late(self, record: Record, phase: str) -> None:
-        """Count an exception of which the status that was sent does not tell."""
+        """Count an exception that came after a good status was sent."""
 
 
 class RequestMiddleware:
-    """Pure ASGI, around everything else, so that replies to failures have the ID too."""
+    """Pure ASGI, outside of everything else, so that replies to failures have the ID too."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class RequestMiddleware:
                 forwarded = True
         page = self._page(scope, forwarded=forwarded) if kind == "http" else None
         outer = scope.get(_SCOPE_KEY)
-        if isinstance(outer, Record):  # the app around this one is observed, too
+        if isinstance(outer, Record):  # this app is mounted in another observed app
             if page is None:
                 await self.app(scope, receive, send)
             else:
@@ -138,14 +138,14 @@ class RequestMiddleware:
         if page is None:
             return None
         peer = scope.get("client")
-        # of what was handed on, only a trusted proxy can say who is asking
+        # the client of a forwarded request is known only if a trusted proxy forwarded it
         if forwarded and not (peer and is_within(str(peer[0]), self._trusted)):
             return None
         return page if may_read(scope, self._allow, self._trusted) else None
 
 
 class _Exchange:
-    """One request on its way: adds the header, fills the record, writes it at the end."""
+    """One request: adds the ID to the reply, fills the record and writes it at the end."""
 
     __slots__ = ("middleware", "record", "root_path", "scope", "send")
 
@@ -165,7 +165,7 @@ class _Exchange:
         middleware, record, scope = self.middleware, self.record, self.scope
         token: Any = None
         if middleware.traced:
-            scope["fastapi.telemetry"] = None  # no second span by a mounted FastAPI app
+            scope["fastapi.telemetry"] = None  # else a mounted FastAPI app makes another span
         if middleware.metrics is not None:
             with _GUARD:
                 middleware.metrics.begin(record.method)
@@ -175,7 +175,7 @@ class _Exchange:
         try:
             await middleware.app(scope, receive, self.on_send)
             if not record.status and not await Request(scope, receive).is_disconnected():
-                record.status = 500  # the server will say so
+                record.status = 500  # the server's own reply when the app sent none
         except Exception as error:
             record.error = error
             if 0 < record.status < 500 and middleware.metrics is not None:
@@ -199,7 +199,7 @@ class _Exchange:
         kind, record = message["type"], self.record
         if kind == "http.response.start":
             record.status = message["status"]
-            if self.middleware.spans is None:  # that of another instrumentation, if any
+            if self.middleware.spans is None:  # another instrumentation may have made it
                 record.span = trace.get_current_span()
             kept = [item for item in message.get("headers", ()) if item[0].lower() != _ID_HEADER]
             kept.append((_ID_HEADER, record.request_id.encode()))
@@ -207,7 +207,7 @@ class _Exchange:
         elif kind == "http.response.body":
             record.size += len(message.get("body", b""))
             if not message.get("more_body"):
-                self.end()  # not after the background tasks, and before the client has it all
+                self.end()  # before the last byte is sent, so without background tasks
         elif kind == "http.response.pathsend":
             self.end()
         await self.send(message)
@@ -223,11 +223,11 @@ class _Exchange:
         with _GUARD:
             record.route = record.route or middleware.routes.template(self.scope, self.root_path)
             if record.method == OTHER_METHOD and record.status in (405, 501):
-                record.route = None  # whatever the method, no route takes it
+                record.route = None  # no route takes an unknown method
         if middleware.metrics is not None:
             with _GUARD:
                 middleware.metrics.end(record)
-        if record.silent:  # its span is left as it is, so it is not exported
+        if record.silent:  # its span is not ended, so not exported
             return
         if middleware.access is not None:
             with _GUARD:
@@ -238,9 +238,10 @@ class _Exchange:
 
 
 class Watch:
-    """Inside of the handler of errors: notes what the application did not handle.
+    """Notes exceptions that the application did not handle; inside of Starlette's error handler.
 
-    The handler replies before it raises, so the outermost middleware learns of it too late.
+    That handler replies before it raises again, so the outermost middleware, which writes the
+    record with the reply, would learn of the exception too late.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -258,7 +259,7 @@ class Watch:
 
 
 async def _answer(page: Page, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-    """Reply with a page of the library's own, made in a thread: it may have many lines."""
+    """Reply with a page of the library; made in a thread, as a long one would block the loop."""
     headers = {REQUEST_ID_HEADER: request_id, "Cache-Control": "no-store"}
     if scope["method"] not in ("GET", "HEAD"):
         response = Response(None, 405, {**headers, "Allow": "GET, HEAD"})

@@ -1,4 +1,4 @@
-"""The one call."""
+"""`observe()`, the one call that makes an app observable."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .routes import RouteFinder
 from .server_spans import ServerSpans
 from .settings import ObservabilitySettings
 
-_apps: set[Observability] = set()  # of this process, that run
+_apps: set[Observability] = set()  # running apps of this process
 
 
 class Observability:
@@ -43,7 +43,7 @@ class Observability:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Background work, for as long as the app has its own resources."""
+        """Run the background work; ends before the app closes its own resources."""
         lag: asyncio.Task[None] | None = None
         try:
             if self.settings.health:
@@ -58,7 +58,7 @@ class Observability:
 
     @asynccontextmanager
     async def flushing(self) -> AsyncIterator[None]:
-        """In the end write and export what waits, within `shutdown_timeout_s`."""
+        """At the end, write waiting lines and export waiting spans within `shutdown_timeout_s`."""
         _apps.add(self)
         logs.SINK.prompt = False
         with guarded("traces"):
@@ -72,14 +72,14 @@ class Observability:
             _apps.discard(self)
             if ops is not None:
                 await asyncio.to_thread(ops.stop)
-            if not _apps:  # logs and spans are the process's
+            if not _apps:  # the last app: logs and spans belong to the process
                 with guarded("shutdown"):
                     limit = self.settings.shutdown_timeout_s
                     await asyncio.gather(
                         asyncio.to_thread(tracing.shutdown, limit),
                         asyncio.to_thread(logs.flush_logs, limit),
                     )
-                    logs.SINK.prompt = True  # of what comes now, nobody would flush the rest
+                    logs.SINK.prompt = True  # nobody would flush later lines
 
     def _ops_server(self) -> OpsServer | None:
         settings = self.settings
@@ -125,9 +125,8 @@ def observe(
     `catalogue` holds the app's own metrics. Logs and traces belong to the process: of several
     apps the last one's log settings and the first one's trace settings hold.
 
-    All that can fail is built here. What does fail is left out, and one line says which part and
-    why (`telemetry.degraded`). RuntimeError if the app is observed already or has served a
-    request.
+    Whatever fails is left out, and a log line `telemetry.degraded` says which part and why.
+    RuntimeError if the app is observed already or has served a request.
     """
     if isinstance(getattr(app.state, "observability", None), Observability):
         raise RuntimeError(f"observe() was called twice on the app {app.title!r}")
@@ -166,8 +165,8 @@ def _install_metrics(
 class _Stack:
     """Builds the app's middlewares.
 
-    Order from outside: request ID, record, span, error handlers, what notes failures, the
-    application's middlewares.
+    The order from outside: `RequestMiddleware` (request ID, record, span), Starlette's error
+    handler, `Watch` (which notes failures), the application's middlewares.
     """
 
     def __init__(
@@ -236,7 +235,7 @@ class _Stack:
         provider = tracing.install(settings, told)
         _step_aside(app)
         if getattr(app, "_is_instrumented_by_opentelemetry", False):
-            return None  # the application has done it itself
+            return None  # the application instruments itself
         if settings.spans_by == "stock":
             try:
                 from . import stock  # noqa: PLC0415
@@ -252,7 +251,7 @@ class _Stack:
 
 
 def _step_aside(app: FastAPI) -> None:
-    """Switch FastAPI's own telemetry off for this app: each request would have two spans."""
+    """Switch off FastAPI's own telemetry for this app, or each request would have two spans."""
     own = getattr(app, "_telemetry", None)
     if isinstance(own, dict):
         own.update(tracing=False, metrics=False, logs=False)
@@ -273,7 +272,7 @@ _log = logs.get_logger("http")
 
 
 def _tell(sentences: list[str]) -> None:
-    """One line each; by stdlib logging if the library writes no lines."""
+    """Log a line per sentence; by stdlib logging if the library writes no lines."""
     for text in sentences:
         if logs.enabled():
             logs.get_logger("job").warning("telemetry.degraded", reason=text)
@@ -282,9 +281,9 @@ def _tell(sentences: list[str]) -> None:
 
 
 def _log_failure(error: BaseException) -> None:
-    """The one line of an exception; the server's own report of it is dropped."""
+    """Log an exception and mark it, so that the server's own line about it is dropped."""
     _log.error("http.request.failed", exc_info=error)
-    with suppress(AttributeError):  # of a class with slots
+    with suppress(AttributeError):  # a class with slots takes no mark
         setattr(error, stdlib_logs.LOGGED, True)
 
 

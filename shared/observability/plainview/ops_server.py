@@ -1,6 +1,6 @@
-"""The library's pages on a port of their own (`OPS_PORT`), so that the public one has none.
+"""The library's pages on a port of their own (`OPS_PORT`), away from the public port.
 
-It runs in threads: a page costs the event loop nothing, and is there while the loop is blocked.
+It runs in threads, so a page costs the event loop nothing and is served while the loop is blocked.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .guarded import guarded
 from .middleware import Page
 
 _CONNECTIONS = 32
-_IDLE_S = 30.0  # Prometheus asks every 15 s or sooner, on one connection
+_IDLE_S = 30.0  # time-out of a connection; Prometheus reuses one every 15 s or sooner
 
 
 class OpsServer(ThreadingHTTPServer):
@@ -40,27 +40,27 @@ class OpsServer(ThreadingHTTPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more requests."""
+        """Stop serving and close the port."""
         self.shutdown()
         self.server_close()
         self._thread.join(1)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread; with all places taken the connection is closed."""
+        """Serve a connection in a thread; close it if all threads are busy."""
         if self._places.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer one connection, then give its place back."""
+        """Serve one connection, then free its place."""
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that broke off is no event."""
+        """Log nothing: clients may break off."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -91,4 +91,4 @@ class _Handler(BaseHTTPRequestHandler):
         return "plainview"
 
     def log_message(self, format: str, *args: object) -> None:
-        """Scrapes and probes are no events."""
+        """Log nothing for scrapes and probes."""

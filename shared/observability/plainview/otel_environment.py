@@ -1,6 +1,6 @@
-"""Variables of OpenTelemetry that its packages read, and may raise at, when they are imported.
+"""Checks variables that OpenTelemetry's packages read at import, where bad ones make them raise.
 
-Has to be imported before them. What is not used is told by `observe()`.
+Has to be imported before those packages. `observe()` reports the variables that are not used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NUMBERS = ("OTEL_BSP_", "OTEL_SPAN_", "OTEL_EVENT_", "OTEL_LINK_", "OTEL_ATTRIB
 
 
 def _drop_odd_limits() -> list[str]:
-    """Take variables away at which the SDK would raise or write a traceback."""
+    """Remove variables that would make the SDK raise or log a traceback; a sentence for each."""
     told = []
     for name, text in tuple(os.environ.items()):
         number = name.startswith(_NUMBERS) or name.endswith(("_COUNT_LIMIT", "_LENGTH_LIMIT"))

@@ -1,4 +1,4 @@
-"""W3C trace context as far as others are trusted: `traceparent` alone.
+"""W3C trace context, of which only `traceparent` is trusted.
 
 `baggage` and `tracestate` are neither read nor forwarded, unless `OTEL_PROPAGATORS` says so.
 """
@@ -37,7 +37,7 @@ class TraceparentPropagator(TraceContextTextMapPropagator):
         context: Context | None = None,
         getter: Getter[CarrierT] = default_getter,
     ) -> Context:
-        """The context in `carrier`; what is no `traceparent` is ignored."""
+        """The context in `carrier`; an invalid `traceparent` is ignored."""
         context = Context() if context is None else context
         values = getter.get(carrier, "traceparent") or []
         if len(values) != 1 or not _TRACEPARENT.fullmatch(values[0]):
@@ -58,7 +58,7 @@ class TraceparentPropagator(TraceContextTextMapPropagator):
 
 
 def install_propagator() -> list[str]:
-    """Propagate `traceparent` alone, or what OTEL_PROPAGATORS names; what is to be told."""
+    """Propagate only `traceparent`, or what OTEL_PROPAGATORS names; sentences about failures."""
     if PROPAGATORS_REFUSED or not os.environ.get("OTEL_PROPAGATORS"):
         propagate.set_global_textmap(TraceparentPropagator())
     return PROPAGATORS_REFUSED

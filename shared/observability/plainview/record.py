@@ -24,11 +24,11 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that left before the 
 
 @dataclass(slots=True)
 class Record(RequestContext):
-    """What is known of a request; complete from its end on.
+    """What is known of a request; complete when the request has ended.
 
-    `method` is of a closed set, `status` what was sent (499 if the client left before),
-    `duration_s` reaches to the last byte of the reply, not to the end of background tasks.
-    `error` is what nothing in the application handled. `size` counts bytes of the reply's body.
+    `method` is of a closed set, `status` is the one sent (499 if the client left before that).
+    `duration_s` ends with the last byte of the reply, before background tasks. `error` is an
+    exception that the application did not handle. `size` counts bytes of the reply's body.
     """
 
     method: str = OTHER_METHOD
@@ -41,7 +41,7 @@ class Record(RequestContext):
     start: float = field(default_factory=perf_counter)
     ended: bool = False
     websocket: bool = False
-    #: an observed app inside of this one has answered with a page of its own: nothing is written
+    #: a mounted observed app replied with a page of the library: write no span and no line
     silent: bool = False
 
     @property
@@ -55,5 +55,5 @@ class Record(RequestContext):
         return str(self.status) if self.status >= 500 else type(self.error).__qualname__
 
 
-#: called with the record at the end of the reply
+#: is called with the record at the end of the reply
 Writer = Callable[[Record], None]

@@ -1,8 +1,7 @@
-"""A span that costs next to nothing until somebody adds to it.
+"""A server span that costs almost nothing until the application adds something to it.
 
-The SDK's span makes locks, lists and checks for what most requests never have. This one is
-current while a request is in work, takes what the application adds, and is finished from the
-request's record.
+The SDK's span creates locks and lists that most requests never need. This one is current while a
+request is handled, collects what the application adds, and is finished from the request's record.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _MOST = 128  # attributes, events and links, each: the SDK's own default
 
 
 class RequestSpan(trace.Span):
-    """Collects what is added; says nothing itself. After `finish` nothing is taken any more."""
+    """Collects what the application adds, until `finish`."""
 
     __slots__ = ("_context", "attributes", "ended", "events", "links", "name", "status")
 
@@ -47,19 +46,19 @@ class RequestSpan(trace.Span):
             self.set_attributes(attributes)
 
     def finish(self) -> RequestSpan:
-        """Take nothing from now on."""
+        """Ignore whatever is added from now on."""
         self.ended = True
         return self
 
     def end(self, end_time: int | None = None) -> None:
-        """The record ends it, whoever else wants to."""
+        """Do nothing: only the request's record ends the span."""
 
     def get_span_context(self) -> SpanContext:
-        """Its IDs and flags."""
+        """The span's IDs and flags."""
         return self._context
 
     def is_recording(self) -> bool:
-        """Whether it takes anything."""
+        """Whether it still collects."""
         return not self.ended
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
@@ -128,7 +127,7 @@ class RequestSpan(trace.Span):
 class FinishedSpan(ReadableSpan):
     """A server span as processors and exporters read it.
 
-    `clean` says that nothing in it has to be masked: that the library has written all of it.
+    `clean` says that the library wrote all of its values, so nothing has to be masked.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Which route took a request, read from what the routers left in its scope.
+"""Finds the route that handled a request, from what the routers left in its scope.
 
-Nothing is matched again, so the cost does not grow with the number of routes. Only mounted apps
-are looked for, among the mounts, since a router does not tell which of them it chose.
+No path is matched again, so the cost does not grow with the number of routes. Only the mounts are
+searched, as a router does not tell which mounted app it chose.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from starlette.types import Scope
 
 
 def path_below(path: str, root_path: str) -> str:
-    """The path as an app sees it that is mounted at `root_path`."""
+    """The path as seen by an app that is mounted at `root_path`."""
     root = root_path.rstrip("/")
     return path.removeprefix(root) if path == root or path.startswith(f"{root}/") else path
 
 
 class RouteFinder:
-    """Finds the route templates of one application and of all that is mounted in it."""
+    """Finds route templates of one application and of all apps mounted in it."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -64,7 +64,7 @@ class RouteFinder:
                     root += path[: len(path) - len(rest)]
                     prefix, path, owner = prefix + mount.path, rest, mount.original_route
                     break
-            else:  # the root path was set by something else than a mount
+            else:  # something other than a mount set the root path
                 return prefix, None, path
         return prefix, owner, path
 
@@ -91,7 +91,7 @@ class _Index:
     """The routes of an app by endpoint, and its mounts."""
 
     def __init__(self, owner: object, routes: Sequence[BaseRoute]) -> None:
-        self.owner = owner  # held, since indexes are found by its id
+        self.owner = owner  # keeps the owner alive, as indexes are found by its id()
         self.count = len(routes)
         self.has_routes = bool(routes)
         self.mounts: list[Any] = []
@@ -114,9 +114,9 @@ class _Index:
         """Template of an endpoint's route; of several the one that fits the path."""
         key = id(endpoint)
         if key not in self._by_endpoint and key not in self._unknown:
-            self._read()  # a router that is included has got this route since
+            self._read()  # the route may have been added since
             if key not in self._by_endpoint:
-                self._unknown.add(key)  # as many as there are endpoints
+                self._unknown.add(key)  # bounded by the number of endpoints
         routes = self._by_endpoint.get(key, [])
         if len(routes) > 1:
             routes = [route for route in routes if route.path_regex.match(path)]
@@ -126,5 +126,5 @@ class _Index:
 def _flat(routes: Sequence[BaseRoute]) -> Iterator[Any]:
     for route in iter_route_contexts(routes):
         yield route
-        if isinstance(route.original_route, Host):  # leaves the path as it is
+        if isinstance(route.original_route, Host):  # a Host route changes no path
             yield from _flat(route.original_route.routes)

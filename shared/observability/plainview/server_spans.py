@@ -1,9 +1,9 @@
 """The server span of a request, from its record.
 
-The sampler decides before anything is made. A request that it does not choose has a trace ID all
-the same, hands on `traceparent` with flag 00, and is exported after all if it ends in 5xx. Names
-and attributes are those of OpenTelemetry's semantic conventions for HTTP servers. Free text of
-whoever calls (query, user agent) is not among them unless masking is off.
+The sampler decides before a span is made. A request that is not sampled still has a trace ID,
+passes on `traceparent` with flag 00, and is exported after all if it ends in 5xx. Names and
+attributes are those of OpenTelemetry's semantic conventions for HTTP servers. Free text of the
+client (query, user agent) is left out unless masking is off.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ServerSpans:
     """Makes the server spans of one app with the sampler and the processors of a provider."""
 
     def __init__(self, provider: TracerProvider, *, own: bool, masking: bool) -> None:
-        """Spans that were not chosen are added later to `own` providers of the library alone."""
+        """Only a provider of the library (`own`) gets failed requests that were not sampled."""
         tracer = provider.get_tracer(_SCOPE.name)
         if not isinstance(tracer, Tracer):
             raise TypeError("the SDK is disabled")
@@ -45,7 +45,7 @@ class ServerSpans:
         self._plain = isinstance(self._propagator, TraceparentPropagator)
 
     def begin(self, record: Record, scope: Scope, traceparents: list[bytes]) -> Context:
-        """Start the record's span; the context to work in."""
+        """Start the record's span; returns the context that the request is handled in."""
         if self._plain:
             parent = Context()
             if len(traceparents) == 1:
@@ -69,14 +69,14 @@ class ServerSpans:
         record.parent = caller if caller.is_valid else None
         if decision.decision is not Decision.DROP:
             span = record.span = RequestSpan(context, name, decision.attributes)
-            # what the application added reads and writes spans as the SDK's
+            # the application's own span processors expect a span of the SDK
             tracer.span_processor.on_start(span, parent)  # type: ignore[arg-type]
         else:
             record.span = trace.NonRecordingSpan(context)
         return trace.set_span_in_context(record.span, parent)
 
     def end(self, record: Record, scope: Scope) -> None:
-        """End the span with what is known now, and hand it on."""
+        """End the span from the record, and pass it to the processors."""
         span, failed = record.span, record.status >= 500 or record.error is not None
         context = span.get_span_context()
         if not isinstance(span, RequestSpan):
@@ -129,7 +129,7 @@ class ServerSpans:
             made["client.address"], made["client.port"] = client[0], client[1]
         if record.status >= 500 or record.error is not None:
             made["error.type"] = record.error_type
-        if not self._masking:  # free text of whoever calls
+        if not self._masking:  # free text of the client
             made |= _free_text(scope, record)
         return made
 

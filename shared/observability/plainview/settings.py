@@ -1,4 +1,4 @@
-"""Settings of the library: every part has a switch, everything has a default but the name."""
+"""Settings of the library: every part has a switch; only the service's name has no default."""
 
 from __future__ import annotations
 
@@ -143,20 +143,20 @@ class ObservabilitySettings(BaseSettings):
             told += [f"{names[key]} is not used: {message}" for key, message in odd.items()]
             values = {key: value for key, value in values.items() if key not in odd}
             if any(name in ("PLAINVIEW_ALLOW", "METRICS_ALLOW") for name in names.values()):
-                values["allow"] = ()  # nobody rather than anybody
+                values["allow"] = ()  # an invalid list admits nobody rather than anybody
             made = handler(values)
         made._told.extend(told)
         return made
 
     @property
     def told(self) -> list[str]:
-        """What is wrong with the variables of the environment, a sentence each."""
+        """Sentences about wrong variables of the environment."""
         return [*self._told]
 
     def identified(self) -> Self:
-        """With the names that OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES give the service.
+        """A copy with the names of OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES.
 
-        The operator's word wins, in lines and metrics as in spans.
+        These win over the application's, so that logs, metrics and spans have the same names.
         """
         given = _resource_attributes()
         names = {

@@ -1,4 +1,4 @@
-"""What happens to spans in the export thread: masked, sent, counted."""
+"""Masks, sends and counts spans, in the export thread."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .request_span import FinishedSpan
 from .signals import SPANS_EXPORTED
 
 _REPORT_EVERY_S = 60.0
-# Free text of whoever calls: a secret in it looks like nothing a pattern could know.
+# Free text of clients, in which no pattern could recognise every secret.
 _DROPPED = {"url.query", "user_agent.original", "http.request.method_original"}
-# Values of closed sets, numbers and addresses: instruments write them, not whoever calls.
+# Values of closed sets, numbers and addresses: written by instruments, not by clients.
 _CLOSED = frozenset(
     (
         *("http.request.method", "http.route", "http.response.status_code", "url.scheme"),
@@ -80,7 +80,7 @@ class ReportingExporter(SpanExporter):
 
 
 class _LastFailure(logging.Handler):
-    """Keeps what the SDK's exporter says last of a failure: its status or its exception."""
+    """Keeps the last failure that the SDK's exporter logged: a status or an exception."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -89,7 +89,7 @@ class _LastFailure(logging.Handler):
         for handler in [one for one in logger.handlers if isinstance(one, _LastFailure)]:
             logger.removeHandler(handler)
         logger.addHandler(self)
-        logger.propagate = False  # it is told once a minute; the SDK would on every batch
+        logger.propagate = False  # logged once a minute instead of for every batch
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep it, unless it only repeats that something failed."""
@@ -110,7 +110,7 @@ def masked(span: ReadableSpan) -> ReadableSpan:
     attributes = dict(span.attributes or {})
     description = span.status.description
     if "db.system.name" in attributes:
-        description = None  # servers put keys and values into their messages; error.type stays
+        description = None  # databases put keys and values into messages; error.type stays
     return ReadableSpan(
         name=mask_text(span.name),
         context=span.context,
@@ -145,7 +145,7 @@ def _attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
         elif kind is str and not masked_key(name.rpartition(".")[2])[1]:
             result[name] = mask_text(value)
         else:
-            # of `http.request.header.authorization` the last part is the key that tells
+            # the last part is the key, as in `http.request.header.authorization`
             key = name.rpartition(".")[2]
             result[name] = mask({key: list(value) if kind is tuple else value})[key]
     return result
@@ -158,6 +158,6 @@ def _origin(url: str) -> str:
 
 
 def _where(url: str) -> str:
-    """An endpoint for people: without credentials and query."""
+    """The endpoint without credentials and query, to be logged."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if url else ""

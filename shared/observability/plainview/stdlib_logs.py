@@ -1,7 +1,7 @@
-"""The standard library's logging, and that of servers, as lines of the library.
+"""Writes records of the standard library's logging, also those of servers, as lines of ours.
 
-Servers configure logging when they like: uvicorn before the application is imported or after,
-by the way it was started. So their loggers get a filter, which outlives such a configuration.
+Servers configure logging at different times: uvicorn before or after the application is imported,
+depending on how it is started. So their loggers get a filter, which survives that.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import logging
 from . import logs
 from .guarded import guarded
 
-#: name of the mark on exceptions that have their line already
+#: attribute that marks exceptions which are logged already
 LOGGED = "__plainview_logged__"
 _SERVERS = ("uvicorn", "uvicorn.error", "gunicorn.error", "hypercorn.error", "_granian")
 _ACCESS = ("uvicorn.access", "gunicorn.access", "hypercorn.access", "granian.access")
-_CHATTY = ("httpx", "httpcore", "pymongo", "asyncio")  # a line per request
+_CHATTY = ("httpx", "httpcore", "pymongo", "asyncio")  # these log a line per request
 _COMPONENTS: dict[str, logs.Component] = {
     **dict.fromkeys(("uvicorn", "gunicorn", "hypercorn", "_granian"), "http"),
     **dict.fromkeys(("fastapi", "starlette", "httpx", "httpcore", "aiohttp"), "http"),
@@ -27,10 +27,10 @@ _RECORD = {*logging.makeLogRecord({}).__dict__, "message", "asctime", "color_mes
 
 
 class Handler(logging.Handler):
-    """Records as events: `log.message` with `logger`, `message` and what `extra` gave."""
+    """Writes records as events `log.message` with `logger`, `message` and the fields of `extra`."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record, unless it is about an exception that has its line already."""
+        """Write the record, unless it is about an exception that is logged already."""
         error = record.exc_info[1] if record.exc_info else None
         if not getattr(error, LOGGED, False):
             with guarded("logs"):
@@ -39,7 +39,7 @@ class Handler(logging.Handler):
 
 def _write(record: logging.LogRecord) -> None:
     if record.name == _GRANIAN and str(record.msg).startswith("Application callable raised"):
-        return  # with the exception as text; the middleware has told it
+        return  # has the traceback as text; the middleware logged it already
     extra = {k: v for k, v in record.__dict__.items() if k not in _RECORD}
     try:
         message = record.getMessage()
@@ -57,7 +57,7 @@ HANDLER = Handler()
 
 
 def take_over() -> None:
-    """Send records this way from now on; may be called again."""
+    """Handle all records of the stdlib from now on; may be called again."""
     root = logging.getLogger()
     for handler in [h for h in root.handlers if type(h) is logging.StreamHandler]:
         root.removeHandler(handler)
@@ -67,7 +67,7 @@ def take_over() -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], True
         _add_filter(logger, _redirected)
-    for name in _ACCESS:  # there is `http.request`, and without secrets in the query
+    for name in _ACCESS:  # `http.request` replaces it, without the query
         _add_filter(logging.getLogger(name), _dropped)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -80,7 +80,7 @@ def _add_filter(logger: logging.Logger, take: logging._FilterType) -> None:
 
 
 def _redirected(record: logging.LogRecord) -> bool:
-    """Take the record away from handlers that a server has set since."""
+    """Keep the record from handlers that a server has set meanwhile."""
     if not logs.enabled():
         return True
     HANDLER.handle(record)

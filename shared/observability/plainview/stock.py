@@ -1,4 +1,4 @@
-"""The stock ways: spans by `FastAPIInstrumentor`, HTTP metrics by starlette-exporter.
+"""The stock instruments: spans by `FastAPIInstrumentor`, HTTP metrics by starlette-exporter.
 
 Each is behind a setting and needs the extra `plainview[stock]`. They cost more and match the
 route again; on ordinary routes they give the same spans and series.
@@ -46,13 +46,13 @@ def _add_request_id(span: trace.Span, scope: Scope) -> None:
 
 
 class Escaped:
-    """Around the instrumentation, which raises on bytes that are no UTF-8: escapes them."""
+    """Outside of the instrumentation: escapes bytes that are not UTF-8, at which it raises."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; ASCII, the rule, is not touched."""
+        """Pass the request on; ASCII, by far the most frequent case, is unchanged."""
         if scope["type"] in ("http", "websocket"):
             query, headers = scope["query_string"], scope["headers"]
             if not query.isascii() or not all(value.isascii() for _, value in headers):
@@ -65,7 +65,7 @@ class Escaped:
 
 
 class Given:
-    """Inside of the instrumentation: the application sees what the client sent."""
+    """Inside of the instrumentation: gives the application the bytes that the client sent."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -86,7 +86,7 @@ def check_metrics() -> None:
 
 
 def wrap_metrics(app: ASGIApp, made: Collectors, settings: ObservabilitySettings) -> ASGIApp:
-    """Let starlette-exporter count the requests of `app` in the metrics that are there."""
+    """Let starlette-exporter count the requests of `app` in the metrics `made`."""
     from starlette_exporter import PrometheusMiddleware  # noqa: PLC0415
 
     PrometheusMiddleware._metrics.update(made.named())
@@ -102,7 +102,7 @@ def wrap_metrics(app: ASGIApp, made: Collectors, settings: ObservabilitySettings
     )
 
     async def known_methods(scope: Scope, receive: Receive, send: Send) -> None:
-        # those of strangers would be series without a bound
+        # unknown methods would add series without a bound
         known = scope["type"] == "http" and scope["method"] in METHODS
         await (counted if known else app)(scope, receive, send)
 

@@ -1,4 +1,4 @@
-"""Where the library runs; said at the import, not by an odd failure later."""
+"""Checks at import that the platform is supported, instead of failing oddly later."""
 
 from __future__ import annotations
 

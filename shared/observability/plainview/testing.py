@@ -30,7 +30,7 @@ class metric_delta:
         self._name = metric if isinstance(metric, str) else metric.name
         if getattr(declared, "kind", "") == "histogram":
             self._name += "_count"
-        # what is not registered counts too, but only its own collector knows
+        # a metric that is not registered can only be read from its own collector
         self._source = getattr(metric, "collector", REGISTRY)
         self._labels = {name: str(value) for name, value in labels.items()}
         self._before: float = 0
@@ -65,7 +65,7 @@ class metric_delta:
 
 @contextmanager
 def captured_spans() -> Iterator[list[SpanRecord]]:
-    """Sampled spans that end in the block, masked as they would be exported.
+    """Sampled spans that end in the block, masked as in an export.
 
     Makes a TracerProvider with default settings if the process has none.
     """
@@ -86,7 +86,7 @@ def captured_spans() -> Iterator[list[SpanRecord]]:
 
 @contextmanager
 def captured_logs() -> Iterator[list[dict[str, Any]]]:
-    """Log lines written in the block, as their JSON says, masked."""
+    """Log lines written in the block, parsed from their masked JSON."""
     lines: list[dict[str, Any]] = []
 
     def keep(line: bytes) -> None:

@@ -1,4 +1,4 @@
-"""OpenTelemetry spans: sampled, masked, and exported so that a dead Collector is never felt."""
+"""OpenTelemetry spans: sampled, masked, and exported without delay by a dead Collector."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ _install_lock = threading.Lock()
 class SpanPipeline(SpanProcessor):
     """Hands sampled spans to a batch processor whose bounded queue it counts.
 
-    The SDK drops silently when its queue is full and may ignore time-outs of a flush.
+    It counts because the SDK drops spans silently when its queue is full, and may ignore the
+    time-out of a flush.
     """
 
     def __init__(self) -> None:
         self.masking = True
         self.listeners: list[Callable[[ReadableSpan], None]] = []
-        #: what exports the spans, None without
+        #: the exporting processor, None without an exporter
         self.batch: BatchSpanProcessor | None = None
         self._exporter: ReportingExporter | None = None
-        # may be entered again: garbage collection ends spans of abandoned generators anywhere
+        # re-entrant: garbage collection can end the spans of abandoned generators at any point
         self._lock = threading.RLock()
         self._waiting = 0
         self._limit = 0
 
     def start(self, exporter: SpanExporter) -> None:
-        """Export from now on; queue and batches as `OTEL_BSP_*` say."""
+        """Export from now on, with the queue and batches that `OTEL_BSP_*` set."""
         self._limit = _positive_int("OTEL_BSP_MAX_QUEUE_SIZE", 2048)
         batch = min(_positive_int("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512), self._limit)
         self._exporter = ReportingExporter(
@@ -50,16 +51,16 @@ class SpanPipeline(SpanProcessor):
         SPAN_QUEUE_DEPTH.ask(lambda: self._waiting)
 
     def stop(self, timeout_s: float) -> bool:
-        """Flush and end; what has not gone after `timeout_s` counts as dropped. True if none."""
+        """Flush and end; False if spans are left after `timeout_s`, which count as dropped."""
         batch, self.batch = self.batch, None
         if batch is None:
             return True
-        # shutdown() of the SDK joins and exports for longer than told if the Collector hangs
+        # In a thread, as the SDK's shutdown() exceeds its time-out if the Collector hangs.
         thread = threading.Thread(target=batch.shutdown, daemon=True, name="plainview-span-flush")
         thread.start()
         thread.join(timeout_s)
         if thread.is_alive() and self._exporter is not None:
-            self._exporter.shutdown()  # gives up between the retries of a request under way
+            self._exporter.shutdown()  # ends the retries of a request under way
         with self._lock:
             left, self._waiting = self._waiting, 0
         SPANS_DROPPED.inc(left)
@@ -90,15 +91,14 @@ class SpanPipeline(SpanProcessor):
 
 PIPELINE = SpanPipeline()
 _own: TracerProvider | None = None
-_refused: list[str] = []  # told once
+_refused: list[str] = []  # logged once
 
 
 def install(settings: ObservabilitySettings, told: list[str] | None = None) -> TracerProvider:
     """Make the process's TracerProvider, or reuse the SDK provider that is there as it is.
 
-    What does not work is added to `told`, a sentence each. An application's own provider keeps
-    its own sampler, exporters and propagators. Outside of `observe()` call `shutdown()` at the
-    end.
+    A sentence for each thing that does not work is added to `told`. An application's own provider
+    keeps its sampler, exporters and propagators. Without `observe()`, call `shutdown()` at the end.
     """
     global _own  # noqa: PLW0603 - one per process, as OpenTelemetry has it
     told = [] if told is None else told
@@ -106,7 +106,7 @@ def install(settings: ObservabilitySettings, told: list[str] | None = None) -> T
         provider = trace.get_tracer_provider()
         if not isinstance(provider, TracerProvider):
             told += otel_environment.ODD_LIMITS
-            # its own exit handler could wait for a dead Collector for half a minute
+            # no exit handler, which could wait half a minute for a dead Collector
             provider = _own = TracerProvider(
                 sampler=_sampler(settings), resource=_resource(settings), shutdown_on_exit=False
             )
@@ -125,10 +125,10 @@ def is_own(provider: TracerProvider) -> bool:
 
 
 def start() -> list[str]:
-    """Export from now on, if the environment names where to; what is to be told, a sentence each.
+    """Export over OTLP from now on; returns a sentence for each thing that does not work.
 
-    That is over OTLP, if `OTEL_EXPORTER_OTLP_ENDPOINT` (or `..._TRACES_ENDPOINT`) is set. Without
-    it spans only give logs their IDs. May be called again, as after `shutdown()`.
+    Needs `OTEL_EXPORTER_OTLP_ENDPOINT` (or `..._TRACES_ENDPOINT`); without it spans only give logs
+    their IDs. May be called again, e.g. after `shutdown()`.
     """
     if _own is None or PIPELINE.batch is not None or not _exports():
         return []
@@ -168,7 +168,7 @@ def _exporter() -> SpanExporter:
 
 
 def shutdown(timeout_s: float) -> bool:
-    """Export what waits, for at most `timeout_s` seconds; False if some of it could not go."""
+    """Export waiting spans for at most `timeout_s` seconds; False if some were dropped."""
     return PIPELINE.stop(timeout_s)
 
 
@@ -184,7 +184,7 @@ def exemplar() -> dict[str, str]:
 
 
 def _is_stray(span: ReadableSpan) -> bool:
-    """Whether this is a database call outside of any span: a check or a poll, not a trace."""
+    """Whether this is a database call without a parent: a check or a poll, not worth a trace."""
     return (
         span.kind is trace.SpanKind.CLIENT
         and span.parent is None
@@ -201,7 +201,7 @@ def _exports() -> bool:
 
 
 def endpoint() -> str:
-    """Where spans are sent to, "" if nowhere; for people, not for a client."""
+    """Where spans are sent to, "" if nowhere; to be shown, not to connect."""
     return _variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
@@ -226,7 +226,7 @@ def _resource(settings: ObservabilitySettings) -> Resource:
 
 
 class _HashedResource(Resource):
-    """A resource that is hashed once: the SDK does so for each span, by way of JSON."""
+    """A resource that computes its hash once; the SDK computes it for each span, from JSON."""
 
     def __init__(self, resource: Resource) -> None:
         super().__init__(dict(resource.attributes), resource.schema_url)
@@ -237,7 +237,7 @@ class _HashedResource(Resource):
 
 
 def _sampler(settings: ObservabilitySettings) -> sampling.Sampler:
-    """Ratio for roots, children follow; without trust remote parents are like roots."""
+    """Samples roots by ratio; children follow. Without trust, remote parents count as roots."""
     ratio = sampling.TraceIdRatioBased(settings.trace_sample_ratio)
     roots: dict[str, sampling.Sampler] = {
         "always_on": sampling.ALWAYS_ON,

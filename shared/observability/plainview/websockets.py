@@ -1,4 +1,4 @@
-"""One connection of a WebSocket: its span, its metrics and its line, from one record."""
+"""Writes span, metrics and log line of a WebSocket connection from one record."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ ABNORMAL, INTERNAL_ERROR = 1006, 1011  # RFC 6455, section 7.4.1
 
 
 class Connection:
-    """Sees a connection open and close; `close_code` is the code of whoever closed it first.
+    """Follows a connection; `close_code` is the code of the side that closed it first.
 
-    One that the application did not accept has status 403 and no code; a code of 1006 says that
-    it just ended, 1011 that the application failed.
+    A connection that the application did not accept has status 403 and no code. The code is 1006
+    if the connection ended without one, and 1011 if the application failed.
     """
 
     def __init__(self, scope: Scope, record: Record, routes: RouteFinder, app_name: str) -> None:
@@ -50,9 +50,9 @@ class Connection:
         metrics: bool,
         access: bool,
     ) -> BaseException | None:
-        """Serve it; the exception that the application raised, if any.
+        """Serve the connection; returns the exception that the application raised, if any.
 
-        That the client has left is no failure, also if the application does not expect it.
+        WebSocketDisconnect, raised when the client has left, is not counted as a failure.
         """
         record, scope, token = self._record, self._scope, None
         raised: BaseException | None = None
