@@ -1,12 +1,12 @@
 """Dashboards, recording rules and alerts for any service that `observe()` makes observable.
 
-`Kit` says what an installation has; the builders make Grafana's and Prometheus' documents of it:
+`Kit` describes an installation; the builders make documents for Grafana and Prometheus from it:
 
     kit = Kit(services=("shop",))
     alerts = generic_alerts(kit)
     boards = [overview(kit, alerts), system(kit), slos(kit), logs_and_traces(kit), telemetry(kit)]
 
-Nothing is written here, and the rest of plainview does not import this package.
+The package writes no files, and the rest of plainview does not import it.
 """
 
 from .alerts import generic_alerts

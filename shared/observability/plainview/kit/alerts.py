@@ -1,6 +1,7 @@
-"""The alerts of any observed service; what an installation has besides it adds itself.
+"""The alerts of any observed service; an installation adds those of its other parts.
 
-An expression gives only what is wrong: no data is good, and an absence rule stands beside it.
+An expression gives a series only for what is wrong. No data counts as good, so absent data has
+rules of its own.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def _burning(
 
 
 def _either(name: str, selector: str = "") -> str:
-    """The Collector's counters: version and exporter decide whether names end in `_total`."""
+    """A counter of the Collector; whether its name ends in `_total` depends on the version."""
     return " or ".join(
         f"sum by (job) (rate({full}{selector}[5m])) > 0" for full in (f"{name}_total", name)
     )
@@ -44,7 +45,7 @@ def _either(name: str, selector: str = "") -> str:
 def failing_commands(t: Thresholds, system: str) -> str:
     """By service: the share of failed commands of a database, or that no connection can be made.
 
-    duplicate_key and rejected are answers of the database and no failures.
+    duplicate_key and rejected are normal answers of the database, not failures.
     """
     kinds = 'error_type=~"timeout|unavailable|other"'
     which = f'db_system_name="{system}"'
@@ -58,7 +59,7 @@ def failing_commands(t: Thresholds, system: str) -> str:
 
 
 def generic_alerts(kit: Kit) -> list[Alert]:
-    """All of them, in the order of the table in the docs."""
+    """All alerts, in the order of the table in the docs."""
     t = kit.thresholds
     return [*_requests(t), *_running(kit), *_resources(t), *_databases(t), *_telemetry(kit)]
 
@@ -94,24 +95,24 @@ def _running(kit: Kit) -> list[Alert]:
             for_="1m", severity="critical", dashboards=("telemetry",), panel="Targets",
         ),
         Alert(
-            # a stopped container's name leaves the DNS: its target is then gone, not down
+            # the DNS name of a stopped container is removed, so its target is gone, not down
             "TargetAbsent", absent, "nothing of {{ $labels.job }} is to be found",
             for_="1m", severity="critical", dashboards=("telemetry",), panel="Targets",
         ),
         Alert(
-            # what never ran in six hours is not installed (make up-core)
+            # a target that was never up in six hours is not installed (make up-core)
             "TelemetryTargetDown",
             'up{service=""} == 0 and max_over_time(up{service=""}[6h]) == 1',
             "{{ $labels.job }} at {{ $labels.instance }} does not answer Prometheus any more",
             dashboards=("telemetry",), panel="Targets",
         ),
         Alert(
-            "NotReady", "service_ready == 0",  # 2 minutes: draining takes seconds
+            "NotReady", "service_ready == 0",  # for 2 minutes, as draining takes seconds
             "{{ $labels.service }} at {{ $labels.instance }} takes no requests",
             for_="2m", severity="critical", dashboards=("overview",), panel="Dependencies",
         ),
         Alert(
-            # a new container is a new instance: those that vanished count as restarts too
+            # a restarted container may be a new instance, so vanished instances count too
             "RestartLoop",
             f"(sum by (service) (changes({_STARTED}[15m]))"
             f" + count by (service) (count_over_time({_STARTED}[15m]))"
@@ -156,7 +157,7 @@ def _databases(t: Thresholds) -> list[Alert]:
     )
     return [
         Alert(
-            # by what services see: an exporter that is down is not a database that is down
+            # from the services' commands: the exporter can be down while the database is well
             "MongoFailures", failing_commands(t, "mongodb"),
             "{{ $labels.service }} cannot use MongoDB ({value:%.3g} of all commands fail, "
             "or connections a second)",
@@ -198,7 +199,7 @@ def _telemetry(kit: Kit) -> list[Alert]:
             dashboards=("telemetry",), panel="Lost in the services",
         ),
         Alert(
-            # lines too old for Loki are those that a restarted Alloy sends again
+            # "too old" is left out: a restarted Alloy sends old lines again
             "LogIngestion",
             "sum by (job) (rate(loki_discarded_samples_total{reason!~"
             '"too_far_behind|greater_than_max_sample_age"}[5m])) > 0'
@@ -208,7 +209,7 @@ def _telemetry(kit: Kit) -> list[Alert]:
             dashboards=("telemetry",), panel="Lines refused by Loki",
         ),
         Alert(
-            # an idle platform may be silent; only lines written and not received are an error
+            # an idle platform writes no lines; only lines written but not received are an error
             "LogsSilent",
             "sum(rate(telemetry_log_lines_total[10m])) > 0"
             ' and on () max_over_time(up{job="loki"}[6h]) == 1'

@@ -22,7 +22,7 @@ def _explore(source: str, query: Json) -> str:
 
 
 EXPLORE_TRACES = _explore("jaeger", {"queryType": "search"})
-# The trace that a cell of a table names. Grafana puts the two words in, so they stay unquoted.
+# Link to the trace in a table's cell. Grafana replaces both words, so they must not be encoded.
 EXPLORE_TRACE = (
     _explore("SOURCE", {"query": "TRACE"})
     .replace("SOURCE", "${jaeger}")
@@ -48,7 +48,7 @@ def source_variable(name: str) -> Json:
 
 
 def query_variable(name: str, query: str, label: str) -> Json:
-    """A variable with the values that a label has, all of them at first: `label_values(...)`."""
+    """A variable with the values of a label (`label_values(...)`); "All" is chosen at first."""
     return {
         "name": name,
         "type": "query",
@@ -80,7 +80,7 @@ def service_variables() -> list[Json]:
 
 
 def text_variable(name: str, label: str, default: str) -> Json:
-    """A free text."""
+    """A variable for free text."""
     return {
         "name": name,
         "type": "textbox",
@@ -93,7 +93,7 @@ def text_variable(name: str, label: str, default: str) -> Json:
 
 
 def links(kit: Kit) -> list[Json]:
-    """To the other dashboards, keeping time and variables; to logs, traces, alerts, runbooks."""
+    """Links to other dashboards, with time and variables, and to logs, traces, alerts, runbooks."""
     common: Json = {"icon": "external link", "targetBlank": False, "tooltip": "", "tags": []}
     others = {
         **common, "type": "dashboards", "title": "Dashboards", "tags": [kit.tag], "url": "",
@@ -119,14 +119,14 @@ def links(kit: Kit) -> list[Json]:
 
 @dataclass
 class Row:
-    """A row of panels under a title; `size` is that of panels without one of their own."""
+    """A row of panels under a title; `size` is for panels that have none."""
 
     title: str
     panels: list[Panel]
     size: tuple[int, int] | None = None
 
     def size_of(self, panel: Panel) -> tuple[int, int]:
-        """Columns of 24, and rows."""
+        """The size of a panel: columns (of 24) and rows."""
         return panel.size or self.size or SIZES.get(panel.kind, SIZE)
 
 
@@ -145,7 +145,7 @@ class Dashboard:
 
     @property
     def uid(self) -> str:
-        """What its address has."""
+        """The UID in the dashboard's address."""
         return self.kit.uid(self.name)
 
     def json(self) -> Json:

@@ -1,4 +1,4 @@
-"""What an installation says of itself: one object that all dashboards, rules and alerts read."""
+"""The description of an installation, one object that dashboards, rules and alerts are made of."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Thresholds:
     """Beyond these values an alert fires. Ratios are 0 to 1, `_s` are seconds."""
 
     error_ratio: float = 0.05
-    latency_s: float = 0.5  # has to be a bucket of http_request_duration_seconds
-    floor_rps: float = 0.2  # with fewer requests a second a share of them says nothing
+    latency_s: float = 0.5  # a bucket of http_request_duration_seconds
+    floor_rps: float = 0.2  # with fewer requests per second a ratio says nothing
     restarts: int = 2  # per replica in 15 minutes
     memory_ratio: float = 0.85
     cpu_ratio: float = 0.8
     db_failure_ratio: float = 0.05
     db_slow_s: float = 0.25
     pool_ratio: float = 0.8
-    # Per second. PyMongo checks its connection every 10 s, so a database that is away gives 0.1.
+    # Per second. PyMongo checks a server every 10 s, so one that is away causes 0.1 per second.
     connection_failures: float = 0.05
     queue_ratio: float = 0.8
     span_queue: int = 2048  # spans; OpenTelemetry's default size of the queue in a service
@@ -36,7 +36,7 @@ class Thresholds:
     ticket: tuple[Windows, ...] = (("1d", "2h", 3, "1h"), ("3d", "6h", 1, "3h"))
 
     def __post_init__(self) -> None:
-        """ValueError if the share of slow requests would be a guess between two buckets."""
+        """ValueError if `latency_s` is no bucket, as slow requests could only be estimated then."""
         if self.latency_s not in LATENCY_BUCKETS:
             raise ValueError(f"latency_s={self.latency_s} is not one of {LATENCY_BUCKETS}")
 
@@ -64,14 +64,14 @@ def _objectives(latency_s: float) -> tuple[Slo, ...]:
 class Kit:
     """One installation: its services, where its pages are, and its thresholds."""
 
-    services: tuple[str, ...]  # Prometheus' jobs that have to be there
+    services: tuple[str, ...]  # jobs that Prometheus has to have
     prefix: str = "pv"  # a dashboard's UID is this, a hyphen and its name
     tag: str = "plainview"  # of all dashboards: the menu lists those that have it
-    # Where runbooks are read: docs/runbooks/NAME.md below it. A forge that shows Markdown will do.
+    # Base URL of runbooks, which are docs/runbooks/NAME.md below it, e.g. of a forge.
     handbook: str = "http://localhost:8080"
     grafana: str = "http://localhost:3000"
     optional_exporter: str = ""  # of the Collector: one that may lose spans without an alert
-    # Days that Loki keeps a line, by its kind; empty: panels do not say.
+    # Days that Loki keeps a line, by its kind; if empty, panels do not mention it.
     log_days: Mapping[str, int] = field(default_factory=dict)
     thresholds: Thresholds = Thresholds()
     objectives: tuple[Slo, ...] = ()  # empty: availability 99.9 % and latency 99 %
@@ -82,7 +82,7 @@ class Kit:
         return self.objectives or _objectives(self.thresholds.latency_s)
 
     def kept(self, template: str) -> str:
-        """What a panel says of how long lines are kept: each kind and its `days` or `hours`."""
+        """How long lines are kept, for a panel: `template` for each kind with `days` or `hours`."""
         return ", ".join(
             template.format(kind=kind, days=days, hours=days * 24)
             for kind, days in self.log_days.items()

@@ -1,4 +1,4 @@
-"""Logs and traces of any observed service: how many, which errors, one request, the slow ones."""
+"""The dashboard of logs and traces: number of lines, errors, one request, slow requests."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from .config import Kit
 from .panels import Json, Panel, Query, cells, column, lines, logs, organize, table
 from .promql import where
 
-# Every line has one of these kinds; Loki wants one matcher that is not a variable.
+# Matches every line: Loki requires a matcher that cannot be empty, as a variable can.
 ALL = where('log_type=~"general|error|security"')
 TROUBLE = where('level=~"warning|error|critical"')
-# columns of a line's fields, which Loki gives as labels
+# makes table columns from the fields of a line, which Loki returns as labels
 FROM_LABELS: Json = {
     "id": "extractFields",
     "options": {"source": "labels", "format": "json", "replace": True, "keepTime": True},
@@ -157,7 +157,7 @@ def _graph() -> list[Panel]:
 
 
 def logs_and_traces(kit: Kit) -> Dashboard:
-    """From a number of lines to one request."""
+    """The dashboard, from counts of lines down to a single request."""
     return Dashboard(
         kit,
         "logs",

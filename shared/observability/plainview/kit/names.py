@@ -1,4 +1,4 @@
-"""Names of metrics: those that may stand in a query, and those that do."""
+"""Names of metrics: those that exist, and those that a query uses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from plainview.catalogue import Catalogue
 from .config import Kit
 from .recording import recorded
 
-# What other programs expose and rules or panels read.
+# Metrics of other programs that rules or panels read.
 EXTERNAL = {
     "up",
     "ALERTS",
@@ -40,7 +40,7 @@ EXTERNAL = {
 
 
 def declared(catalogues: Iterable[Catalogue]) -> set[str]:
-    """Every metric of the catalogues, the parts of histograms included."""
+    """All metrics of the catalogues, with the parts of histograms (`_bucket` and others)."""
     names = set()
     for catalogue in catalogues:
         for metric in catalogue.specs:
@@ -51,7 +51,7 @@ def declared(catalogues: Iterable[Catalogue]) -> set[str]:
 
 
 def known(kit: Kit, catalogues: Iterable[Catalogue]) -> set[str]:
-    """Whatever the services, the other programs or the recording rules make."""
+    """All metrics of the services, the other programs and the recording rules."""
     return declared(catalogues) | EXTERNAL | recorded(kit)
 
 

@@ -1,4 +1,4 @@
-"""The first look: is it well, what fires, how many requests fail or are slow, what is full."""
+"""The first dashboard to look at: state, firing alerts, failed and slow requests, resources."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _newest() -> Panel:
 def overview(
     kit: Kit, alerts: Sequence[Alert], tiles: Iterable[Panel] = (), more: Iterable[Row] = ()
 ) -> Dashboard:
-    """`tiles` stand beside those of the services; `more` are rows of the installation's own."""
+    """The dashboard; `tiles` are put beside those of the services, `more` are further rows."""
     t = kit.thresholds
     services = [state.readiness(service) for service in kit.services]
     return Dashboard(

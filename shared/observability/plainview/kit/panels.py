@@ -1,7 +1,7 @@
 """Panels of Grafana's classic dashboard JSON (schemaVersion 41), each with a title and a reason.
 
 Data sources are variables of the dashboard, so it can be imported elsewhere as it is.
-grafana-foundation-sdk was weighed: its builders are twice as many lines, and follow one Grafana.
+grafana-foundation-sdk was tried: it takes twice as many lines and is tied to a Grafana version.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LOKI: Json = {"type": "loki", "uid": "${loki}"}
 
 GOOD, WARN, BAD, PLAIN = "green", "orange", "red", "text"
 WIDTH = 24
-SIZE = (12, 8)  # of a panel whose row does not say otherwise
+SIZE = (12, 8)  # default of a panel: columns (of 24), rows
 SIZES = {"stat": (4, 4), "logs": (24, 10)}
 
 
@@ -58,18 +58,18 @@ class Query:
 
 
 def by(labels: str, expr: str, legend: str = "", **how: Any) -> Query:
-    """A query whose series are named by their labels, "service, path", and a word after them."""
+    """A query whose legend has the values of `labels` ("service, path"), then `legend`."""
     names = [f"{{{{{name}}}}}" for name in re.split(r",\s*", labels)]
     return Query(expr, " ".join([*names, legend] if legend else names), **how)
 
 
 def cells(*expressions: str) -> list[Query]:
-    """Queries of a table: the values of now, one column each."""
+    """Queries of a table: the current values, one column each."""
     return [Query(expr, instant=True, format="table") for expr in expressions]
 
 
 def steps(*bounds: tuple[float, str], base: str = GOOD) -> Json:
-    """Thresholds: `base` below the first bound, then each bound's colour."""
+    """Thresholds: the colour `base` below the first bound, and a colour from each bound on."""
     return {
         "mode": "absolute",
         "steps": [
@@ -81,7 +81,7 @@ def steps(*bounds: tuple[float, str], base: str = GOOD) -> Json:
 
 @dataclass
 class Panel:
-    """One panel; `size` is (columns of 24, rows), else its row's or its kind's."""
+    """One panel; `size` is (columns of 24, rows), by default that of its row or kind."""
 
     title: str
     why: str
@@ -97,13 +97,13 @@ class Panel:
     overrides: list[Json] = field(default_factory=list)
     transformations: list[Json] = field(default_factory=list)
     links: list[Json] = field(default_factory=list)
-    colour: str = ""  # a scheme, instead of thresholds or the palette
+    colour: str = ""  # a colour scheme instead of thresholds or the palette
     decimals: int | None = None
     minimum: float | None = None
     maximum: float | None = None
 
     def json(self, number: int, place: Json) -> Json:
-        """The panel at its place, `gridPos`."""
+        """The panel as JSON with its ID and its place (`gridPos`)."""
         defaults: Json = {
             "unit": self.unit,
             "noValue": self.no_data,
@@ -149,7 +149,7 @@ def stat(title: str, why: str, query: Query, **changes: Any) -> Panel:
 
 
 def lines(title: str, why: str, *queries: Query, **changes: Any) -> Panel:
-    """Lines over time, a legend with the last and the highest value."""
+    """Lines over time; the legend has the last and the highest value."""
     stacked = changes.pop("stacked", False)
     custom = {
         "drawStyle": "line",
@@ -209,7 +209,7 @@ def bars(title: str, why: str, *queries: Query, **changes: Any) -> Panel:
 
 
 def organize(names: dict[str, str], hide: tuple[str, ...] = ("Time",)) -> Json:
-    """A table's columns in this order under these names; what is hidden, and the rest after it."""
+    """Name and order the columns of a table; `hide` is hidden, other columns come last."""
     return {
         "id": "organize",
         "options": {
@@ -221,7 +221,7 @@ def organize(names: dict[str, str], hide: tuple[str, ...] = ("Time",)) -> Json:
 
 
 def sorted_by(column: str, *, descending: bool = False) -> Json:
-    """A table's rows in the order of a column."""
+    """Sort the rows of a table by a column."""
     return {
         "id": "sortBy",
         "options": {"fields": {}, "sort": [{"field": column, "desc": descending}]},
@@ -229,7 +229,7 @@ def sorted_by(column: str, *, descending: bool = False) -> Json:
 
 
 def column(name: str, **properties: Any) -> Json:
-    """What differs in one column of a table: `unit`, `mappings`, `links`, `custom__width`..."""
+    """Properties of one column of a table: `unit`, `mappings`, `links`, `custom__width`..."""
     return {
         "matcher": {"id": "byName", "options": name},
         "properties": [
@@ -266,7 +266,7 @@ def merged(
 
 
 def coloured(series: str, colour: str) -> Json:
-    """One series, or those of a `/regular expression/`, in a colour of its own."""
+    """A fixed colour for a series, or for those that match a `/regular expression/`."""
     how = "byRegexp" if series.startswith("/") else "byName"
     return {
         "matcher": {"id": how, "options": series},
@@ -288,7 +288,7 @@ def logs(title: str, why: str, expr: str, **changes: Any) -> Panel:
 
 
 def timed(value: str, text: str, colour: str) -> Json:
-    """A value shown as a word with a colour."""
+    """Show a value as a word with a colour."""
     return {"type": "value", "options": {value: {"text": text, "color": colour}}}
 
 

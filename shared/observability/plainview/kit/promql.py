@@ -1,8 +1,8 @@
-"""Pieces of PromQL that panels share. Names of labels are given as PromQL has them: "le, path"."""
+"""Pieces of PromQL that panels share. Lists of labels are written as in PromQL: "le, path"."""
 
 from __future__ import annotations
 
-# Every series of a service has both labels; `All` in a dashboard's variable matches all of them.
+# Every series of a service has both labels; "All" in a dashboard's variable matches all values.
 SERVICE_MATCHERS = 'environment=~"$environment",service=~"$service"'
 
 
@@ -21,28 +21,28 @@ def total(expr: str, by: str = "") -> str:
 
 
 def rate(metric: str, by: str = "", labels: str = SERVICE) -> str:
-    """How much a counter grows a second."""
+    """The growth of a counter per second."""
     return total(f"rate({metric}{labels}[$__rate_interval])", by)
 
 
 def growth(metric: str, by: str = "", labels: str = SERVICE) -> str:
-    """How much a counter grew in the time that the dashboard shows."""
+    """The growth of a counter in the time range of the dashboard."""
     return total(f"increase({metric}{labels}[$__range])", by)
 
 
 def highest(metric: str, by: str = "", labels: str = SERVICE) -> str:
-    """A gauge that every replica knows: the same from each, so the highest is the value."""
+    """A gauge that all replicas report alike; `max`, as a sum would count it several times."""
     return f"max by ({by}) ({metric}{labels})" if by else f"max({metric}{labels})"
 
 
 def quantile(part: float, histogram: str, by: str = "", labels: str = SERVICE) -> str:
-    """A quantile of a histogram; without observations there is none (NaN is left out)."""
+    """A quantile of a histogram; no series without observations (NaN is left out)."""
     buckets = rate(f"{histogram}_bucket", f"le, {by}" if by else "le", labels)
     return f"histogram_quantile({part}, {buckets}) >= 0"
 
 
 def error_ratio(by: str = "service") -> str:
-    """Share of requests that ended with a server error; 0 where there are only good ones."""
+    """The share of requests that ended with a server error; 0 if none did."""
     every = rate("http_requests_total", by)
     failed = rate("http_requests_total", by, SERVER_ERRORS)
     return f"({failed} or {every} * 0) / ({every} > 0)"

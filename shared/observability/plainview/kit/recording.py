@@ -9,8 +9,8 @@ from .config import Kit
 Json = dict[str, Any]
 
 INTERVAL = "15s"
-DIRECT = ("5m", "30m", "1h")  # from the counters
-DERIVED = {"2h": 24, "6h": 72, "1d": 288, "3d": 864, "30d": 8640}  # so many spans of 5 minutes
+DIRECT = ("5m", "30m", "1h")  # windows computed from the counters
+DERIVED = {"2h": 24, "6h": 72, "1d": 288, "3d": 864, "30d": 8640}  # windows of this many 5 minutes
 
 
 def groups(kit: Kit) -> list[Json]:
@@ -28,7 +28,7 @@ def groups(kit: Kit) -> list[Json]:
         **{
             f"service:http_request_duration_seconds:p{percent}_5m": (
                 f"histogram_quantile({percent / 100}, sum by (environment, le, service)"
-                f" (rate({duration}[5m]))) >= 0"  # NaN, of no traffic, is not data
+                f" (rate({duration}[5m]))) >= 0"  # drops the NaN of no traffic
             )
             for percent in (50, 95, 99)
         },
@@ -45,8 +45,8 @@ def groups(kit: Kit) -> list[Json]:
                     f"service:slo_bad:rate{window}", f"{total} - ({good} or {total} * 0)", labels
                 ),
             ]
-    # Days of raw samples would be read again and again: sums of the five minutes instead. What
-    # is missing counts as no traffic, so a fresh start stays below the floor of traffic.
+    # Long windows add up the rates of 5 minutes, as reading days of raw samples at each evaluation
+    # is slow. Missing data counts as no traffic, so a new installation stays below `floor_rps`.
     slow = [
         _record(
             f"service:slo_{part}:rate{window}",
@@ -88,5 +88,5 @@ def group(name: str, rules: list[Json], interval: str = INTERVAL) -> Json:
 
 
 def recorded(kit: Kit) -> set[str]:
-    """Names that recording rules make."""
+    """The names of the recorded series."""
     return {rule["record"] for group in groups(kit) for rule in group["rules"]}

@@ -1,4 +1,4 @@
-"""Alerts as documents of Prometheus and Grafana, each with its runbook, dashboard and panel.
+"""Alert rules for Prometheus and Grafana, each with its runbook, dashboard and panel.
 
 Grafana evaluates and notifies; the same rules in Prometheus give `ALERTS` to dashboards and tests.
 """
@@ -20,19 +20,19 @@ Alerts = Mapping[str, Sequence[Alert]]  # by the name of their group
 
 
 def labels(alert: Alert) -> dict[str, str]:
-    """What an alert carries besides the labels of its expression."""
+    """The labels of an alert, besides those of its expression."""
     return {"severity": alert.severity, **alert.labels}
 
 
 class Rules:
-    """The rules of one kit; `boards` are the dashboards that alerts name, by their name."""
+    """The rules of one kit; `boards` are the dashboards that alerts refer to, by name."""
 
     def __init__(self, kit: Kit, boards: Mapping[str, Dashboard]) -> None:
         self._kit = kit
         self._boards = {name: board.json() for name, board in boards.items()}
 
     def texts_of(self, alert: Alert, value: str = "$value") -> dict[str, str]:
-        """Summary and links; `value` is what the evaluating program calls the value."""
+        """Summary and links; `value` is the name of the value in the evaluating program."""
 
         def put(found: re.Match[str]) -> str:
             how = found[1]
@@ -73,7 +73,7 @@ class Rules:
         ]  # fmt: skip
 
     def grafana_groups(self, folder: str, alerts: Alerts) -> Json:
-        """The same for Grafana: whatever the expression gives is an alert, 0 too (`up == 0`)."""
+        """The alerts for Grafana: any series of the expression fires, also 0 (`up == 0`)."""
         groups = []
         for name, declared in alerts.items():
             rules = []
@@ -85,7 +85,7 @@ class Rules:
                     if panel:
                         texts["__panelId__"] = str(panel)
                 suffix = "".join(f"-{value}" for value in alert.labels.values())
-                # a threshold is a condition of Grafana; the real one stands in the expression
+                # Grafana requires a threshold; any value from 0 on meets this one
                 threshold: Json = {
                     "refId": "B", "type": "threshold", "expression": "A",
                     "datasource": {"type": "__expr__", "uid": "__expr__"},

@@ -62,7 +62,7 @@ def _budget(kit: Kit) -> list[Panel]:
 
 
 def slos(kit: Kit) -> Dashboard:
-    """Whether promises are kept, and how fast they are being broken."""
+    """The dashboard: whether objectives are met, and how fast error budgets are used up."""
     page = [_burn(windows, "somebody is called") for windows in kit.thresholds.page]
     ticket = [_burn(windows, "a ticket by e-mail") for windows in kit.thresholds.ticket]
     return Dashboard(

@@ -1,4 +1,4 @@
-"""Whether it is well: readiness, dependencies, alerts that fire, restarts; for an overview."""
+"""Panels of the current state, for an overview: readiness, dependencies, alerts, restarts."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ VERDICT = [
     timed("0", "look below", BAD),
 ]
 
-# The states below are asked for now and not over time: the last word of a service that died says
-# nothing of its state.
+# The states below are instant queries: over a range, the last value of a service that died would
+# still be shown as its state.
 
 
 def verdict(kit: Kit) -> Panel:
@@ -63,7 +63,7 @@ def verdict(kit: Kit) -> Panel:
 
 
 def readiness(service: str) -> Panel:
-    """Not ready also when no replica answers; no data when none is to be found."""
+    """Not ready also if no replica answers; no data if Prometheus has no replica as a target."""
     ours = f'{{{ENVIRONMENT},service="{service}"}}'
     return stat(
         service.capitalize(),
@@ -77,7 +77,7 @@ def readiness(service: str) -> Panel:
 
 
 def dependencies() -> Panel:
-    """What each service says of what it needs."""
+    """The state of each service's dependencies, as the service reports it."""
     return stat(
         "Dependencies",
         "What each service says of what it needs, checked every two seconds. One that is "
@@ -110,7 +110,8 @@ def firing(kit: Kit, alerts: Iterable[Alert]) -> Panel:
     }
     severities = {"critical": BAD, "warning": WARN, "ticket": PLAIN}
     named = f'label_replace({FIRING}, "runbook", "$1", "alertname", "(.*)")'
-    named = f'label_replace({named}, "service", "$1", "job", "(.+)")'  # of what is no service
+    # alerts of other programs have no `service`, only `job`
+    named = f'label_replace({named}, "service", "$1", "job", "(.+)")'
     return table(
         "Firing alerts",
         "What fires in Prometheus, without the watchdog. Open the runbook first. The history "
@@ -141,7 +142,7 @@ def firing(kit: Kit, alerts: Iterable[Alert]) -> Panel:
 
 
 def restarts(kit: Kit) -> Panel:
-    """Processes that began anew or went away, by service."""
+    """Processes that restarted or vanished, by service."""
     started = f'process_start_time_seconds{{service!="",{SERVICE_MATCHERS}}}'
     seen = f"count by (service) (count_over_time({started}[1h]))"
     return stat(

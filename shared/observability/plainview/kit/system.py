@@ -114,7 +114,7 @@ def _errors(t: Thresholds) -> list[Panel]:
 
 
 def _replicas(title: str, why: str, used: str, limit: str, line: float) -> Panel:
-    """What each replica uses of its limit, the 20 fullest."""
+    """The share of its limit that each replica uses; the 20 highest."""
     of_limit = f"{used} / on (service, instance) ({limit}{SERVICE} > 0)"
     return lines(
         title,
@@ -126,7 +126,7 @@ def _replicas(title: str, why: str, used: str, limit: str, line: float) -> Panel
 
 
 def limits(t: Thresholds) -> list[Panel]:
-    """CPU and memory of each replica as a share of what it may use."""
+    """CPU and memory of each replica as a share of its limit."""
     return [
         _replicas(
             "CPU of each replica, of its limit",
@@ -175,7 +175,7 @@ def _resources(t: Thresholds) -> list[Panel]:
 
 
 def _duration_of_commands(system: str) -> Query:
-    # commands that wait for new data are slow on purpose
+    # without commands that wait for new data (_BLOCK), which are slow on purpose
     which = where(f'db_system_name="{system}"', 'db_operation_name!~".*_BLOCK"')
     duration = quantile(0.95, "db_client_operation_duration_seconds", "service", which)
     return by("service", duration, exemplars=True)
@@ -254,7 +254,7 @@ def _calls() -> list[Panel]:
 
 
 def system(kit: Kit, more: Iterable[Row] = ()) -> Dashboard:
-    """Where time and errors come from; `more` are rows of the installation's own."""
+    """The dashboard of where time and errors come from; `more` are further rows."""
     t = kit.thresholds
     return Dashboard(
         kit,

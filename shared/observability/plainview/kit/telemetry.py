@@ -1,4 +1,4 @@
-"""Health of the telemetry itself: whether what the other dashboards show can be trusted."""
+"""The dashboard of the telemetry itself: whether the other dashboards can be trusted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .promql import highest, rate
 
 
 def _either(metric: str, labels: str, legend: str, selector: str = "") -> Query:
-    """A counter of a Collector: its version decides whether the name ends in `_total`."""
+    """A counter of the Collector; whether its name ends in `_total` depends on the version."""
     names = (metric, f"{metric}_total")
     return Query(" or ".join(rate(name, labels, selector) for name in names), legend)
 
@@ -194,7 +194,7 @@ def _rules() -> list[Panel]:
 
 
 def telemetry(kit: Kit) -> Dashboard:
-    """Scrapes, the services' own telemetry, Collector, Loki and rules."""
+    """The dashboard: scrapes, the services' own telemetry, Collector, Loki and rules."""
     return Dashboard(
         kit,
         "telemetry",
