@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+DIGITS = 19  # of a Content-Length; int() raises ValueError from 4,301 on, leading zeros included
+
 
 @dataclass(frozen=True)
 class Bounds:

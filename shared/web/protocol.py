@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from plainview import REQUEST_ID_HEADER, new_request_id
 from plainview.client_address import Networks
-from shared.web.bounds import Bounds
+from shared.web.bounds import DIGITS, Bounds
 from shared.web.connections import Connections
 
 # RFC 3986: a registered name or IPv4 address, or an IP literal in brackets; then a port
@@ -307,10 +307,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
 
     def _is_http(self) -> bool:
-        """Whether version, target, `Host` and `Transfer-Encoding` are valid by RFC 9112."""
+        """Whether version, target, `Host` and the fields of framing are valid by RFC 9112."""
         version = self.parser.get_http_version()
         hosts = [value for name, value in self.headers if name == b"host"]
         codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        lengths = [value for name, value in self.headers if name == b"content-length"]
         return (
             version in ("1.0", "1.1")
             and self.parser.get_method() != b"CONNECT"
@@ -320,6 +321,7 @@ class BoundedProtocol(HttpToolsProtocol):
             and all(_HOST.fullmatch(host) for host in hosts)
             # section 6.1: the only coding is chunked, and only in HTTP/1.1
             and (not codings or (codings == [b"chunked"] and version == "1.1"))
+            and all(len(length) <= DIGITS for length in lengths)
         )
 
     def _count(self, size: int) -> None:

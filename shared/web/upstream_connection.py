@@ -9,6 +9,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable
 import httptools
 import httpx
 
+from shared.web.bounds import DIGITS
+
 AHEAD = 1024 * 1024  # bytes of a reply that are read ahead of its client
 AHEAD_SHORT = 64 * 1024  # the same, while replies of more than TOGETHER bytes wait
 TOGETHER = 64 * AHEAD  # bytes waiting in this process, beyond which less is read ahead
@@ -329,6 +331,8 @@ class UpstreamConnection(asyncio.Protocol):
         codings = [v.lower() for n, v in reply.headers if n.lower() == b"transfer-encoding"]
         if codings not in ([], [b"chunked"]):
             raise ValueError("the reply has a transfer coding that is not known here")
+        if any(len(v.strip()) > DIGITS for n, v in reply.headers if n.lower() == b"content-length"):
+            raise ValueError("the reply's length has too many digits")
         self._may_stay = parser.should_keep_alive()
         if self._bodiless or status in (204, 304):
             self._complete = True  # no body, whatever its length says (RFC 9110, 8.6)

@@ -130,14 +130,21 @@ async def test_an_upstream_that_says_more_or_less_poisons_nobody(
 
 @pytest.mark.parametrize(
     ("line", "status"),
-    [(b"204 No Content", 204), (b"099 Odd", 502), (b"600 Odd", 502), (b"999 Odd", 502)],
+    [
+        (b"204 No Content", 204),
+        (b"099 Odd", 502),
+        (b"600 Odd", 502),
+        (b"999 Odd", 502),
+        (b"200 OK\r\nContent-Length: " + b"0" * 5000 + b"5", 502),
+    ],
 )
 async def test_a_status_or_length_that_cannot_be_ends_in_a_reply(
     issuer: Issuer, line: bytes, status: int
 ) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 %b\r\nContent-Length: 5\r\n\r\n" % line)
+        length = b"" if b"Length" in line else b"\r\nContent-Length: 5"
+        writer.write(b"HTTP/1.1 %b%b\r\n\r\n" % (line, length))
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)

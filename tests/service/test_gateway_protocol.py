@@ -156,3 +156,12 @@ async def test_a_head_that_is_too_large_is_502_and_nobodys_fault(issuer: Issuer)
 async def _status(gw: Gateway, issuer: Issuer) -> tuple[int, str]:
     reply = await gw.client.get(EVENTS, headers=issuer.headers("ann", Role.USER))
     return reply.status_code, reply.json()["code"] if reply.content else ""
+
+
+async def test_a_length_of_thousands_of_digits_is_a_bad_request() -> None:
+    """Python refuses to read such a number, whatever it is."""
+    async with gateway() as gw:
+        for digits in (b"0" * 5000 + b"2", b"9" * 5000):
+            head = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: %b\r\n\r\n{}"
+            got = await gw.talk(head % digits, 10)
+            assert got.startswith(b"HTTP/1.1 400"), got
