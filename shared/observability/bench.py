@@ -1,10 +1,11 @@
 """What the library costs per request, beside the stock way, FastAPI's own telemetry and others.
 
-Each way runs in a process of its own, in process against an empty route, and exports to a
-receiver in another one. A round asks each way in turn, there by turns an observed and a bare app,
-for the CPU time of all threads, until lines are written and spans exported. Whatever else the
-machine does only adds to that, so a cost is the lowest of all turns, and the cost of a way is that
-of the observed app without that of the bare one. Exit status 1 if a ratio misses its goal.
+Each way has a process of its own, which calls an empty route without a network and exports spans
+to a receiver in another process. A round measures each way in turn, alternating an observed and a
+bare app: the CPU time of all threads until all lines are written and all spans are exported. Other
+load of the machine can only add to that, so the lowest value of all rounds counts. The cost of a
+way is that of the observed app minus that of the bare app. Exit status 1 if a ratio misses its
+goal.
 
     python shared/observability/bench.py [--rounds N] [--json FILE]
 
@@ -28,8 +29,8 @@ from pathlib import Path
 from typing import Any
 
 ROUNDS = 7
-_REQUESTS = 250  # of an app in its turn
-#: ways to observe, with the number of routes of the app; the last route is asked
+_REQUESTS = 250  # per app and round
+#: ways to observe, with the number of routes of the app; the last route is called
 WAYS = (
     *(("stock", 10), ("stock", 200)),
     *(("plainview 100 %", 10), ("plainview 100 %", 200), ("plainview 10 %", 10)),
@@ -42,12 +43,12 @@ Costs = dict[Key, list[tuple[float, float]]]  # microseconds, bare and observed,
 
 
 def _over(costs: Costs, key: Key) -> float:
-    """Microseconds of a way over bare FastAPI with as many routes."""
+    """Microseconds per request of a way, minus those of bare FastAPI with as many routes."""
     bare, observed = zip(*costs[key], strict=True)
     return float(min(observed) - min(bare))
 
 
-#: name to what is divided by what, and the most it may be
+#: by name: a way, the way that its cost is divided by, and the highest ratio allowed
 GOALS: dict[str, tuple[Key, Key, float]] = {
     "library_100pct_10": (("plainview 100 %", 10), ("stock", 10), 0.4),
     "library_10pct_10": (("plainview 10 %", 10), ("stock", 10), 0.2),
@@ -69,7 +70,7 @@ def measure(rounds: int = ROUNDS) -> Costs:
 
 
 def ratios(costs: Costs) -> dict[str, dict[str, Any]]:
-    """Each goal's name to `value`, `goal` and whether it `holds`."""
+    """For each goal its `value` and `goal`, and whether it `holds`."""
     found = {}
     for name, (way, of, goal) in GOALS.items():
         value = round(_over(costs, way) / _over(costs, of), 3)
@@ -79,7 +80,7 @@ def ratios(costs: Costs) -> dict[str, dict[str, Any]]:
 
 @contextmanager
 def _process(*words: str, **environment: str) -> Iterator[Callable[[str], str]]:
-    """A process of this file; the callable sends a line and gives the answer."""
+    """Run this file in a process; the callable sends it a line and returns its answer."""
     root = str(Path(__file__).parent)
     with subprocess.Popen(  # noqa: S603 - this file
         [sys.executable, __file__, *words],
@@ -114,7 +115,7 @@ def _receiver() -> Iterator[str]:
 def _child(way: str, routes: int, endpoint: str) -> Iterator[Callable[[], tuple[float, float]]]:
     variables = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-        "OTEL_BSP_MAX_QUEUE_SIZE": "8192",  # none is dropped in a round
+        "OTEL_BSP_MAX_QUEUE_SIZE": "8192",  # more than a round's spans, so that none is dropped
         "OTEL_SEMCONV_STABILITY_OPT_IN": "http",
     }
     with _process("--way", way, str(routes), **variables) as ask:
@@ -254,7 +255,7 @@ def _stock(app: Any, way: str) -> Flush:
 
 
 class _JsonLine:
-    """The least that writes an access line by the standard library's logging."""
+    """A minimal ASGI middleware that writes a JSON access line by the stdlib's logging."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -308,7 +309,7 @@ async def _ask(app: Any, path: str, requests: int) -> None:
 
 
 def serve(way: str, routes: int) -> None:
-    """For each line of the input: ask both apps, answer what each costs."""
+    """For each line of the input, call both apps and print what each costs."""
     bare, nothing = _app("bare", routes)
     app, flush = _app(way, routes)
     loop = asyncio.new_event_loop()

@@ -13,8 +13,8 @@ class Bounds:
     head: int = 16 * 1024
     #: header fields of one head; some libraries take time by the square of this number
     fields: int = 100
-    #: requests of one connection that wait for the replies before theirs; each costs some 3 KB,
-    #: which is a hundred times what a client sends for it
+    #: pipelined requests of one connection that wait for earlier replies; each takes about 3 KB of
+    #: memory, a hundred times what the client sends for it
     ahead: int = 32
     #: from the first byte of a request to its last
     message_s: float = 10.0
