@@ -246,9 +246,7 @@ def test_messages_of_databases_are_not_kept() -> None:
 
 
 @pytest.fixture(params=["plainview", "stock"])
-def client(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> httpx.AsyncClient:
-    # the process has one provider: the gateway's, of another test, trusts no decision of others
-    monkeypatch.setattr(tracing.install(settings()), "sampler", tracing._sampler(settings()))
+def client(request: pytest.FixtureRequest) -> httpx.AsyncClient:
     app = FastAPI()
     events = APIRouter(prefix="/events")
 
