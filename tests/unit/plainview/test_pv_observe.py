@@ -24,6 +24,7 @@ from plainview import (
 )
 from plainview.decode import parse_metrics
 from plainview.testing import captured_logs, captured_spans, metric_delta
+from tests.support.in_process import client_of
 from tests.support.waiting import soon
 
 OPENMETRICS = {"Accept": "application/openmetrics-text;version=1.0.0"}
@@ -63,16 +64,6 @@ def make_app():
     version.include_router(items, prefix="/v1")
     app.include_router(version, prefix="/api")
     return app
-
-
-@asynccontextmanager
-async def client_of(app, **more):
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False, **more)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
-    ):
-        yield client
 
 
 def settings(**values):

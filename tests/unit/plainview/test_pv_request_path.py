@@ -1,9 +1,8 @@
 """One record per request: line, metric and span agree, whatever the application is made of."""
 
 import asyncio
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 
-import httpx
 import pytest
 from fastapi import APIRouter, BackgroundTasks, FastAPI, HTTPException, WebSocket
 from fastapi.testclient import TestClient
@@ -19,6 +18,7 @@ from starlette.websockets import WebSocketDisconnect
 from plainview import ObservabilitySettings, configure_logging, get_logger, observe, tracing
 from plainview.otel_environment import propagate
 from plainview.testing import captured_logs, captured_spans, metric_delta
+from tests.support.in_process import client_of
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 WAYS = ("plainview", "stock")
@@ -99,16 +99,6 @@ def make_app(static):
     app.router.routes.append(Host("api.example.org", hosted))
     app.add_middleware(CORSMiddleware, allow_origins=["https://a.example"])
     return app
-
-
-@asynccontextmanager
-async def client_of(app, **more):
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False, **more)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
-    ):
-        yield client
 
 
 def series(app_name):
