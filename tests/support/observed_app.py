@@ -15,9 +15,19 @@ from fastapi import BackgroundTasks, FastAPI
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 
-from plainview import ObservabilitySettings, get_logger, observe
+from plainview import Bounded, Catalogue, ObservabilitySettings, get_logger, observe
 
 log = get_logger()
+CATALOGUE = Catalogue("observed")
+WORK = CATALOGUE.counter("work_done_total", "Work", labels={"kind": ("small", "large")})
+WORK_SIZE = CATALOGUE.histogram("work_size", "Size", buckets=(1.0, 10.0), unit="")
+WORKERS = CATALOGUE.gauge("workers", "Workers that have worked")
+NEWEST = CATALOGUE.gauge(
+    "newest",
+    "1, of the worker that worked last",
+    labels={"pid": Bounded(9)},
+    multiprocess_mode="latest",
+)
 
 
 @asynccontextmanager
@@ -33,7 +43,8 @@ async def raw(request: Request) -> PlainTextResponse:
 
 
 app, sub = FastAPI(lifespan=lifespan), FastAPI()
-observe(app, ObservabilitySettings(service_name="observed", log_format="json"))
+SETTINGS = ObservabilitySettings(service_name="observed", log_format="json")
+observe(app, SETTINGS, catalogue=CATALOGUE)
 
 
 @app.get("/items/{item}")
@@ -71,8 +82,12 @@ async def stream() -> StreamingResponse:
     return StreamingResponse(parts())
 
 
-@app.get("/pid")
-async def pid() -> int:
+@app.get("/work")
+async def work() -> int:
+    WORK.inc(kind="small")
+    WORK_SIZE.observe(5)
+    WORKERS.set(1)
+    NEWEST.replace({(str(os.getpid()),): 1})
     return os.getpid()
 
 

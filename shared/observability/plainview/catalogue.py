@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import product
+from math import nan
 from time import perf_counter
 from typing import Any, Literal, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from . import workers
 from .guarded import guarded
 
 OTHER = "_other"
@@ -33,6 +35,14 @@ class Bounded:
 
 LabelValues = type[StrEnum] | tuple[str, ...] | Bounded
 Kind = Literal["counter", "gauge", "histogram"]
+#: what a page shows of a gauge that several workers set, by prometheus_client's name of it
+Workers = Literal["sum", "max", "min", "latest"]
+_MODES: dict[Workers, Any] = {
+    "sum": "livesum",
+    "max": "livemax",
+    "min": "livemin",
+    "latest": "livemostrecent",
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ class Metric:
     unit: str = ""
     labels: Mapping[str, LabelValues] = field(default_factory=dict)
     buckets: tuple[float, ...] = ()
+    multiprocess_mode: Workers = "sum"
 
 
 @dataclass(frozen=True)
@@ -171,9 +182,15 @@ class GaugeSpec(_Spec):
             self._child(labels).inc(amount)
 
     def ask(self, source: Callable[[], float]) -> None:
-        """Make a metric without labels call `source` for its value at each scrape."""
+        """Make a metric without labels call `source` for its value at each scrape.
+
+        Of several workers the others than the one that is scraped call it every few seconds.
+        """
         with _GUARD:
-            self.collector.set_function(source)
+            if workers.DIRECTORY is None:
+                self.collector.set_function(source)
+            else:
+                _asked[self.name] = (self, source)
 
     def replace(
         self,
@@ -197,10 +214,23 @@ class GaugeSpec(_Spec):
                 (self._children.get(key) or self._add(key)).set(fold(group))
             for key in [key for key in self._children if key not in folded]:
                 if self._dynamic:
-                    del self._children[key]
-                    self.collector.remove(*key)
+                    child = self._children.pop(key)
+                    if workers.DIRECTORY is None:
+                        self.collector.remove(*key)
+                    else:  # a file keeps its keys; what is not a number is not shown
+                        child.set(nan)
                 else:
                     self._children[key].set(0)
+
+
+_asked: dict[str, tuple[GaugeSpec, Callable[[], float]]] = {}
+
+
+def ask_all() -> None:
+    """Set the gauges of this worker that `ask` for their value."""
+    for gauge, source in tuple(_asked.values()):
+        with _GUARD:
+            gauge.set(source())
 
 
 class HistogramSpec(_Spec):
@@ -256,9 +286,17 @@ class Catalogue:
         *,
         unit: str = "",
         labels: Mapping[str, LabelValues] | None = None,
+        multiprocess_mode: Workers = "sum",
     ) -> GaugeSpec:
-        """Declare a gauge; its name ends in its unit, if it has one."""
-        return self._declare(GaugeSpec, Gauge, Metric(name, "gauge", help, unit, labels or {}))
+        """Declare a gauge; its name ends in its unit, if it has one.
+
+        With several worker processes a page shows, of those that run, the sum (right for what
+        each worker has of its own), the largest or smallest, or the value that was set last
+        (right for what all of them read from one database; `set` and `replace` only).
+        """
+        metric = Metric(name, "gauge", help, unit, labels or {}, (), multiprocess_mode)
+        mode = _MODES[multiprocess_mode]
+        return self._declare(GaugeSpec, Gauge, metric, multiprocess_mode=mode)
 
     def histogram(
         self,

@@ -16,6 +16,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from . import workers
+from .catalogue import ask_all
 from .guarded import guarded, on_error
 from .settings import ObservabilitySettings
 from .signals import (
@@ -29,7 +31,9 @@ from .signals import (
 )
 
 LAG_INTERVAL_S = 0.25
+ASK_INTERVAL_S = 5.0
 _STARTED = time.time()
+_SHARED = workers.shared_registry()
 
 
 class ResourceCollector(Collector):
@@ -61,6 +65,7 @@ def install(settings: ObservabilitySettings) -> list[str]:
     told = LIBRARY_METRICS.expose()
     if _count_error not in on_error:
         on_error.append(_count_error)
+        told += workers.TOLD
         if sys.platform == "darwin":
             REGISTRY.register(ResourceCollector())
     cores, memory = container_limits()
@@ -71,9 +76,17 @@ def install(settings: ObservabilitySettings) -> list[str]:
 
 
 def page(accept: str) -> tuple[bytes, str]:
-    """All metrics in Prometheus or OpenMetrics form, and its content type."""
+    """All metrics, of all workers, in Prometheus or OpenMetrics form, and its content type."""
     encode, content_type = choose_encoder(accept)
-    return encode(REGISTRY), content_type
+    ask_all()
+    return encode(_SHARED or REGISTRY), content_type
+
+
+async def keep_asked() -> None:
+    """Until cancelled, keep this worker's share of what another worker's page shows."""
+    while True:
+        await asyncio.sleep(ASK_INTERVAL_S)
+        ask_all()
 
 
 async def sample_event_loop_lag() -> None:

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp
 
-from . import logs, metrics, stdlib_logs, tracing
+from . import logs, metrics, stdlib_logs, tracing, workers
 from .catalogue import Catalogue, HistogramSpec
 from .guarded import guarded
 from .health import Check, Finding, HealthMonitor, Probe, refresh_ready
@@ -44,16 +44,19 @@ class Observability:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the background work; ends before the app closes its own resources."""
-        lag: asyncio.Task[None] | None = None
+        tasks: list[asyncio.Task[None]] = []
         try:
             if self.settings.health:
                 await self.health.start()
             if self.settings.metrics and self.settings.event_loop_lag:
-                lag = asyncio.create_task(metrics.sample_event_loop_lag(), name="plainview-lag")
+                lag = metrics.sample_event_loop_lag()
+                tasks.append(asyncio.create_task(lag, name="plainview-lag"))
+            if self.settings.metrics and workers.DIRECTORY is not None:
+                tasks.append(asyncio.create_task(metrics.keep_asked(), name="plainview-asked"))
             yield
         finally:
-            if lag:
-                lag.cancel()
+            for task in tasks:
+                task.cancel()
             await self.health.stop()
 
     @asynccontextmanager
@@ -65,6 +68,8 @@ class Observability:
             _tell(tracing.start() if self.settings.traces else [])
         if self.settings.logs:
             stdlib_logs.take_over()  # servers may have configured logging since
+        if self.settings.metrics:
+            _tell_of_workers()
         ops = self._ops_server()
         try:
             yield
@@ -278,6 +283,26 @@ def _tell(sentences: list[str]) -> None:
             logs.get_logger("job").warning("telemetry.degraded", reason=text)
         else:
             logging.getLogger("plainview").warning("telemetry degraded: %s", text)
+
+
+def _tell_of_workers() -> None:
+    """Say once per server what its workers' metrics lack, or that they are not shared at all."""
+    with guarded("metrics"):
+        place = workers.place()
+        if workers.DIRECTORY is not None:
+            if place == 0:
+                logs.get_logger("job").info(
+                    "telemetry.workers_counted_together",
+                    directory=str(workers.DIRECTORY),
+                    lost=workers.LOST,
+                )
+        elif place == 1 and not workers.TOLD:
+            _tell(
+                [
+                    "several workers share a port and each has counts of its own:"
+                    f" set {workers.VARIABLE} to a directory, or run one worker per container"
+                ]
+            )
 
 
 def _log_failure(error: BaseException) -> None:

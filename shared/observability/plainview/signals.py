@@ -73,23 +73,34 @@ SERVICE_INFO = LIBRARY_METRICS.gauge(
     "service_info",
     "1, with the version and environment that run",
     labels={"version": Bounded(10), "environment": Bounded(10)},
+    multiprocess_mode="max",
 )
 _DEPENDENCY = {"dependency": Bounded(20)}
-SERVICE_READY = LIBRARY_METRICS.gauge("service_ready", "1 if the service takes requests")
+SERVICE_READY = LIBRARY_METRICS.gauge(
+    "service_ready", "1 if the service takes requests", multiprocess_mode="min"
+)
 DEPENDENCY_UP = LIBRARY_METRICS.gauge(
-    "dependency_up", "1 if the last check passed", labels=_DEPENDENCY
+    "dependency_up", "1 if the last check passed", labels=_DEPENDENCY, multiprocess_mode="min"
 )
 DEPENDENCY_LATENCY = LIBRARY_METRICS.gauge(
-    "dependency_latency_seconds", "Duration of the last check", unit="seconds", labels=_DEPENDENCY
+    "dependency_latency_seconds",
+    "Duration of the last check",
+    unit="seconds",
+    labels=_DEPENDENCY,
+    multiprocess_mode="max",
 )
 
 CPU_LIMIT = LIBRARY_METRICS.gauge(
-    "container_cpu_limit_cores", "CPU limit of the container, else of the machine", unit="cores"
+    "container_cpu_limit_cores",
+    "CPU limit of the container, else of the machine",
+    unit="cores",
+    multiprocess_mode="max",
 )
 MEMORY_LIMIT = LIBRARY_METRICS.gauge(
     "container_memory_limit_bytes",
     "Memory limit of the container, else of the machine",
     unit="bytes",
+    multiprocess_mode="max",
 )
 EVENT_LOOP_LAG = LIBRARY_METRICS.histogram(
     "event_loop_lag_seconds",
