@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from event.ids import prefix
@@ -30,11 +31,12 @@ class Counts:
         return {each: await count(self._repository.requests, {"status": each}) for each in statuses}
 
     async def rewards_of_events(self, event_ids: Sequence[str]) -> list[Document]:
-        """The rewards of these events, with the markers of their stock."""
+        """The rewards of these events, newest first, with the markers of their stock."""
         if not event_ids:
             return []
         found = self._repository.rewards.find({"event_id": {"$in": [*event_ids]}})
-        return await found.to_list(len(event_ids) * MAX_REWARDS)
+        rewards = await found.to_list(len(event_ids) * MAX_REWARDS)
+        return sorted(rewards, key=itemgetter("_id"), reverse=True)
 
     async def stock_held(self, reward_ids: Iterable[str]) -> dict[str, int]:
         """How many requests hold stock (approved or pending), by reward."""

@@ -31,6 +31,13 @@ class Gauges:
         repo, counts = self._repository, self._counts
         active = await repo.list_events(["active"], None, MAX_EVENTS)
         ids = [event["_id"] for event in active]
+        rewards = await counts.rewards_of_events(ids)
+        held = await counts.stock_held([reward["_id"] for reward in rewards])
+        # the titles first: a panel leaves out numbers that it finds no title for
+        signals.titles(
+            {event["_id"]: event["title"] for event in active},
+            {(reward["_id"], reward["event_id"]): reward["name"] for reward in rewards},
+        )
         counted = await counts.participants_of(ids)
         for event in active:
             joined = counted.get(event["_id"], 0)
@@ -44,8 +51,6 @@ class Gauges:
             requests |= {(id_, status): found.get(id_, 0) for id_ in ids}
         signals.event_requests(requests)
 
-        rewards = await counts.rewards_of_events(ids)
-        held = await counts.stock_held([reward["_id"] for reward in rewards])
         # These reads are not one snapshot, so a claim in between can make the sum look wrong.
         # Only a reward with the same wrong numbers in two readings counts as a violation.
         wrong = {

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Literal, get_args
 
+from event import titles as shown
 from event.reasons import Reason
 from plainview import Bounded, Catalogue
+from plainview.catalogue import OTHER
 from shared.announcements import Announcement
 
 CATALOGUE = Catalogue("event")
@@ -28,8 +30,19 @@ Recovery = Literal["finished", "undone"]
 Applied = Literal["applied", "duplicate", "failed", "undecodable"]
 
 SERIES = Bounded(100)  # events or rewards with series of their own; the rest share `_other`
+NAMED = Bounded(SERIES.limit + 1)  # those and `_other`
 
 EVENTS_ACTIVE = CATALOGUE.gauge("events_active", "Events that are active")
+EVENT_INFO = CATALOGUE.gauge(
+    "event_info",
+    "1, with the title of an active event",
+    labels={"event_id": NAMED, "title": NAMED},
+)
+REWARD_INFO = CATALOGUE.gauge(
+    "reward_info",
+    "1, with the name of a reward of an active event",
+    labels={"reward_id": NAMED, "event_id": NAMED, "title": NAMED},
+)
 PARTICIPATIONS = CATALOGUE.counter(
     "event_participations_total",
     "Attempts to take part in an event",
@@ -167,6 +180,18 @@ def events(participants: Mapping[str, int], members: int) -> None:
     PARTICIPATION_RATE.replace(
         {(event,): n / max(members, 1) for event, n in participants.items()}, fold=max
     )
+
+
+def titles(events: Mapping[str, str], rewards: Mapping[tuple[str, ...], str]) -> None:
+    """Titles of active events by ID, and of their rewards by (reward, event).
+
+    At most 100 of each are shown, the first ones: give them in the order of the other gauges.
+    """
+    by_event: Mapping[tuple[str, ...], str] = {(event,): title for event, title in events.items()}
+    for gauge, named in ((EVENT_INFO, by_event), (REWARD_INFO, rewards)):
+        others = (OTHER,) * (len(gauge.metric.labels) - 1)
+        values = shown.label_values(named, SERIES.limit, others)
+        gauge.replace({(*key, title): 1 for key, title in values.items()})
 
 
 def event_requests(counts: Mapping[tuple[str, ...], int]) -> None:

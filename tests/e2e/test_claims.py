@@ -1,11 +1,10 @@
-"""1,000 concurrent claims of 500 users through the gateway, two event processes, stock 100."""
+"""Two event processes: 1,000 concurrent claims for a stock of 100, and the titles they tell."""
 
 import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,15 +16,19 @@ from shared.storage.mongo import Database, connect
 from shared.tokens import Role
 from tests.support.event_data import add_event, add_reward
 from tests.support.servers import EmbeddedMongo
-from tests.support.trio import Trio
+from tests.support.trio import PATIENCE_S, Service, Trio
+from tests.support.waiting import until
 
 USERS, STOCK = 500, 100
 NOT_FINAL = {429, 502, 503, 504}
 
 
-@pytest.fixture
-def trio(mongo: EmbeddedMongo, redis_url: str, tmp_path: Path) -> Iterator[Trio]:
-    with Trio(tmp_path, mongo.url, redis_url, events=2, LOG_LEVEL="warning") as trio:
+@pytest.fixture(scope="module")
+def trio(
+    mongo: EmbeddedMongo, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Trio]:
+    directory = tmp_path_factory.mktemp("claims")
+    with Trio(directory, mongo.url, redis_url, events=2, LOG_LEVEL="warning") as trio:
         yield trio
 
 
@@ -118,3 +121,32 @@ async def check(database: Database, reward: str, answers: list[Answer], trio: Tr
             if sample.name == "reward_requests_total":
                 counted[sample.labels["status"]] += int(sample.value)
     assert counted["approved"] == STOCK, "both processes together"
+
+
+def test_both_replicas_tell_one_title_of_an_event_also_while_it_changes(trio: Trio) -> None:
+    event_id, reward_id = trio.offer(stock=1)
+
+    def told(service: Service, name: str) -> list[str]:
+        """Every scrape has one title at most for an ID."""
+        page = httpx.get(f"{service.url}/metrics", timeout=PATIENCE_S).text
+        by_id = {"event_info": ("event_id", event_id), "reward_info": ("reward_id", reward_id)}
+        label, id_ = by_id[name]
+        samples = [s for s in parse_metrics(page) if s.name == name and s.labels[label] == id_]
+        assert {s.value for s in samples} <= {1}
+        assert len(samples) <= 1, samples
+        return [s.labels["title"] for s in samples]
+
+    def all_tell(name: str, title: str) -> None:
+        for event in trio.events:
+            until(lambda: told(event, name) == [title], 60, f"{event.log}: {name} has no {title}")  # noqa: B023
+
+    with trio.client("boss", Role.OPERATOR) as http:
+        http.patch(f"/events/{event_id}", json={"title": "Winter"}).raise_for_status()
+        all_tell("event_info", "Winter")
+        all_tell("reward_info", "R")
+        http.patch(f"/events/{event_id}", json={"title": "Winter " * 20}).raise_for_status()
+        all_tell("event_info", ("Winter " * 20)[:79].strip() + "…")
+        http.patch(f"/events/{event_id}", json={"status": "closed"}).raise_for_status()
+    for event in trio.events:
+        until(lambda: not told(event, "event_info"), 60, "a closed event has a title")  # noqa: B023
+        assert not told(event, "reward_info")
