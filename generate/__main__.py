@@ -18,7 +18,7 @@ import auth.settings
 import event.main
 import event.settings
 from generate import tables
-from monitoring import channels, dashboards, rules
+from monitoring import channels, rules
 from ops.secrets import new_signing_key
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,7 +81,7 @@ def merged_openapi() -> dict[str, Any]:
 def generated() -> dict[Path, str]:
     """Path below the root to text, of every generated file."""
     document = json.dumps(merged_openapi(), indent=1, ensure_ascii=False) + "\n"
-    parts = (dashboards, rules, channels, tables)
+    parts = (rules, channels, tables)
     return {
         OPENAPI: document,
         **{path: text for part in parts for path, text in part.generated().items()},

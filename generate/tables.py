@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from lab.incidents.catalogue import INCIDENTS
-from monitoring import alerts, retention
+from monitoring import retention, rules
 from monitoring.channels import CHANNELS
 from monitoring.settings import CATALOGUES
 from plainview import Alert, Bounded, Catalogue, Metric
+from plainview.kit.documents import row
 
 ROOT = Path(__file__).resolve().parents[1]
 ALERTS, METRICS = Path("docs/alerts.md"), Path("docs/metrics.md")
@@ -29,50 +29,22 @@ were true in a real Prometheus while the fault was there and false before and af
 """
 
 
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
-
-
-def _says(summary: str) -> str:
-    text = re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"(\1)", summary)
-    return re.sub(r"\{value[^}]*\}", "(value)", text)
-
-
 def _seen(alert: Alert) -> str:
     """The incidents of the break-it lab that this alert has to notice."""
+    if alert.name == "Watchdog":
+        return "always"
     pages = [each.slug for each in INCIDENTS if each.alert.name == alert.name]
     return ", ".join(f"[{slug}](incidents/{slug}.md)" for slug in pages) or "promtool alone"
 
 
 def alert_table() -> str:
     """docs/alerts.md."""
-    rows = [
-        _row(
-            f"[{alert.name}](runbooks/{alert.runbook}.md)"
-            + "".join(f" ({value})" for value in alert.labels.values()),
-            alert.severity,
-            alert.for_,
-            _says(alert.summary),
-            _seen(alert) if alert.name != "Watchdog" else "always",
-            f"`{alert.expr}`",
-        )
-        for alert in alerts.ALERTS
-    ]
     to = "; ".join(
         f"{severity}: {' and '.join(channel.name for channel in channels)}"
         for severity, channels in CHANNELS.items()
     )
-    return (
-        ALERTS_HEAD.format(to=to)
-        + "\n".join(
-            [
-                _row("Alert", "Severity", "For", "Says", "Seen live", "Expression"),
-                "|" + "---|" * 6,
-                *rows,
-            ]
-        )
-        + "\n"
-    )
+    seen = rules.documents().alert_table({"Seen live": _seen})
+    return ALERTS_HEAD.format(to=to) + seen
 
 
 def _labels(metric: Metric) -> str:
@@ -89,7 +61,7 @@ def _labels(metric: Metric) -> str:
 
 def _section(title: str, why: str, catalogue: Catalogue) -> str:
     rows = [
-        _row(
+        row(
             f"`{metric.name}`",
             metric.kind,
             metric.unit or "1",
@@ -98,7 +70,7 @@ def _section(title: str, why: str, catalogue: Catalogue) -> str:
         )
         for metric in catalogue.specs
     ]
-    head = [_row("Metric", "Type", "Unit", "Labels", "What"), "|" + "---|" * 5]
+    head = [row("Metric", "Type", "Unit", "Labels", "What"), "|" + "---|" * 5]
     return "\n".join([f"## {title}", "", why, "", *head, *rows, ""])
 
 

@@ -1,26 +1,26 @@
-"""Recording rules, and alert rules for Prometheus and Grafana, as files."""
+"""The files that the kit makes of this installation: dashboards, recording rules, alert rules."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from monitoring import alerts, dashboards
 from monitoring.settings import CATALOGUES, EXPORTED, KIT
 from plainview import Alert
 from plainview.kit import names, recording
+from plainview.kit.documents import DASHBOARDS, GRAFANA_ALERTS, RULES, Documents
 from plainview.kit.rules import Rules
+
+__all__ = ["DASHBOARDS", "GRAFANA", "RULES", "RUNBOOKS", "generated", "known", "rules"]
 
 Json = dict[str, Any]
 
-RULES = Path("prometheus/rules")
-GRAFANA = Path("grafana/provisioning/alerting")
+GRAFANA = GRAFANA_ALERTS.parent
 RUNBOOKS = Path("docs/runbooks")
 FOLDER = "Event Rewards alerts"
+ORIGIN = "Written by `make generate` from monitoring/ and plainview/kit/: change those, not this."
 
 
 def groups() -> dict[str, list[Alert]]:
@@ -28,10 +28,15 @@ def groups() -> dict[str, list[Alert]]:
     return {"generic": alerts.GENERIC, "event-rewards": alerts.REWARDS}
 
 
+def documents() -> Documents:
+    """All of it, not written yet."""
+    return Documents(KIT, dashboards.boards(), groups(), known(), FOLDER, ORIGIN)
+
+
 @cache
 def rules() -> Rules:
     """What makes rules of alerts."""
-    return Rules(KIT, dashboards.boards())
+    return documents().rules
 
 
 def recorded() -> list[Json]:
@@ -49,24 +54,9 @@ def known() -> set[str]:
     return names.known(KIT, CATALOGUES) | EXPORTED
 
 
-def _yaml(document: Mapping[str, Any], source: str) -> str:
-    text: str = yaml.safe_dump(document, sort_keys=False, width=1000, allow_unicode=True)
-    return f"# Written by `make generate` from monitoring/{source}: change that, not this.\n{text}"
-
-
 def generated() -> dict[Path, str]:
-    """File and text of all rules; ValueError if one names an unknown metric."""
-    made = known()
-    unknown = {
-        (rule.get("record") or rule["alert"]): missing
-        for group in (*recorded(), *prometheus_groups())
-        for rule in group["rules"]
-        if (missing := names.metrics_in(rule["expr"]) - made)
-    }
-    if unknown:
+    """File and text of all; ValueError if one names a metric that nobody makes."""
+    made = documents()
+    if unknown := made.unknown():
         raise ValueError(f"metrics that nobody declares: {unknown}")
-    return {
-        RULES / "recording.yml": _yaml({"groups": recorded()}, "recording.py"),
-        RULES / "alerts.yml": _yaml({"groups": prometheus_groups()}, "alerts.py"),
-        GRAFANA / "rules.yaml": _yaml(rules().grafana_groups(FOLDER, groups()), "alerts.py"),
-    }
+    return made.files()

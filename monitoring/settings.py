@@ -15,6 +15,7 @@ KIT = Kit(
     services=("gateway", "auth", "event"),
     prefix="er",
     tag="event-rewards",
+    handbook="http://localhost:8080/docs",  # the console
     optional_exporter="otlp_http/console",  # a view: it may lose spans
     log_days=retention.log_days(),
     thresholds=thresholds.SERVICE,

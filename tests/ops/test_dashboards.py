@@ -175,8 +175,8 @@ def targets_of_links(board: Json) -> Iterator[str]:
         for uid in re.findall(r"/d/([\w-]+)", text):
             if uid not in uids:
                 yield f"no dashboard {uid}"
-        for page in re.findall(rf"{KIT.handbook}/(docs/[\w./-]+)", text):
-            if not (ROOT / page).exists():
+        for page in re.findall(rf"{KIT.handbook}/([\w./-]+)", text):
+            if not (ROOT / "docs" / page).exists():
                 yield f"no page {page}"
 
 

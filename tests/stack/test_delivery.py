@@ -115,7 +115,7 @@ def test_every_alert_reaches_the_channels_of_its_severity(
         }, channel  # fmt: skip
     for message in sinks.hooks("slack"):
         (attachment,) = message["message"]["attachments"]
-        assert KIT.handbook + "/docs/runbooks/" in attachment["text"]
+        assert KIT.handbook + "/runbooks/" in attachment["text"]
     for mail in sinks.mails():
         assert "Runbook: " in mail["Text"]
         assert "Dashboard: " in mail["Text"]

@@ -12,9 +12,7 @@ from plainview.catalogue import Alert
 
 from .config import Kit, Thresholds, Windows
 
-_STARTED = 'process_start_time_seconds{service!=""}'
 _REFUSED = "prometheus_target_scrapes_exceeded_sample_limit_total"
-_SAMPLES = 'scrape_samples_post_metric_relabeling{service!=""}'
 
 
 def _burning(
@@ -60,8 +58,14 @@ def failing_commands(t: Thresholds, system: str) -> str:
 
 def generic_alerts(kit: Kit) -> list[Alert]:
     """All alerts, in the order of the table in the docs."""
-    t = kit.thresholds
-    return [*_requests(t), *_running(kit), *_resources(t), *_databases(t), *_telemetry(kit)]
+    databases = _databases(kit.thresholds) if "mongodb" in kit.parts else []
+    return [
+        *_requests(kit.thresholds),
+        *_running(kit),
+        *_resources(kit),
+        *databases,
+        *_telemetry(kit),
+    ]
 
 
 def _requests(t: Thresholds) -> list[Alert]:
@@ -87,10 +91,11 @@ def _requests(t: Thresholds) -> list[Alert]:
 
 def _running(kit: Kit) -> list[Alert]:
     restarts = kit.thresholds.restarts
+    started = f"process_start_time_seconds{{{kit.selector}}}"
     absent = " or ".join(f'absent(up{{job="{service}"}})' for service in kit.services)
     return [
         Alert(
-            "ServiceDown", 'up{service!=""} == 0',
+            "ServiceDown", f"up{{{kit.selector}}} == 0",
             "{{ $labels.service }} at {{ $labels.instance }} does not answer Prometheus",
             for_="1m", severity="critical", dashboards=("telemetry",), panel="Targets",
         ),
@@ -102,7 +107,7 @@ def _running(kit: Kit) -> list[Alert]:
         Alert(
             # a target that was never up in six hours is not installed (make up-core)
             "TelemetryTargetDown",
-            'up{service=""} == 0 and max_over_time(up{service=""}[6h]) == 1',
+            f"up{{{kit.around}}} == 0 and max_over_time(up{{{kit.around}}}[6h]) == 1",
             "{{ $labels.job }} at {{ $labels.instance }} does not answer Prometheus any more",
             dashboards=("telemetry",), panel="Targets",
         ),
@@ -114,21 +119,22 @@ def _running(kit: Kit) -> list[Alert]:
         Alert(
             # a restarted container may be a new instance, so vanished instances count too
             "RestartLoop",
-            f"(sum by (service) (changes({_STARTED}[15m]))"
-            f" + count by (service) (count_over_time({_STARTED}[15m]))"
-            f" - count by (service) ({_STARTED}))"
-            f" / max_over_time(count by (service) ({_STARTED})[15m:15s]) > {restarts}",
+            f"(sum by (service) (changes({started}[15m]))"
+            f" + count by (service) (count_over_time({started}[15m]))"
+            f" - count by (service) ({started}))"
+            f" / max_over_time(count by (service) ({started})[15m:15s]) > {restarts}",
             "{{ $labels.service }}: {value:humanize} restarts per replica in 15 minutes",
             for_="0s", dashboards=("overview",), panel="Restarts, last hour",
         ),
     ]  # fmt: skip
 
 
-def _resources(t: Thresholds) -> list[Alert]:
+def _resources(kit: Kit) -> list[Alert]:
+    t = kit.thresholds
     return [
         Alert(
             "HighMemory",
-            'process_resident_memory_bytes{service!=""} / (container_memory_limit_bytes > 0)'
+            f"process_resident_memory_bytes{{{kit.selector}}} / (container_memory_limit_bytes > 0)"
             f" > {t.memory_ratio}",
             "{{ $labels.service }} at {{ $labels.instance }} uses {value:humanizePercentage} "
             "of its memory",
@@ -136,8 +142,8 @@ def _resources(t: Thresholds) -> list[Alert]:
         ),
         Alert(
             "HighCpu",
-            'rate(process_cpu_seconds_total{service!=""}[5m]) / (container_cpu_limit_cores > 0)'
-            f" > {t.cpu_ratio}",
+            f"rate(process_cpu_seconds_total{{{kit.selector}}}[5m])"
+            f" / (container_cpu_limit_cores > 0) > {t.cpu_ratio}",
             "{{ $labels.service }} at {{ $labels.instance }} uses {value:humanizePercentage} "
             "of its CPU",
             for_="10m", dashboards=("system",), panel="CPU of each replica, of its limit",
@@ -175,52 +181,59 @@ def _databases(t: Thresholds) -> list[Alert]:
 
 def _telemetry(kit: Kit) -> list[Alert]:
     t, sinks = kit.thresholds, kit.sinks
+    samples = f"scrape_samples_post_metric_relabeling{{{kit.selector}}}"
+    spans_lost = [
+        "sum by (service) (rate(telemetry_spans_dropped_total[5m])) > 0",
+        'sum by (service) (rate(telemetry_spans_exported_total{outcome="failure"}[5m])) > 0',
+        "sum by (service) (rate(telemetry_errors_total[5m])) > 0",
+        f"max by (service) (telemetry_span_queue_depth) / {t.span_queue} > {t.queue_ratio}",
+    ]
+    if "collector" in kit.parts:
+        spans_lost += [
+            _either("otelcol_receiver_refused_spans"),
+            _either("otelcol_receiver_failed_spans"),
+            _either("otelcol_exporter_send_failed_spans", sinks),
+            _either("otelcol_exporter_enqueue_failed_spans", sinks),
+            f"max by (job) (otelcol_exporter_queue_size{sinks}"
+            f" / otelcol_exporter_queue_capacity) > {t.queue_ratio}",
+        ]
+    lines_lost = ["sum by (service) (rate(telemetry_log_lines_dropped_total[5m])) > 0"]
+    if "loki" in kit.parts:
+        # "too old" is left out: a restarted Alloy sends old lines again
+        lines_lost = [
+            "sum by (job) (rate(loki_discarded_samples_total{reason!~"
+            '"too_far_behind|greater_than_max_sample_age"}[5m])) > 0',
+            "sum by (job) (rate(loki_ingester_wal_disk_full_failures_total[5m])) > 0",
+            *lines_lost,
+        ]
+    silent = Alert(
+        # an idle platform writes no lines; only lines written but not received are an error
+        "LogsSilent",
+        "sum(rate(telemetry_log_lines_total[10m])) > 0"
+        ' and on () max_over_time(up{job="loki"}[6h]) == 1'
+        " unless on () sum(rate(loki_distributor_lines_received_total[10m])) > 0",
+        "services write {value:humanize} log lines a second, Loki got none for 10 minutes",
+        dashboards=("telemetry",),
+        panel="Lines received by Loki",
+    )
     return [
         Alert(
-            "TelemetryDrops",
-            " or ".join(
-                (
-                    "sum by (service) (rate(telemetry_spans_dropped_total[5m])) > 0",
-                    "sum by (service) (rate(telemetry_spans_exported_total"
-                    '{outcome="failure"}[5m])) > 0',
-                    "sum by (service) (rate(telemetry_errors_total[5m])) > 0",
-                    "max by (service) (telemetry_span_queue_depth)"
-                    f" / {t.span_queue} > {t.queue_ratio}",
-                    _either("otelcol_receiver_refused_spans"),
-                    _either("otelcol_receiver_failed_spans"),
-                    _either("otelcol_exporter_send_failed_spans", sinks),
-                    _either("otelcol_exporter_enqueue_failed_spans", sinks),
-                    f"max by (job) (otelcol_exporter_queue_size{sinks}"
-                    f" / otelcol_exporter_queue_capacity) > {t.queue_ratio}",
-                )
-            ),
+            "TelemetryDrops", " or ".join(spans_lost),
             "{{ $labels.service }}{{ $labels.job }} loses telemetry, or its queue is nearly full "
             "({value:%.3g} a second, or the full share)",
             dashboards=("telemetry",), panel="Lost in the services",
         ),
         Alert(
-            # "too old" is left out: a restarted Alloy sends old lines again
-            "LogIngestion",
-            "sum by (job) (rate(loki_discarded_samples_total{reason!~"
-            '"too_far_behind|greater_than_max_sample_age"}[5m])) > 0'
-            " or sum by (job) (rate(loki_ingester_wal_disk_full_failures_total[5m])) > 0"
-            " or sum by (service) (rate(telemetry_log_lines_dropped_total[5m])) > 0",
+            "LogIngestion", " or ".join(lines_lost),
             "{{ $labels.service }}{{ $labels.job }} drops {value:humanize} log lines a second",
-            dashboards=("telemetry",), panel="Lines refused by Loki",
+            dashboards=("telemetry",),
+            panel="Lines refused by Loki" if "loki" in kit.parts else "Lost in the services",
         ),
-        Alert(
-            # an idle platform writes no lines; only lines written but not received are an error
-            "LogsSilent",
-            "sum(rate(telemetry_log_lines_total[10m])) > 0"
-            ' and on () max_over_time(up{job="loki"}[6h]) == 1'
-            " unless on () sum(rate(loki_distributor_lines_received_total[10m])) > 0",
-            "services write {value:humanize} log lines a second, Loki got none for 10 minutes",
-            dashboards=("telemetry",), panel="Lines received by Loki",
-        ),
+        *([silent] if "loki" in kit.parts else []),
         Alert(
             "SeriesExplosion",
-            f"max by (service) ({_SAMPLES}) > {t.series_growth} * clamp_min("
-            f"max by (service) (avg_over_time({_SAMPLES}[6h] offset 30m)), {t.series_base})"
+            f"max by (service) ({samples}) > {t.series_growth} * clamp_min("
+            f"max by (service) (avg_over_time({samples}[6h] offset 30m)), {t.series_base})"
             f" or sum by (job) (increase({_REFUSED}[10m])) > 0",
             "{{ $labels.service }}{{ $labels.job }} has too many series ({value:humanize} of a "
             "scrape, or scrapes refused at the limit)",

@@ -99,11 +99,12 @@ def links(kit: Kit) -> list[Json]:
         **common, "type": "dashboards", "title": "Dashboards", "tags": [kit.tag], "url": "",
         "asDropdown": True, "includeVars": True, "keepTime": True,
     }  # fmt: skip
+    logs = f"/d/{kit.uid('logs')}?${{service:queryparam}}&${{environment:queryparam}}"
     pages = {
-        "Logs": f"/d/{kit.uid('logs')}?${{service:queryparam}}&${{environment:queryparam}}",
+        **({"Logs": logs} if "loki" in kit.parts else {}),
         "Traces": EXPLORE_TRACES,
         "Alerts": "/alerting/list",
-        "Runbooks": f"{kit.handbook}/docs/alerts.md",
+        **({"Runbooks": f"{kit.handbook}/alerts.md"} if kit.handbook else {}),
     }
     return [
         others,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from plainview.catalogue import Slo
 from plainview.settings import LATENCY_BUCKETS
@@ -41,20 +42,25 @@ class Thresholds:
             raise ValueError(f"latency_s={self.latency_s} is not one of {LATENCY_BUCKETS}")
 
 
-def _objectives(latency_s: float) -> tuple[Slo, ...]:
+# What there is besides the services; the panels and alerts of a part that is missing are left out.
+Part = Literal["mongodb", "redis", "http_client", "collector", "loki"]
+PARTS: frozenset[Part] = frozenset(get_args(Part))
+
+
+def _objectives(selector: str, latency_s: float) -> tuple[Slo, ...]:
     return (
         Slo(
             "availability",
             0.999,
-            good='http_requests_total{service!="",status_code!~"5.."}',
-            total='http_requests_total{service!=""}',
+            good=f'http_requests_total{{{selector},status_code!~"5.."}}',
+            total=f"http_requests_total{{{selector}}}",
             summary="answered without a server error",
         ),
         Slo(
             "latency",
             0.99,
-            good=f'http_request_duration_seconds_bucket{{service!="",le="{latency_s}"}}',
-            total='http_request_duration_seconds_count{service!=""}',
+            good=f'http_request_duration_seconds_bucket{{{selector},le="{latency_s}"}}',
+            total=f"http_request_duration_seconds_count{{{selector}}}",
             summary=f"answered within {latency_s} s",
         ),
     )
@@ -64,22 +70,35 @@ def _objectives(latency_s: float) -> tuple[Slo, ...]:
 class Kit:
     """One installation: its services, where its pages are, and its thresholds."""
 
-    services: tuple[str, ...]  # jobs that Prometheus has to have
+    services: tuple[str, ...]  # jobs of Prometheus, and values of the label `service`
+    parts: frozenset[Part] = PARTS
     prefix: str = "pv"  # a dashboard's UID is this, a hyphen and its name
     tag: str = "plainview"  # of all dashboards: the menu lists those that have it
-    # Base URL of runbooks, which are docs/runbooks/NAME.md below it, e.g. of a forge.
-    handbook: str = "http://localhost:8080"
+    # Base URL of the pages alerts.md and runbooks/NAME.md; if empty, nothing links to them.
+    handbook: str = ""
     grafana: str = "http://localhost:3000"
+    datasource: str = "prometheus"  # UID of Prometheus in Grafana, which its alert rules ask
+    rule_prefix: str = ""  # of the UIDs of Grafana's alert rules, if other kits are there too
     optional_exporter: str = ""  # of the Collector: one that may lose spans without an alert
     # Days that Loki keeps a line, by its kind; if empty, panels do not mention it.
     log_days: Mapping[str, int] = field(default_factory=dict)
     thresholds: Thresholds = Thresholds()
-    objectives: tuple[Slo, ...] = ()  # empty: availability 99.9 % and latency 99 %
+    # Besides availability 99.9 % and latency 99 %, or instead of the one with the same name.
+    objectives: tuple[Slo, ...] = ()
+    # Selects the jobs of the programs around, whose loss is told of.
+    around: str = 'service=""'
+
+    @property
+    def selector(self) -> str:
+        """Selects the services, as a matcher of PromQL."""
+        names = "|".join(self.services)
+        return f'service=~"{names}"' if len(self.services) > 1 else f'service="{names}"'
 
     @property
     def slos(self) -> tuple[Slo, ...]:
         """The objectives of every service."""
-        return self.objectives or _objectives(self.thresholds.latency_s)
+        usual = _objectives(self.selector, self.thresholds.latency_s)
+        return tuple({slo.name: slo for slo in (*usual, *self.objectives)}.values())
 
     def kept(self, template: str) -> str:
         """How long lines are kept, for a panel: `template` for each kind with `days` or `hours`."""
@@ -98,5 +117,5 @@ class Kit:
         return f"{self.prefix}-{name}"
 
     def runbook(self, slug: str) -> str:
-        """The address of a runbook; `slug` may be one of Grafana's variables."""
-        return f"{self.handbook}/docs/runbooks/{slug}.md"
+        """The address of a runbook, "" if unknown; `slug` may be one of Grafana's variables."""
+        return f"{self.handbook}/runbooks/{slug}.md" if self.handbook else ""

@@ -172,6 +172,6 @@ def logs_and_traces(kit: Kit) -> Dashboard:
             Row("What goes wrong", _errors()),
             Row("How many lines", _how_many(kit), (8, 8)),
             Row("Slow requests", _slow()),
-            Row("Who calls whom", _graph()),
+            *([Row("Who calls whom", _graph())] if "collector" in kit.parts else []),
         ],
     )

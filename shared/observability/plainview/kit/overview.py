@@ -56,6 +56,6 @@ def overview(
             Row("Requests", [_requests(), errors(t), latency(t)], (8, 8)),
             *more,
             Row("Resources", limits(t)),
-            Row("Newest errors", [_newest()]),
+            *([Row("Newest errors", [_newest()])] if "loki" in kit.parts else []),
         ],
     )

@@ -15,9 +15,9 @@ DERIVED = {"2h": 24, "6h": 72, "1d": 288, "3d": 864, "30d": 8640}  # windows of 
 
 def groups(kit: Kit) -> list[Json]:
     """RED and resources by service, objectives over all windows of the burn-rate alerts."""
-    every = 'http_requests_total{service!=""}'
-    failed = 'http_requests_total{service!="",status_code=~"5.."}'
-    duration = 'http_request_duration_seconds_bucket{service!=""}'
+    every = f"http_requests_total{{{kit.selector}}}"
+    failed = f'http_requests_total{{{kit.selector},status_code=~"5.."}}'
+    duration = f"http_request_duration_seconds_bucket{{{kit.selector}}}"
     red = {
         "service:http_requests:rate5m": f"sum by (environment, service) (rate({every}[5m]))",
         "service:http_request_errors:ratio_rate5m": (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 from plainview.catalogue import Alert
@@ -17,11 +18,19 @@ from .recording import group
 
 Json = dict[str, Any]
 Alerts = Mapping[str, Sequence[Alert]]  # by the name of their group
+LONGEST_UID = 40  # of Grafana
 
 
 def labels(alert: Alert) -> dict[str, str]:
     """The labels of an alert, besides those of its expression."""
     return {"severity": alert.severity, **alert.labels}
+
+
+def bounded_uid(name: str) -> str:
+    """A name as Grafana takes it for a UID: 40 characters at most, of a longer one with a hash."""
+    if len(name) <= LONGEST_UID:
+        return name
+    return f"{name[: LONGEST_UID - 9]}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
 class Rules:
@@ -42,8 +51,9 @@ class Rules:
 
         texts = {
             "summary": re.sub(r"\{value:([%.\w]+)\}", put, alert.summary),
-            "runbook_url": self._kit.runbook(alert.runbook),
         }
+        if runbook := self._kit.runbook(alert.runbook):
+            texts["runbook_url"] = runbook
         if alert.dashboards:
             uid, panel = self.place(alert)
             view = f"?viewPanel={panel}" if panel else ""
@@ -93,11 +103,11 @@ class Rules:
                 }  # fmt: skip
                 query: Json = {
                     "refId": "A", "expr": alert.expr, "instant": True, "range": False,
-                    "datasource": {"type": "prometheus", "uid": "prometheus"},
+                    "datasource": {"type": "prometheus", "uid": self._kit.datasource},
                 }  # fmt: skip
                 rules.append(
                     {
-                        "uid": f"{alert.runbook}{suffix}",
+                        "uid": bounded_uid(f"{self._kit.rule_prefix}{alert.runbook}{suffix}"),
                         "title": f"{alert.name}{suffix}",
                         "condition": "B",
                         "for": alert.for_,

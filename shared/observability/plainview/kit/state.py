@@ -103,11 +103,8 @@ def firing(kit: Kit, alerts: Iterable[Alert]) -> Panel:
             for index, alert in enumerate(alerts)
         },
     }
-    link = {
-        "title": "Open the runbook",
-        "url": kit.runbook("${__value.text}"),
-        "targetBlank": True,
-    }
+    address = kit.runbook("${__value.text}")
+    link = {"title": "Open the runbook", "url": address, "targetBlank": True}
     severities = {"critical": BAD, "warning": WARN, "ticket": PLAIN}
     named = f'label_replace({FIRING}, "runbook", "$1", "alertname", "(.*)")'
     # alerts of other programs have no `service`, only `job`
@@ -129,7 +126,7 @@ def firing(kit: Kit, alerts: Iterable[Alert]) -> Panel:
             )
         ],
         overrides=[
-            column("Runbook", mappings=[runbooks], links=[link]),
+            column("Runbook", mappings=[runbooks], links=[link] if address else []),
             column(
                 "Severity",
                 mappings=[timed(name, name, colour) for name, colour in severities.items()],
@@ -143,7 +140,7 @@ def firing(kit: Kit, alerts: Iterable[Alert]) -> Panel:
 
 def restarts(kit: Kit) -> Panel:
     """Processes that restarted or vanished, by service."""
-    started = f'process_start_time_seconds{{service!="",{SERVICE_MATCHERS}}}'
+    started = f"process_start_time_seconds{{{kit.selector},{SERVICE_MATCHERS}}}"
     seen = f"count by (service) (count_over_time({started}[1h]))"
     return stat(
         "Restarts, last hour",

@@ -181,7 +181,8 @@ def _duration_of_commands(system: str) -> Query:
     return by("service", duration, exemplars=True)
 
 
-def _databases(t: Thresholds) -> list[Panel]:
+def _databases(kit: Kit) -> list[Panel]:
+    t = kit.thresholds
     each = "service, db_system_name"
     in_use = where('state="used"')
     used = (
@@ -189,20 +190,23 @@ def _databases(t: Thresholds) -> list[Panel]:
         f" (db_client_connections_max{SERVICE} > 0))"
     )
     kinds = "db_system_name, error_type"
-    return [
-        lines(
+    durations = {
+        "mongodb": lines(
             "MongoDB, 95 of 100",
             "Duration of commands as the service sees it, by service. Above the line MongoSlow.",
             _duration_of_commands("mongodb"),
             unit="s",
             thresholds=steps((t.db_slow_s, WARN)),
         ),
-        lines(
+        "redis": lines(
             "Redis, 95 of 100",
             "Duration of commands as the service sees it. Redis gets 300 ms, then it goes without.",
             _duration_of_commands("redis"),
             unit="s",
         ),
+    }
+    return [
+        *(panel for part, panel in durations.items() if part in kit.parts),
         lines(
             "Connections used, of the pool",
             "A full pool makes requests wait, then fail with 503. Above the line MongoSlow.",
@@ -255,7 +259,7 @@ def _calls() -> list[Panel]:
 
 def system(kit: Kit, more: Iterable[Row] = ()) -> Dashboard:
     """The dashboard of where time and errors come from; `more` are further rows."""
-    t = kit.thresholds
+    t, databases = kit.thresholds, {"mongodb", "redis"}
     return Dashboard(
         kit,
         "system",
@@ -265,8 +269,8 @@ def system(kit: Kit, more: Iterable[Row] = ()) -> Dashboard:
             Row("Latency", _latency(t)),
             Row("Errors", _errors(t), (8, 8)),
             Row("Resources", _resources(t), (8, 8)),
-            Row("Databases", _databases(t), (8, 8)),
-            Row("Calls of other services", _calls()),
+            *([Row("Databases", _databases(kit), (8, 8))] if databases & kit.parts else []),
+            *([Row("Calls of other services", _calls())] if "http_client" in kit.parts else []),
             *more,
         ],
     )

@@ -14,8 +14,9 @@ def _either(metric: str, labels: str, legend: str, selector: str = "") -> Query:
     return Query(" or ".join(rate(name, labels, selector) for name in names), legend)
 
 
-def _scrapes(t: Thresholds) -> list[Panel]:
-    samples = highest("scrape_samples_post_metric_relabeling", "service", '{service!=""}')
+def _scrapes(kit: Kit) -> list[Panel]:
+    t = kit.thresholds
+    samples = highest("scrape_samples_post_metric_relabeling", "service", f"{{{kit.selector}}}")
     return [
         stat(
             "Targets",
@@ -201,10 +202,14 @@ def telemetry(kit: Kit) -> Dashboard:
         title="Telemetry health",
         why="Can the other dashboards be trusted: does everything arrive, is anything lost?",
         rows=[
-            Row("Scrapes", _scrapes(kit.thresholds), (10, 8)),
+            Row("Scrapes", _scrapes(kit), (10, 8)),
             Row("Services", _services(kit.thresholds), (8, 8)),
-            Row("Collector and Jaeger", _collector(kit), (8, 8)),
-            Row("Loki", _loki(kit), (8, 8)),
+            *(
+                [Row("Collector and Jaeger", _collector(kit), (8, 8))]
+                if "collector" in kit.parts
+                else []
+            ),
+            *([Row("Loki", _loki(kit), (8, 8))] if "loki" in kit.parts else []),
             Row("Rules", _rules(), (8, 8)),
         ],
     )
