@@ -32,9 +32,13 @@ class Observability:
     """What `observe()` has set up; also `app.state.observability`."""
 
     def __init__(
-        self, settings: ObservabilitySettings, checks: Callable[[], Mapping[str, Check]]
+        self,
+        settings: ObservabilitySettings,
+        checks: Callable[[], Mapping[str, Check]],
+        catalogue: Catalogue | None = None,
     ) -> None:
         self.settings = settings
+        self.catalogue = catalogue
         self.health = HealthMonitor(settings, checks, _log_change)
 
     def start_draining(self) -> None:
@@ -138,7 +142,7 @@ def observe(
     if app.middleware_stack is not None:
         raise RuntimeError("observe() has to come before the first request of the app")
     settings = settings.identified()
-    observability = Observability(settings, checks)
+    observability = Observability(settings, checks, catalogue)
     app.state.observability = observability
     logs.configure_logging(settings)
     told = settings.told

@@ -23,7 +23,13 @@ from plainview.kit import (
 )
 from plainview.kit.rules import Rules
 
-SHOP = Kit(services=("shop", "stock"), prefix="shop", tag="shop", log_days={"general": 7})
+SHOP = Kit(
+    services=("shop", "stock"),
+    prefix="shop",
+    tag="shop",
+    handbook="https://git.example.com/shop/kit",
+    log_days={"general": 7},
+)
 ALERTS = generic_alerts(SHOP)
 BOARDS: dict[str, Dashboard] = {
     board.name: board
@@ -81,7 +87,7 @@ def test_an_alert_links_its_runbook_its_dashboard_and_its_panel() -> None:
     (alert,) = [each for each in ALERTS if each.name == "ApiErrorRate"]
     texts = rules.texts_of(alert)
     uid, panel = rules.place(alert)
-    assert texts["runbook_url"] == "http://localhost:8080/docs/runbooks/api-error-rate.md"
+    assert texts["runbook_url"] == "https://git.example.com/shop/kit/runbooks/api-error-rate.md"
     assert texts["dashboard_url"] == f"http://localhost:3000/d/{uid}?viewPanel={panel}"
     assert uid == "shop-system"
     assert "{{ $value | humanizePercentage }}" in texts["summary"]

@@ -1,12 +1,16 @@
 """Dashboards, recording rules and alerts for any service that `observe()` makes observable.
 
+`write()` makes all files of a kit, as the command `plainview kit` does:
+
+    write("kit", service="shop", slos=[...], alerts=[...])
+
 `Kit` describes an installation; the builders make documents for Grafana and Prometheus from it:
 
     kit = Kit(services=("shop",))
     alerts = generic_alerts(kit)
     boards = [overview(kit, alerts), system(kit), slos(kit), logs_and_traces(kit), telemetry(kit)]
 
-The package writes no files, and the rest of plainview does not import it.
+The rest of plainview does not import this package.
 """
 
 from .alerts import generic_alerts
@@ -17,6 +21,7 @@ from .overview import overview
 from .slos import slos
 from .system import system
 from .telemetry import telemetry
+from .writing import write
 
 __all__ = [
     "Dashboard",
@@ -29,4 +34,5 @@ __all__ = [
     "slos",
     "system",
     "telemetry",
+    "write",
 ]

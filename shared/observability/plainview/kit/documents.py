@@ -82,11 +82,8 @@ class Documents:
 
     def alert_table(self, more: Mapping[str, Callable[[Alert], str]] | None = None) -> str:
         """All alerts as a Markdown table; `more` are further columns by title."""
-        columns = {
-            "Alert": lambda alert: (
-                f"[{alert.name}]({RUNBOOKS}/{alert.runbook}.md)"
-                + "".join(f" ({value})" for value in alert.labels.values())
-            ),
+        columns: dict[str, Callable[[Alert], str]] = {
+            "Alert": _linked,
             "Severity": lambda alert: alert.severity,
             "For": lambda alert: alert.for_,
             "Says": says,
@@ -101,6 +98,11 @@ class Documents:
 def row(*cells: str) -> str:
     """A row of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
+def _linked(alert: Alert) -> str:
+    values = "".join(f" ({value})" for value in alert.labels.values())
+    return f"[{alert.name}]({RUNBOOKS}/{alert.runbook}.md){values}"
 
 
 def says(alert: Alert) -> str:

@@ -1,0 +1,184 @@
+"""A kit for any observed service, as a folder of files: `write()`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+from plainview.catalogue import Alert, Catalogue, Slo
+from plainview.signals import LIBRARY_METRICS
+
+from . import names, pages
+from .alerts import generic_alerts
+from .board import Dashboard
+from .config import Kit, Part, Thresholds
+from .documents import RUNBOOKS, Documents
+from .folder import Outcome, plan, update
+from .logs import logs_and_traces
+from .overview import overview
+from .rules import labels
+from .slos import slos as slo_board
+from .system import system
+from .telemetry import telemetry
+
+USUAL_PARTS: tuple[Part, ...] = ("loki",)
+# Names of the jobs of the programs around, in Prometheus.
+JOBS = ("prometheus", "grafana", "jaeger")
+JOBS_OF: dict[Part, tuple[str, ...]] = {"collector": ("collector",), "loki": ("loki", "alloy")}
+
+
+def write(
+    directory: str | Path,
+    *,
+    service: str | Sequence[str],
+    slos: Iterable[Slo] = (),
+    alerts: Iterable[Alert] = (),
+    catalogues: Iterable[Catalogue] = (),
+    parts: Iterable[Part] = USUAL_PARTS,
+    runbooks: str = "",
+    grafana: str = "http://localhost:3000",
+    datasource: str = "prometheus",
+    thresholds: Thresholds | None = None,
+    force: bool = False,
+    dry: bool = False,
+) -> Outcome:
+    """Write dashboards, rules, alerts and runbooks of a service, or several, into a folder.
+
+    `slos` and `alerts`, and those of `catalogues`, are added; one with the name of a usual one
+    takes its place. `parts` says what there is besides the service. `runbooks` is the URL where
+    people will read the written pages, `grafana` that of Grafana, `datasource` the UID of
+    Prometheus there. With `dry` nothing is written.
+
+    ValueError if a declaration cannot work, `folder.NotOurs` if somebody else's files are in the
+    way, OSError if a file cannot be written, ImportError without `plainview[kit]`.
+    """
+    catalogues = list(catalogues)
+    kit = _kit(
+        [service] if isinstance(service, str) else service,
+        [*(slo for each in catalogues for slo in each.slos), *slos],
+        Kit(
+            services=(),
+            parts=frozenset(parts),
+            handbook=runbooks.rstrip("/"),
+            grafana=grafana.rstrip("/"),
+            datasource=datasource,
+            thresholds=thresholds or Thresholds(),
+        ),
+    )
+    own = [*(alert for each in catalogues for alert in each.alerts), *alerts]
+    documents = _documents(kit, _unique_alerts(own), catalogues)
+    every = [alert for group in documents.alerts.values() for alert in group]
+    books = pages.runbooks(every)
+    files = {
+        **documents.files(),
+        **books,
+        Path("alerts.md"): pages.alerts_page(documents),
+        Path("README.md"): pages.readme(documents, _jobs(kit)),
+    }
+    outcome = (plan if dry else update)(Path(directory), files, books.keys(), force=force)
+    outcome.notes = _notes(documents) if catalogues else []
+    outcome.notes += [
+        f"{RUNBOOKS / alert.runbook}.md of your own alert {alert.name} is yours to fill in"
+        for alert in own
+        if RUNBOOKS / f"{alert.runbook}.md" in outcome.written
+    ]
+    return outcome
+
+
+def _kit(services: Sequence[str], slos: Sequence[Slo], base: Kit) -> Kit:
+    if not services:
+        raise ValueError("a kit is of at least one service")
+    for service in services:
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", service, re.ASCII):
+            raise ValueError(f"service {service!r}: use letters, digits, '-', '_' and '.'")
+    if unknown := base.parts - frozenset(get_args(Part)):
+        known = ", ".join(get_args(Part))
+        raise ValueError(f"no such part: {', '.join(sorted(unknown))}; there are {known}")
+    for slo in slos:
+        if not 0 < slo.objective < 1:
+            raise ValueError(f"objective {slo.name}: {slo.objective} is not between 0 and 1")
+        if not re.fullmatch(r"[A-Za-z_][\w-]*", slo.name, re.ASCII):
+            raise ValueError(f"objective {slo.name!r}: use letters, digits, '-' and '_'")
+        for selector in (slo.good, slo.total):
+            if not re.fullmatch(r"[a-zA-Z_:][\w:]*(\{[^}]*\})?", selector, re.ASCII):
+                raise ValueError(
+                    f"objective {slo.name}: {selector!r} is not the selector of a counter, such as"
+                    ' orders_total{outcome="paid"}; the kit puts rate() around it'
+                )
+    if twice := [name for name, n in Counter(slo.name for slo in slos).items() if n > 1]:
+        raise ValueError(f"objective {twice[0]} is declared twice")
+    slug = re.sub(r"[^a-z0-9]+", "-", services[0].lower()).strip("-")[:24]
+    around = "|".join(_jobs(base))
+    return replace(
+        base,
+        services=tuple(dict.fromkeys(services)),
+        prefix=slug,
+        tag=slug,
+        rule_prefix=f"{slug}-",
+        objectives=tuple(slos),
+        around=f'job=~"{around}"',
+    )
+
+
+def _unique_alerts(alerts: Sequence[Alert]) -> list[Alert]:
+    found: dict[tuple[str, str], Alert] = {}
+    for alert in alerts:
+        if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", alert.name):
+            raise ValueError(f"alert {alert.name!r}: write its name as RewardStockLow")
+        if not re.fullmatch(r"(\d+(ms|[smhdwy]))+", alert.for_):
+            raise ValueError(f"alert {alert.name}: for_={alert.for_!r} is no duration such as 5m")
+        key = alert.name, str(sorted(labels(alert).items()))
+        if key in found:
+            raise ValueError(f"alert {alert.name} is declared twice with the same labels")
+        found[key] = alert
+    return list(found.values())
+
+
+def _documents(kit: Kit, own: list[Alert], catalogues: Sequence[Catalogue]) -> Documents:
+    named = {alert.name for alert in own}
+    usual = [alert for alert in generic_alerts(kit) if alert.name not in named]
+    groups = {kit.prefix: usual, **({f"{kit.prefix}-own": own} if own else {})}
+    boards = _boards(kit, [*usual, *own])
+    for alert in own:
+        for name in alert.dashboards[:1]:
+            if name not in boards:
+                known = ", ".join(boards)
+                raise ValueError(f"alert {alert.name}: no dashboard {name}; there are {known}")
+            titles = {panel.title for row in boards[name].rows for panel in row.panels}
+            if alert.panel and alert.panel not in titles:
+                raise ValueError(f"alert {alert.name}: {name} has no panel {alert.panel!r}")
+    return Documents(
+        kit=kit,
+        boards=boards,
+        alerts=groups,
+        known=names.known(kit, [LIBRARY_METRICS, *catalogues]),
+        folder=f"{kit.prefix} alerts",
+        origin=f"Written by `plainview kit` for {', '.join(kit.services)}.",
+    )
+
+
+def _boards(kit: Kit, alerts: Sequence[Alert]) -> dict[str, Dashboard]:
+    made = [overview(kit, alerts), system(kit), slo_board(kit)]
+    if "loki" in kit.parts:
+        made.append(logs_and_traces(kit))
+    return {board.name: board for board in (*made, telemetry(kit))}
+
+
+def _jobs(kit: Kit) -> tuple[str, ...]:
+    return (*JOBS, *(job for part, jobs in JOBS_OF.items() if part in kit.parts for job in jobs))
+
+
+def _notes(documents: Documents) -> list[str]:
+    """Metrics in alerts and objectives that no catalogue declares, each with who reads it."""
+    readers: dict[str, str] = {}
+    for where, missing in documents.unknown().items():
+        for metric in sorted(missing):
+            readers.setdefault(metric, where)
+    return [
+        f"{metric} is declared by no catalogue, {where} reads it: a typo, or another program's?"
+        for metric, where in readers.items()
+    ]
