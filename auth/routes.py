@@ -11,7 +11,7 @@ from auth.service import Accounts, Tokens
 from plainview.client_address import client_address
 from shared.tokens import Principal, Role
 from shared.web.body_limit import SMALL_BODY, BoundedRoute
-from shared.web.security import ANY_ROLE, require, roles_doc
+from shared.web.security import ANY_ROLE, gateway_doc, require
 
 router = APIRouter(
     prefix="/api/v1/auth", tags=["auth"], route_class=BoundedRoute, max_body_size=SMALL_BODY
@@ -36,13 +36,13 @@ UserId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 UserOut = schemas.UserOut
 
 
-@router.post("/register", status_code=201, response_model=UserOut, openapi_extra=roles_doc())
+@router.post("/register", status_code=201, response_model=UserOut, openapi_extra=gateway_doc())
 async def register(body: schemas.Registration, accounts: AccountsDep) -> User:
     """Become a user."""
     return await accounts.register(body.email, body.password.get_secret_value(), body.display_name)
 
 
-@router.post("/login", openapi_extra=roles_doc())
+@router.post("/login", openapi_extra=gateway_doc())
 async def login(
     body: schemas.Login, accounts: AccountsDep, address: Address, response: Response
 ) -> Tokens:
@@ -51,26 +51,26 @@ async def login(
     return await accounts.login(body.email, body.password.get_secret_value(), address)
 
 
-@router.post("/refresh", openapi_extra=roles_doc())
+@router.post("/refresh", openapi_extra=gateway_doc())
 async def refresh(body: schemas.Refresh, accounts: AccountsDep, response: Response) -> Tokens:
     """Exchange a refresh token for new tokens; works once."""
     response.headers["Cache-Control"] = "no-store"
     return await accounts.refresh(body.refresh_token.get_secret_value())
 
 
-@router.post("/logout", status_code=204, openapi_extra=roles_doc())
+@router.post("/logout", status_code=204, openapi_extra=gateway_doc())
 async def logout(body: schemas.Refresh, accounts: AccountsDep) -> None:
     """End the session of a refresh token."""
     await accounts.logout(body.refresh_token.get_secret_value())
 
 
-@router.get("/me", response_model=UserOut, openapi_extra=roles_doc(*ANY_ROLE))
+@router.get("/me", response_model=UserOut, openapi_extra=gateway_doc(*ANY_ROLE))
 async def me(who: AnyUser, accounts: AccountsDep) -> User:
     """The user whose access token this is."""
     return await accounts.me(who.user_id)
 
 
-@router.post("/password", status_code=204, openapi_extra=roles_doc(*ANY_ROLE))
+@router.post("/password", status_code=204, openapi_extra=gateway_doc(*ANY_ROLE))
 async def change_password(
     body: schemas.PasswordChange, who: AnyUser, accounts: AccountsDep, address: Address
 ) -> None:
@@ -79,7 +79,7 @@ async def change_password(
     await accounts.change_password(who.user_id, current, new, address)
 
 
-@router.put("/users/{id}/roles", response_model=UserOut, openapi_extra=roles_doc(Role.ADMIN))
+@router.put("/users/{id}/roles", response_model=UserOut, openapi_extra=gateway_doc(Role.ADMIN))
 async def set_roles(
     id: UserId,
     body: schemas.RoleChange,
@@ -90,7 +90,7 @@ async def set_roles(
     return await accounts.set_roles(who, id, body.roles)
 
 
-@keys_router.get("/.well-known/jwks.json", openapi_extra=roles_doc())
+@keys_router.get("/.well-known/jwks.json", openapi_extra=gateway_doc())
 async def jwks(accounts: AccountsDep, response: Response) -> dict[str, Any]:
     """The public keys that verify access tokens (RFC 7517)."""
     response.headers["Cache-Control"] = "public, max-age=60"

@@ -14,7 +14,7 @@ from event.service import Service
 from event.times import to_text
 from shared.tokens import Principal, Role
 from shared.web.body_limit import SMALL_BODY, BoundedRoute
-from shared.web.security import ANY_ROLE, require, roles_doc
+from shared.web.security import ANY_ROLE, gateway_doc, require
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 router = APIRouter(
@@ -69,10 +69,21 @@ def _page(found: Document) -> dict[str, Any]:
 
 
 def _route(
-    method: str, path: str, roles: Iterable[Role], reply: Any, **more: Any
+    method: str,
+    path: str,
+    roles: Iterable[Role],
+    reply: Any,
+    max_body_size: int = SMALL_BODY,
+    **more: Any,
 ) -> Callable[[Handler], Handler]:
-    doc = roles_doc(*roles)
-    return router.api_route(path, methods=[method], response_model=reply, openapi_extra=doc, **more)
+    return router.api_route(
+        path,
+        methods=[method],
+        response_model=reply,
+        openapi_extra=gateway_doc(*roles, max_body=max_body_size),
+        max_body_size=max_body_size,
+        **more,
+    )
 
 
 @_route("POST", "/events", OPERATORS, schemas.EventOut, status_code=201, max_body_size=EVENT_BODY)

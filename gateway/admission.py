@@ -10,7 +10,7 @@ from gateway import signals
 from gateway.operations import Operation
 from plainview import get_logger
 from plainview.client_address import client_network
-from shared.errors import Forbidden, Unauthenticated, Unavailable
+from shared.errors import Forbidden, TooMany, Unauthenticated, Unavailable
 from shared.tokens import Principal
 from shared.web.security import authenticate, recall
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 async def admit(request: Request, operation: Operation, deps: Deps, address: str) -> str:
     """Admit the request; the client's name: the user's ID, on public routes its network.
 
-    Raises TooMany (429), Unauthenticated (401), Forbidden (403) and Unavailable (503). The
-    address is counted before a signature is verified, as that is costly. With a token that was
-    verified before, address and user are counted in one round trip, so the request also counts
-    for the user when the address has reached its limit.
+    Raises TooMany (429), Unauthenticated (401), Forbidden (403) and Unavailable (503). With a
+    valid token the request counts for its user, else for its address. A token that was not
+    verified before counts for both, as checking a signature is costly; if it is valid, it is
+    served although others of its address (behind one NAT, say) have used up the limit.
     """
     network = client_network(address, deps.ipv6_prefix)
     asked = [("address", network)]
@@ -34,12 +34,17 @@ async def admit(request: Request, operation: Operation, deps: Deps, address: str
         await deps.limits.check(*asked)
         return network
     principal = recall(request)
-    if principal is not None:
-        await deps.limits.check(*asked, ("user", principal.user_id))
-    else:
-        await deps.limits.check(*asked)
-        principal = await _verify(request)
-        await deps.limits.check(("user", principal.user_id))
+    if principal is None:
+        try:
+            await deps.limits.check(*asked)
+        except TooMany as limited:
+            try:
+                principal = await _verify(request)
+            except (Unauthenticated, Unavailable):
+                raise limited from None
+        else:
+            principal = await _verify(request)
+    await deps.limits.check(("user", principal.user_id))
     deps.active_users.mark(principal.user_id)
     if principal.roles.isdisjoint(operation.roles):
         signals.verification("forbidden")

@@ -1,17 +1,42 @@
-"""The body of a request: read, buffered when small, and checked against its announced length."""
+"""The body of a request: read whole before an upstream is asked, and checked."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-import httpx
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from gateway.headers import Headers
 from shared.errors import BadRequest
 
-BUFFERED = 64 * 1024  # bytes: a body up to this size is read in full before the upstream is called
+
+async def read_body(receive: Receive, headers: Headers, most: int) -> bytes:
+    """The whole body.
+
+    An HTTPException with status 413 if it has more than `most` bytes, BadRequest if its length is
+    not the announced one, ClientDisconnect if the client leaves before its end.
+    """
+    announced = announced_length(headers)
+    chunked = any(name == b"transfer-encoding" for name, _ in headers)
+    if not announced and not chunked:
+        return b""
+    check_not_upgraded(headers)
+    if announced is not None and announced > most:
+        raise HTTPException(413)
+    parts: list[bytes] = []
+    read, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part: bytes = message.get("body", b"")
+        parts.append(part)
+        read += len(part)
+        if read > most:
+            raise HTTPException(413)
+        more = message.get("more_body", False)
+    check_complete(announced, read)
+    return b"".join(parts)
 
 
 def announced_length(headers: Headers) -> int | None:
@@ -22,45 +47,6 @@ def announced_length(headers: Headers) -> int | None:
     if len(lengths) != 1 or not lengths[0].isdigit():
         raise BadRequest("The length of the body is not a number")
     return int(lengths[0])
-
-
-class Body(httpx.AsyncByteStream):
-    """The body, of which no more than `BUFFERED` bytes are kept.
-
-    Reading raises BadRequest if its length is not the announced one, and ClientDisconnect.
-    """
-
-    def __init__(self, receive: Receive, headers: Headers) -> None:
-        self._receive, self._announced = receive, announced_length(headers)
-        chunked = any(name == b"transfer-encoding" for name, _ in headers)
-        self.complete = not self._announced and not chunked
-        if not self.complete:
-            check_not_upgraded(headers)
-        self._read = 0
-
-    async def start(self) -> bytes | Body:
-        """The whole body as bytes, or, if it is longer than `BUFFERED`, this stream."""
-        kept: list[bytes] = []
-        while not self.complete and self._read <= BUFFERED:
-            kept.append(await self._next())
-        self._first = b"".join(kept)
-        return self._first if self.complete else self
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._first
-        while not self.complete:
-            yield await self._next()
-
-    async def _next(self) -> bytes:
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        chunk: bytes = message.get("body", b"")
-        self._read += len(chunk)
-        if not message.get("more_body", False):
-            check_complete(self._announced, self._read)
-            self.complete = True
-        return chunk
 
 
 def check_not_upgraded(headers: Headers) -> None:

@@ -16,7 +16,10 @@ from shared.storage.redis import Redis, RedisError
 
 BUDGET_S = 0.25  # longest that a request waits for a Redis that hangs
 RETRY_S = 2.0  # after a failure Redis is not asked for this long
-MAX_LOCAL = 10_000  # keys that are counted in this process while Redis is away
+# What is counted in this process while Redis is away: keys, and the times of requests of all of
+# them together. A time takes 40 bytes, so this is 20 MB at most, however long Redis is away.
+MAX_LOCAL = 10_000
+MAX_TIMES = 500_000
 
 # A moving window, as in the library `limits`: a request is let in unless `limit` others were let
 # in during the last `window`. The time is that of Redis, so replicas need not agree on it.
@@ -76,8 +79,10 @@ class Limits:
                 self._ask_at = time.monotonic() + RETRY_S
             try:
                 waits = await self._trips.ask(calls)
-            except (RedisError, OSError):
-                self._set_degraded(True)
+            except (RedisError, OSError) as error:
+                # Something else is stored under the key: Redis serves all other keys.
+                if "WRONGTYPE" not in str(error):
+                    self._set_degraded(True)
             else:
                 self._set_degraded(False)
                 return waits
@@ -93,11 +98,15 @@ class Limits:
 
 
 class LocalWindows:
-    """MOVING_WINDOW in this process, for at most `max_keys` keys: the longest unused ones go."""
+    """MOVING_WINDOW in this process, for at most `max_keys` keys and `max_times` times.
 
-    def __init__(self, max_keys: int = MAX_LOCAL) -> None:
+    Beyond that the longest unused keys are forgotten.
+    """
+
+    def __init__(self, max_keys: int = MAX_LOCAL, max_times: int = MAX_TIMES) -> None:
         self._times: OrderedDict[str, deque[int]] = OrderedDict()
-        self._max_keys = max_keys
+        self._max_keys, self._max_times = max_keys, max_times
+        self.kept = 0  # times of all keys
 
     def hit(self, call: Call, now: int) -> int:
         """0 if the request is let in (and counted), else the microseconds to wait.
@@ -106,14 +115,18 @@ class LocalWindows:
         """
         key, limit, window = call
         times = self._times.pop(key, None)
-        if times is None or times.maxlen != limit:
-            times = deque(times or (), maxlen=limit)
+        if times is None:
+            times = deque()
         self._times[key] = times
-        if len(self._times) > self._max_keys:
-            self._times.popitem(last=False)
         if len(times) == limit and times[0] >= now - window:
             return times[0] + window - now + 1
         times.append(now)
+        self.kept += 1
+        if len(times) > limit:
+            times.popleft()
+            self.kept -= 1
+        while len(self._times) > self._max_keys or self.kept > self._max_times > len(times):
+            self.kept -= len(self._times.popitem(last=False)[1])
         return 0
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from gateway import signals
 from gateway.deps import Deps, connect
@@ -14,7 +13,7 @@ from gateway.operations import load_document, operations
 from gateway.proxy import ProxyRoute
 from gateway.settings import Settings
 from plainview import REQUEST_ID_HEADER, observe
-from shared.web.body_limit import MAX_BODY, BodyLimit
+from shared.web.body_limit import BodyLimit
 from shared.web.docs_page import add_docs
 from shared.web.problems import install_error_handlers
 
@@ -47,8 +46,6 @@ def create_app(
     app.openapi = lambda: api  # type: ignore[method-assign]
     for path, methods in operations(api).items():
         app.router.routes.append(ProxyRoute(path, methods))
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY)
-    # outside of the middleware above: it turns that one's plain 413 into a problem document
     app.add_middleware(BodyLimit, receive_s=settings.message_seconds)
     if settings.cors_origins:
         app.add_middleware(

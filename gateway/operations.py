@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.tokens import Role
+from shared.web.body_limit import SMALL_BODY
 
 DOCUMENT = Path(__file__).with_name("openapi.json")
 METHODS = frozenset({"get", "put", "post", "delete", "patch"})
@@ -16,13 +17,17 @@ METHODS = frozenset({"get", "put", "post", "delete", "patch"})
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one path: who serves it, and which roles may call it (none: anybody)."""
+    """One method of one path: who serves it, and which roles may call it (none: anybody).
+
+    Its body has at most `max_body` bytes.
+    """
 
     method: str
     path: str
     upstream: str
     roles: frozenset[Role]
     idempotency_key: bool
+    max_body: int = SMALL_BODY
 
     @property
     def is_sign_in(self) -> bool:
@@ -53,6 +58,7 @@ def operations(document: Mapping[str, Any]) -> dict[str, dict[str, Operation]]:
                 operation["x-upstream"],
                 frozenset(Role(role) for role in operation["x-roles"]),
                 "idempotency-key" in names,
+                operation.get("x-max-body", SMALL_BODY),
             )
     for methods in found.values():
         if "GET" in methods:

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import headers
 from gateway.admission import admit
-from gateway.body import Body
+from gateway.body import read_body
 from gateway.operations import Operation
 from plainview.client_address import client_address
 from shared.errors import NotFound
@@ -46,24 +46,20 @@ class ProxyRoute(Route):
             raise NotFound("There is nothing at this address")
         address = client_address(scope, deps.trusted_proxies)
         client = await admit(Request(scope), operation, deps, address)
-        body = Body(receive, scope["headers"])
         try:
-            with _Watch(receive, body):
-                exchange = _exchange(scope, await body.start(), operation, address, client)
-                async with exchange as response:
+            body = await read_body(receive, scope["headers"], operation.max_body)
+            with _Watch(receive):
+                async with _exchange(scope, body, operation, address, client) as response:
                     await _reply(response, scope["method"], send)
         except ClientDisconnect:
             return  # nobody waits for a reply
 
 
 class _Watch:
-    """Cancels the block and raises ClientDisconnect when the client leaves.
+    """Cancels the block and raises ClientDisconnect when the client leaves; its body was read."""
 
-    It watches only after the whole body has come; until then whoever reads the body notices.
-    """
-
-    def __init__(self, receive: Receive, body: Body) -> None:
-        self._receive, self._body = receive, body
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
         self._left = False
         self._watching: asyncio.Task[None] | None = None
 
@@ -75,10 +71,7 @@ class _Watch:
         self._timer = self._loop.call_later(WATCH_S, self._look)
 
     def _look(self) -> None:
-        if self._body.complete:
-            self._watching = self._loop.create_task(self._wait())
-        else:  # whoever reads the body notices a client that leaves
-            self._timer = self._loop.call_later(WATCH_S, self._look)
+        self._watching = self._loop.create_task(self._wait())
 
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -95,7 +88,7 @@ class _Watch:
 
 
 def _exchange(
-    scope: Scope, body: bytes | Body, operation: Operation, address: str, client: str
+    scope: Scope, body: bytes, operation: Operation, address: str, client: str
 ) -> AbstractAsyncContextManager[httpx.Response]:
     """The call of the upstream for this request; it is made when the context is entered."""
     deps: Deps = scope["app"].state.deps

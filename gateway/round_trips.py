@@ -36,8 +36,9 @@ class RoundTrips:
     async def ask(self, calls: list[Call]) -> list[int]:
         """The script's replies, in the order of `calls`.
 
-        RedisError if Redis refuses, is away or too slow. It takes at most twice `budget_s`: for
-        the rest of the round trip that is under way, and for the one with these calls.
+        RedisError if Redis refuses one of them, is away or too slow. It takes at most twice
+        `budget_s`: for the rest of the round trip that is under way, and for the one with these
+        calls.
         """
         ask = _Ask(calls, asyncio.get_running_loop().create_future())
         self._waiting.append(ask)
@@ -56,8 +57,13 @@ class RoundTrips:
             replies = iter(await self._bounded([call for ask in batch for call in ask.calls]))
             for ask in batch:
                 values = [next(replies) for _ in ask.calls]
-                if not ask.answer.done():
-                    ask.answer.set_result(values)
+                refused = next((one for one in values if isinstance(one, Exception)), None)
+                if ask.answer.done():
+                    continue
+                if refused is not None:  # the others of the batch are answered all the same
+                    ask.answer.set_exception(refused)
+                else:
+                    ask.answer.set_result([int(one) for one in values])  # type: ignore[call-overload]
         except BaseException as error:
             # Calls that wait for the next round trip fail too: they have used up their time.
             failed = error if isinstance(error, Exception) else RedisError("stopped")
@@ -72,7 +78,7 @@ class RoundTrips:
             if self._waiting:
                 self._start()
 
-    async def _bounded(self, calls: list[Call]) -> list[int]:
+    async def _bounded(self, calls: list[Call]) -> list[object]:
         """Replies within the budget, which is waited for in slices.
 
         When the event loop was blocked, the answer may have come long ago, unread. However long
@@ -92,19 +98,14 @@ class RoundTrips:
         # as a failure of Redis.
         raise RedisTimeoutError("no answer in time")
 
-    async def _send(self, calls: list[Call]) -> list[int]:
+    async def _send(self, calls: list[Call]) -> list[object]:
         replies = await self._pipeline("EVALSHA", self._sha, calls)
         missing = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if missing:  # Redis does not know the script, e.g. after a restart; EVAL loads it
             again = await self._pipeline("EVAL", self._script, [calls[n] for n in missing])
             for n, reply in zip(missing, again, strict=True):
                 replies[n] = reply
-        values: list[int] = []
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-            values.append(int(reply))  # type: ignore[call-overload]
-        return values
+        return replies
 
     async def _pipeline(self, command: str, script: str, calls: list[Call]) -> list[object]:
         pipeline = self._redis.pipeline(transaction=False)
@@ -113,6 +114,6 @@ class RoundTrips:
         return list(await pipeline.execute(raise_on_error=False))
 
 
-def _retrieve(done: asyncio.Future[list[int]]) -> None:
+def _retrieve(done: asyncio.Future[list[object]]) -> None:
     if not done.cancelled():
         done.exception()

@@ -91,23 +91,36 @@ class _Places:
 
     Motor's commands first wait for a thread, which the driver's time-out for a free connection
     does not cover. Without this, an overload would make them all wait until DEADLINE_S.
+
+    When the driver finds no server, one command at a time goes on looking for one, and all others
+    are refused at once. Otherwise each would hold a place for as long as it looks.
     """
 
     def __init__(self) -> None:
         self._free = asyncio.Semaphore(POOL)
+        self._away = self._looking = False
 
     async def run(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a driver's call and await it for at most DEADLINE_S; errors become our own."""
+        looks = False
         try:
             async with asyncio.timeout(DEADLINE_S):
+                self._refuse_while_away()
                 await self._enter()
                 try:
-                    return await call()
+                    self._refuse_while_away()
+                    looks = self._looking = self._away
+                    result = await call()
+                    self._away = False
+                    return result
                 finally:
                     self._free.release()
+                    if looks:
+                        self._looking = False
         except mongo_errors.WaitQueueTimeoutError as exc:
             raise DatabaseUnavailable("The database is busy") from exc
         except mongo_errors.ServerSelectionTimeoutError as exc:
+            self._away = True
             raise DatabaseUnavailable("The database is away", retry_after=2) from exc
         except mongo_errors.ConfigurationError as exc:
             raise DatabaseTooOld("The database cannot be used") from exc
@@ -116,10 +129,15 @@ class _Places:
                 raise DatabaseTimeout("The database did not answer in time") from exc
             if isinstance(exc, mongo_errors.ConnectionFailure):
                 raise DatabaseUnavailable("The database is away", retry_after=2) from exc
+            self._away = False  # a server has answered
             code = exc.code if isinstance(exc, mongo_errors.OperationFailure) else None
             if code in (_UNAUTHORIZED, _AUTHENTICATION_FAILED):
                 raise DatabaseRefused("The database refuses the credentials") from exc
             raise
+
+    def _refuse_while_away(self) -> None:
+        if self._away and self._looking:
+            raise DatabaseUnavailable("The database is away", retry_after=2)
 
     async def _enter(self) -> None:
         if not self._free.locked():

@@ -18,7 +18,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.web.problems import problem
 
-MAX_BODY = 1024 * 1024  # bytes; the gateway passes on no larger body
 SMALL_BODY = 8 * 1024  # bytes; enough for the longest sign-up with all characters as JSON escapes
 MAX_MEMBERS = 20  # of one object or list; each can cause an error in the reply
 MAX_VALUES = 64  # of a whole body

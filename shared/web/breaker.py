@@ -9,6 +9,8 @@ class Breaker:
     """Opens after `failures` failed calls in a row and then refuses calls.
 
     After `open_s` seconds it lets one trial call through at a time; a success closes it again.
+    Each change begins a new period. A call from an earlier one that ends late tells how the
+    upstream was then, so its outcome is ignored.
     """
 
     def __init__(
@@ -22,6 +24,7 @@ class Breaker:
         self._failures = 0
         self._open_until: float | None = None
         self._trial = False
+        self._period = 1
 
     @property
     def is_open(self) -> bool:
@@ -33,38 +36,42 @@ class Breaker:
         """Whole seconds until the next trial call, at least 1."""
         return max(1, ceil((self._open_until or 0) - self._clock()))
 
-    def allow(self, trial: bool = True) -> bool:
-        """Whether a call may be made. With `trial` False it may not be the trial call.
+    def allow(self) -> int:
+        """The period that the call belongs to, 0 if it may not be made.
 
-        After True one of `succeeded`, `failed` and `abandoned` has to be called; the latter only
-        if it was the trial.
+        At its end `succeeded`, `failed` or `abandoned` has to be called with it.
         """
-        if self._open_until is None:
-            return True
-        if not trial or self._trial or self._clock() < self._open_until:
-            return False
-        self._trial = True
-        return True
-
-    def succeeded(self) -> None:
-        """The upstream answered, with whatever status."""
-        self._failures, self._trial = 0, False
         if self._open_until is not None:
-            self._open_until = None
+            if self._trial or self._clock() < self._open_until:
+                return 0
+            self._trial = True
+            self._period += 1
+        return self._period
+
+    def succeeded(self, period: int) -> None:
+        """The upstream answered, with whatever status."""
+        if period != self._period:
+            return
+        self._failures = 0
+        if self._trial:
+            self._open_until, self._trial = None, False
+            self._period += 1
             self._on_change(False)
 
-    def failed(self) -> None:
+    def failed(self, period: int) -> None:
         """The upstream was away, broke the connection, or did not answer in time."""
-        self._failures += 1
-        if self._open_until is None and self._failures < self._limit:
+        if period != self._period:
             return
-        if self._open_until is None or self._trial:
+        self._failures += 1
+        if self._trial or self._failures >= self._limit:
             self._open_until, self._trial = self._clock() + self._open_s, False
+            self._period += 1
             self._on_change(True)
 
-    def abandoned(self) -> None:
-        """The trial call ended without an outcome that tells about the upstream."""
-        self._trial = False
+    def abandoned(self, period: int) -> None:
+        """The call ended without an outcome that tells about the upstream."""
+        if period == self._period:
+            self._trial = False
 
 
 class RetryBudget:

@@ -98,7 +98,7 @@ class UpstreamClient:
     """Calls of one upstream through `transport`.
 
     The breaker counts only failures of the upstream: it refuses or breaks the connection, or does
-    not answer in time after the whole request was sent. A slow client's upload does not count.
+    not answer in time after the whole request was sent.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class UpstreamClient:
         method: str,
         target: bytes,
         headers: Sequence[tuple[bytes, bytes]],
-        body: bytes | httpx.AsyncByteStream,
+        body: bytes,
         *,
         client: str,
         retry: bool = False,
@@ -142,22 +142,20 @@ class UpstreamClient:
 
         The head of the response has come, its body is read inside the block. Raises
         UpstreamUnavailable, UpstreamTimeout and UpstreamReplyInvalid, also when the reply breaks
-        off inside the block; TooMany if the client has its share of calls in flight; and whatever
-        reading `body` raises. Leaving the block early closes the connection. The place in flight
-        is freed when the upstream has sent its whole reply, however slowly the client reads it.
+        off inside the block; TooMany if the client has its share of calls in flight. Leaving the
+        block early closes the connection. The place in flight is freed when the upstream has sent
+        its whole reply, however slowly the client reads it.
         """
-        # A body that is still on its way would have its client decide how long the trial takes.
-        if not self.breaker.allow(trial=isinstance(body, bytes)):
+        period = self.breaker.allow()
+        if not period:
             self._hooks.fast_failure(self.name)
             raise UpstreamUnavailable(
                 f"{self.name} is not available", retry_after=self.breaker.retry_after
             )
-        trial = self.breaker.is_open
         try:
             place = self._places.take(client)
         except BaseException:
-            if trial:
-                self.breaker.abandoned()
+            self.breaker.abandoned(period)
             raise
         try:
             self._budget.deposit()
@@ -165,39 +163,37 @@ class UpstreamClient:
                 method,
                 self._base,
                 headers=headers,
-                stream=httpx.ByteStream(body) if isinstance(body, bytes) else body,
+                stream=httpx.ByteStream(body),
                 extensions={
                     "timeout": self._timeout,
                     "target": self._prefix + target,
                     "on_end": place.give_back,
                 },
             )
-            response = await self._send(request, retry and isinstance(body, bytes))
-            self.breaker.succeeded()
-            trial = False
+            response = await self._send(request, retry)
+            self.breaker.succeeded(period)
             try:
                 yield response
             finally:
                 await response.aclose()
         except ReplyTooLarge as exc:
-            self.breaker.succeeded()
+            self.breaker.succeeded(period)
             raise UpstreamReplyInvalid(
                 f"{self.name}: {exc}", code="upstream_reply_too_large"
             ) from exc
         except BadReply as exc:
-            self.breaker.failed()
+            self.breaker.failed(period)
             raise UpstreamReplyInvalid(f"{self.name} gave no valid reply") from exc
         except (httpx.ReadTimeout, httpx.WriteTimeout) as exc:
-            self.breaker.failed()
+            self.breaker.failed(period)
             raise UpstreamTimeout(f"{self.name} did not answer in time") from exc
         except httpx.TransportError as exc:
             if not isinstance(exc, SlowReader):
-                self.breaker.failed()
+                self.breaker.failed(period)
             raise UpstreamUnavailable(f"{self.name} is not available", retry_after=1) from exc
         finally:
             place.give_back()
-            if trial:
-                self.breaker.abandoned()
+            self.breaker.abandoned(period)
 
     async def _send(self, request: httpx.Request, retry: bool) -> httpx.Response:
         while True:

@@ -20,6 +20,8 @@ from shared.web.connections import Connections
 
 # RFC 3986: a registered name or IPv4 address, or an IP literal in brackets; then a port
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+# in absolute form, and without a path, which then is "/" (RFC 9112, section 3.2.2)
+_NO_PATH = re.compile(rb"(https?://[^/?]+)(\?.*)?", re.IGNORECASE)
 _TARGET = re.compile(rb"(?:/|\*$|https?://[^/?])[^#]*", re.IGNORECASE)
 
 TOGETHER = 16 * 1024  # bytes that are held back at most, to be written together
@@ -105,7 +107,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _in_head = False
     _arriving = False
     _begun = 0  # messages that begin in the data being parsed
-    _full = False
+    _full = False  # whether the requests that wait are answered, and nothing else is read
     _upgrading = False
     _refusal = 400
     _keep_alive = False
@@ -190,8 +192,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._feed(memoryview(data))
         except httptools.HttpParserError:
             if self._full:
-                self._disarm()
-                self.cycle.keep_alive = False  # the requests that wait are answered, no others
+                self._answer_no_more()
             else:
                 self._refuse(self._refusal)
             return
@@ -266,6 +267,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.ignores_upgrade and self.parser.should_upgrade() and not self._should_upgrade():
             self._upgrading = True
             return
+        if bare := _NO_PATH.fullmatch(self.url):
+            self.url = b"%b/%b" % (bare[1], bare[2] or b"")
         super().on_headers_complete()
         self._in_head, self._unread = False, 0
         if self.parser.should_upgrade() and self._should_upgrade():
@@ -348,8 +351,19 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self.idle:  # while a request is served, `BodyLimit` has the deadline
             self.transport.close()
 
+    def _answer_no_more(self) -> None:
+        """Read no further, and close after the reply to the last request that is here."""
+        self._disarm()
+        self._full = self._arriving = True  # the latter makes `end` drop what still comes
+        last = self.pipeline[0][0] if self.pipeline else self._running or self.cycle
+        last.keep_alive = False
+
     def _refuse(self, status: int) -> None:
-        """Reply instead of the application, which has not got the whole request, and close."""
+        """Reply instead of the application, which has not got the whole request, and close.
+
+        If replies to earlier requests of the connection are still to come, they are sent, and no
+        refusal: it would land in the middle of one of them.
+        """
         request_id, title = new_request_id(), HTTPStatus(status).phrase
         document = {
             "type": "about:blank",
@@ -366,16 +380,19 @@ class BoundedProtocol(HttpToolsProtocol):
             f"{REQUEST_ID_HEADER.lower()}: {request_id}\r\n"
             "connection: close\r\n\r\n"
         )
-        part_of_next = self._in_head or not self._arriving
+        served = not self._in_head and self._arriving  # whether its head became a request
         self._arriving = True  # makes `end` drop the rest
         if not self.idle:
+            if served and self.pipeline:
+                self.pipeline.popleft()  # the last of those that wait will never be whole
+                served = False
+            if not served:
+                self._answer_no_more()
+                return
             running = self._running or self.cycle
-            if part_of_next or running is not self.cycle or running.response_started:
-                # Another reply is being sent, so a refusal would land in the middle of it. No
-                # refusal is sent; the connection closes after that reply.
-                self.ending, running.keep_alive = True, False
-                if not part_of_next:
-                    self.transport.close()
+            if running.response_started:
+                self.ending = True
+                self.transport.close()
                 return
             running.disconnected = True  # the application has this request's head: it is over
             running.message_event.set()

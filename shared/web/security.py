@@ -9,6 +9,7 @@ from fastapi.security.base import SecurityBase
 from plainview import bind_user, get_logger
 from shared.errors import Forbidden, Unauthenticated
 from shared.tokens import Principal, Role
+from shared.web.body_limit import SMALL_BODY
 
 
 class Verifier(Protocol):
@@ -83,9 +84,12 @@ def require(*roles: Role) -> Require:
     return Require(frozenset(roles))
 
 
-def roles_doc(*roles: Role) -> dict[str, Any]:
-    """`openapi_extra` of a route: the roles that may call it; none given means public."""
-    return {"x-roles": [role.value for role in roles]}
+def gateway_doc(*roles: Role, max_body: int = SMALL_BODY) -> dict[str, Any]:
+    """`openapi_extra` of a route, by which the gateway serves it.
+
+    The roles that may call it (none given means public), and the most bytes of its body.
+    """
+    return {"x-roles": [role.value for role in roles], "x-max-body": max_body}
 
 
 ANY_ROLE = tuple(Role)

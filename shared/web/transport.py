@@ -30,8 +30,8 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
     body, by default `read`), and `on_end`, called when the upstream has sent its whole reply, or
     has broken it off.
 
-    The framing is the transport's own: bytes go with their `Content-Length`, a stream in chunks.
-    Such headers of the request are dropped.
+    A request's body is read whole before it is sent, and its `Content-Length` is counted here;
+    headers about framing that the request has are dropped.
     """
 
     def __init__(self, base_url: str) -> None:
@@ -47,17 +47,12 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         extensions = request.extensions
         timeout = extensions.get("timeout", {})
         on_end: Callable[[], None] = extensions.get("on_end", _nothing)
-        body: bytes | httpx.AsyncByteStream
-        if isinstance(request.stream, httpx.ByteStream):
-            body = request.read()
-        else:
-            assert isinstance(request.stream, httpx.AsyncByteStream)  # noqa: S101 - as httpx does
-            body = request.stream
+        body = await request.aread()
         head = self._head(request, body)
         connection = self._take() or await self._connect(timeout.get("connect"))
         reply = Reply(timeout.get("idle", timeout.get("read")), on_end)
         await connection.exchange(
-            head, body, reply, bodiless=request.method == "HEAD", head_s=timeout.get("read")
+            head + body, reply, bodiless=request.method == "HEAD", head_s=timeout.get("read")
         )
         return httpx.Response(
             reply.status,
@@ -72,7 +67,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         while self._free:
             self._free.pop().close()
 
-    def _head(self, request: httpx.Request, body: bytes | httpx.AsyncByteStream) -> bytes:
+    def _head(self, request: httpx.Request, body: bytes) -> bytes:
         method = request.method.encode("ascii")
         target = request.extensions.get("target") or request.url.raw_path
         lines = [b"%b %b HTTP/1.1" % (method, target), b"host: %b" % self._authority]
@@ -89,9 +84,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
             raise httpx.LocalProtocolError("the target holds a space, or the head a NUL")
         return head
 
-    def _framing(self, request: httpx.Request, body: bytes | httpx.AsyncByteStream) -> list[bytes]:
-        if not isinstance(body, bytes):
-            return [b"transfer-encoding: chunked"]
+    def _framing(self, request: httpx.Request, body: bytes) -> list[bytes]:
         if body or request.method in ("POST", "PUT", "PATCH"):
             return [b"content-length: %d" % len(body)]
         return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 
 import httptools
 import httpx
@@ -197,33 +197,27 @@ class UpstreamConnection(asyncio.Protocol):
     # --- one exchange ---
     async def exchange(
         self,
-        head: bytes,
-        body: bytes | AsyncIterable[bytes],
+        request: bytes,
         reply: Reply,
         *,
         bodiless: bool,
         head_s: float | None,
     ) -> None:
-        """Send the request (a streamed body in chunks); returns when the reply's head has come.
+        """Send the request, head and body; returns when the reply's head has come.
 
         `head_s` are the seconds from the end of sending to the head. Failures of the upstream are
-        raised as httpx.TransportError, errors of reading `body` as they are.
+        raised as httpx.TransportError.
         """
         self._parser = httptools.HttpResponseParser(self)
         self._reply, reply.connection = reply, self
         self._bodiless, self._until_close = bodiless, False
         self._in_head, self._head_size = True, 0
         self._complete = self._excess = self._interim = False
-        self._sent, self._may_stay = False, True
+        self._may_stay = True
         self._paused_at, self._slow_reader = None, False
         try:
-            if isinstance(body, bytes):
-                self._transport.write(head + body)
-                self._sent = True
-                await self._drain(head_s)
-            else:
-                self._transport.write(head)
-                await self._upload(body, reply, head_s)
+            self._transport.write(request)
+            await self._drain(head_s)
             while not reply.started and not reply.ended:
                 await reply.wait(head_s, "the upstream did not answer in time")
         except BaseException:
@@ -232,32 +226,6 @@ class UpstreamConnection(asyncio.Protocol):
             raise
         if reply.error is not None and not reply.started:
             raise reply.error
-
-    async def _upload(
-        self, body: AsyncIterable[bytes], reply: Reply, write_s: float | None
-    ) -> None:
-        """Send the body in chunks; stops when the upstream replies before the end."""
-
-        async def send() -> None:
-            async for chunk in body:
-                if chunk:
-                    self._transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
-                    await self._drain(write_s)
-            self._transport.write(b"0\r\n\r\n")
-            await self._drain(write_s)
-
-        sending = asyncio.ensure_future(send())
-        sending.add_done_callback(lambda _: reply.wake())
-        try:
-            while not (sending.done() or reply.started or reply.ended):
-                await reply.wait(None, "")
-        finally:
-            if not sending.done():
-                sending.cancel()
-                await asyncio.gather(sending, return_exceptions=True)
-        if not sending.cancelled():
-            sending.result()
-            self._sent = True
 
     async def _drain(self, seconds: float | None) -> None:
         if self._writable is not None:
@@ -292,7 +260,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _finish(self) -> None:
         reply, self._reply, self._parser = self._reply, None, None
-        if self._sent and self._may_stay and not self._excess and not self.closed:
+        sent = not self._transport.get_write_buffer_size()
+        if sent and self._may_stay and not self._excess and not self.closed:
             self._transport.resume_reading()
             self.free_since = self._loop.time()
             self._on_free(self)

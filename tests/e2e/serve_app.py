@@ -10,7 +10,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from shared.serve import run
 from shared.settings import ServiceSettings
-from shared.web.body_limit import MAX_BODY, BodyLimit
+from shared.web.body_limit import BodyLimit
 from shared.web.problems import install_error_handlers
 
 
@@ -30,7 +30,7 @@ def create_app() -> FastAPI:
     app = FastAPI(lifespan=lifespan)
     app.state.observability = Readiness()
     install_error_handlers(app)
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=1024 * 1024)
     app.add_middleware(BodyLimit)
 
     @app.get("/ready")

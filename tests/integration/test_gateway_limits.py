@@ -199,7 +199,7 @@ async def test_a_burst_of_one_client_gets_what_the_limit_gives(redis_url: str) -
         assert not [line for line in lines if line["event"] == "rate_limits.changed"]
 
 
-async def test_a_known_token_is_counted_with_its_address_in_one_round_trip(redis_url: str) -> None:
+async def test_a_known_token_is_counted_for_its_user_alone(redis_url: str) -> None:
     trips: list[list[str]] = []
     send = RoundTrips._send
 
@@ -218,11 +218,44 @@ async def test_a_known_token_is_counted_with_its_address_in_one_round_trip(redis
                     for given in (headers, headers, forged)
                 ]
     assert statuses == [200, 200, 401]
-    assert trips == [["address"], ["user"], ["address", "user"], ["address"]]
+    assert trips == [["address"], ["user"], ["user"], ["address"]]
+
+
+async def test_a_key_that_holds_something_else_is_nobody_elses_fault(client: redis.Redis) -> None:
+    """The others of its batch are counted in Redis, and it is counted in this process."""
+    limits, good, bad = Limits(client, {"user": "3/minute"}), uuid4().hex, uuid4().hex
+    await client.set(limits._limits["user"].key_for("user", bad), "not a list")
+    keys = [good, bad] * 6
+    results = await asyncio.gather(*(allowed(limits, ("user", key)) for key in keys))
+    assert (sum(results[::2]), sum(results[1::2])) == (3, 3)
+    assert not limits.degraded
+    assert await client.llen(limits._limits["user"].key_for("user", good)) == 3
+
+
+async def test_a_redis_that_refuses_everything_is_away() -> None:
+    with EmbeddedValkey() as server:
+        client = redis.connect(server.url)
+        limits = Limits(client, {"user": "3/minute"})
+        await client.config_set("maxmemory", "1")
+        results = await asyncio.gather(*(allowed(limits, ("user", "a")) for _ in range(6)))
+        assert sum(results) == 3
+        assert limits.degraded
+        await client.aclose()
 
 
 async def test_local_windows_are_bounded() -> None:
     local = LocalWindows(max_keys=100)
     for number in range(1000):
         local.hit((f"k{number}", 5, 1_000_000), number)
-    assert len(local._times) == 100
+    assert len(local._times) == local.kept == 100
+
+
+async def test_local_windows_of_many_requests_are_bounded() -> None:
+    """Of all keys together, as one key may hold as many times as its limit allows."""
+    local = LocalWindows(max_keys=100, max_times=1000)
+    for number in range(200_000):
+        local.hit((f"k{number % 50}", 600, 10**12), number)
+    kept = [len(times) for times in local._times.values()]
+    assert sum(kept) == local.kept <= 1000
+    busy = [local.hit(("busy", 600, 10**12), number) for number in range(5000)]
+    assert busy.count(0) == 600  # who goes on is still limited

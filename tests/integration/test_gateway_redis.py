@@ -144,6 +144,28 @@ async def test_an_address_is_limited_before_its_token_is_looked_at(redis_url: st
         assert statuses == [401] * 5 + [429] * 2
 
 
+async def test_a_limited_address_takes_no_user_with_it(redis_url: str, issuer: Issuer) -> None:
+    """Others behind the same NAT have used up its limit: valid tokens are served all the same."""
+    more = {
+        "redis_url": redis_url,
+        "rate_limit_address": "2/minute",
+        "trusted_proxies": "127.0.0.1",
+    }
+    async with (
+        upstream() as up,
+        gateway(redis=True, event_url=up.url, auth_url=issuer.url, **more) as gw,
+    ):
+        address = {"X-Forwarded-For": f"2001:db8:fffe:{time.time_ns() % 65536:x}::1"}
+        token, forged = issuer.headers(user(), Role.USER), {"Authorization": "Bearer x.y.z"}
+
+        async def ask(given: dict[str, str]) -> int:
+            return (await gw.client.get(EVENTS, headers={**address, **given})).status_code
+
+        assert [await ask({}) for _ in range(3)] == [401, 401, 429]
+        assert [await ask(token) for _ in range(3)] == [200] * 3
+        assert [await ask(forged) for _ in range(2)] == [429] * 2
+
+
 async def test_a_redis_that_hangs_costs_300_ms_once_then_limits_are_local(
     issuer: Issuer, own_valkey: EmbeddedValkey
 ) -> None:

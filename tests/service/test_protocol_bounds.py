@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from shared.web.bounds import Bounds
 from shared.web.protocol import BoundedProtocol, bounded_protocol
 from tests.support.gateway_app import served
@@ -21,9 +23,11 @@ class Server:
         self.made: list[BoundedProtocol] = []
         self.go_on = asyncio.Event()
         self.asked = 0
+        self.asked_for: list[tuple[str, bytes]] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.asked += 1
+        self.asked_for.append((scope["path"], scope["query_string"]))
         while (await receive()).get("more_body"):
             pass
         if scope["path"] == "/wait":
@@ -35,7 +39,7 @@ class Server:
 
 
 @asynccontextmanager
-async def server() -> AsyncIterator[tuple[Server, int]]:
+async def server(message_s: float = 10) -> AsyncIterator[tuple[Server, int]]:
     app = Server()
 
     class Protocol(BoundedProtocol):
@@ -43,7 +47,7 @@ async def server() -> AsyncIterator[tuple[Server, int]]:
             super().connection_made(transport)
             app.made.append(self)
 
-    async with served(app, bounded_protocol(Bounds(), base=Protocol)) as url:
+    async with served(app, bounded_protocol(Bounds(message_s=message_s), base=Protocol)) as url:
         yield app, int(url.rpartition(":")[2])
 
 
@@ -108,4 +112,41 @@ async def test_http_1_0_gets_neither_chunks_nor_100() -> None:
             assert b"transfer-encoding" not in head
             assert b"connection: close" in head
             assert body == b"onetwo"
+            writer.close()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"GET / HTTP/1.1\r\nHost: ",  # half a head, until its deadline
+        b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5g\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n5g\r\n",
+    ],
+)
+async def test_what_is_broken_takes_no_earlier_request_with_it(broken: bytes) -> None:
+    """RFC 9112, section 9.3.2: replies in the order of the requests; then the connection ends."""
+    async with server(message_s=0.3) as (app, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET % b"wait" + (GET % b"") * 3)
+        await soon(lambda: app.asked == 1)
+        writer.write(broken)
+        await soon(lambda: app.made[0]._full)
+        app.go_on.set()
+        got = await rest(reader)
+        assert got.count(b"HTTP/1.1 200") == app.asked == 4
+        assert got.count(b"HTTP/1.1 ") == 4
+        assert got.endswith(b"0\r\n\r\n")
+        writer.close()
+
+
+async def test_an_absolute_target_without_a_path_is_the_root() -> None:
+    """RFC 9112, section 3.2.2, and RFC 9110, section 4.2.3."""
+    async with server() as (app, port):
+        for target in (b"http://x", b"http://x?a=1", b"HTTPS://x:1"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % target)
+            assert (await rest(reader)).startswith(b"HTTP/1.1 200")
+            query = target.partition(b"?")[2]
+            assert app.asked_for[-1] == ("/", query)
             writer.close()

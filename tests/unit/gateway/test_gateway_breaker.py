@@ -12,16 +12,20 @@ class Clock:
         return self.now
 
 
+def fail(breaker: Breaker) -> None:
+    breaker.failed(breaker.allow())
+
+
 def test_a_breaker_opens_after_five_failures_in_a_row() -> None:
     changes: list[bool] = []
     breaker = Breaker(5, 10, changes.append, Clock())
     for _ in range(4):
-        breaker.failed()
-    breaker.succeeded()
+        fail(breaker)
+    breaker.succeeded(breaker.allow())
     for _ in range(4):
-        breaker.failed()
+        fail(breaker)
     assert (breaker.is_open, changes) == (False, [])
-    breaker.failed()
+    fail(breaker)
     assert (breaker.is_open, changes) == (True, [True])
     assert not breaker.allow()
 
@@ -30,34 +34,48 @@ def test_half_open_it_lets_one_through_at_a_time() -> None:
     changes: list[bool] = []
     clock = Clock()
     breaker = Breaker(1, 10, changes.append, clock)
-    breaker.failed()
+    fail(breaker)
     assert breaker.retry_after == 10
     clock.now += 9.9
     assert not breaker.allow()
     assert breaker.retry_after == 1
     clock.now += 0.2
-    assert [breaker.allow() for _ in range(3)] == [True, False, False]
-    breaker.failed()  # the trial: closed for as long again
+    trial, *others = [breaker.allow() for _ in range(3)]
+    assert trial
+    assert others == [0, 0]
+    breaker.failed(trial)  # closed for as long again
     clock.now += 9.9
     assert not breaker.allow()
     clock.now += 0.2
-    assert breaker.allow()
-    breaker.abandoned()  # its caller left: another may try
-    assert breaker.allow()
-    breaker.succeeded()
+    breaker.abandoned(breaker.allow())  # its caller left: another may try
+    breaker.succeeded(breaker.allow())
     assert breaker.allow()
     assert not breaker.is_open
-    assert changes[-1] is False
+    assert changes == [True, True, False]
 
 
-def test_late_failures_of_calls_from_before_do_not_prolong_it() -> None:
+def test_calls_from_before_a_change_tell_nothing() -> None:
+    """They neither prolong the wait, nor end somebody's trial, nor open it anew after one."""
     clock = Clock()
-    breaker = Breaker(1, 10, clock=clock)
-    breaker.failed()
+    breaker = Breaker(2, 10, clock=clock)
+    before = [breaker.allow() for _ in range(9)]
+    fail(breaker)
+    fail(breaker)
     clock.now += 5
-    breaker.failed()
+    breaker.failed(before[0])
     clock.now += 5.1
+    trial = breaker.allow()
+    breaker.failed(before[1])
+    breaker.succeeded(before[2])
+    breaker.abandoned(before[3])
+    assert breaker.is_open
+    assert not breaker.allow()  # the trial is still under way
+    breaker.succeeded(trial)
+    for call in before[4:]:
+        breaker.failed(call)
+    breaker.failed(trial)  # its reply broke off after its head
     assert breaker.allow()
+    assert not breaker.is_open
 
 
 @pytest.mark.parametrize("calls", [0, 10, 1000])

@@ -9,13 +9,13 @@ from fastapi import FastAPI
 
 from generate import __main__ as generate
 from shared.tokens import Role
-from shared.web.security import roles_doc
+from shared.web.security import gateway_doc
 
 
 def app(*paths: str, extra: dict[str, Any] | None = None, name: str = "Thing") -> FastAPI:
     made = FastAPI(title=name)
     for path in paths:
-        made.get(path, openapi_extra=roles_doc(Role.USER) if extra is None else extra)(_nothing)
+        made.get(path, openapi_extra=gateway_doc(Role.USER) if extra is None else extra)(_nothing)
     return made
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, EmailStr
 from shared import errors
 from shared.storage.mongo import DatabaseTimeout, DatabaseUnavailable
 from shared.storage.redis import RedisTimeoutError
-from shared.web.body_limit import MAX_BODY, MAX_DEPTH, MAX_MEMBERS, BodyLimit, BoundedRoute
+from shared.web.body_limit import MAX_DEPTH, MAX_MEMBERS, BodyLimit, BoundedRoute
 from shared.web.problems import MAX_ERRORS, install_error_handlers
 
 RAISED: dict[str, tuple[Exception, int, str]] = {
@@ -49,7 +49,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
     async def fail(name: str) -> None:
         raise RAISED[name][0]
 
-    @app.post("/accounts", max_body_size=MAX_BODY)
+    @app.post("/accounts", max_body_size=1024 * 1024)
     async def make(account: Account) -> dict[str, Any]:
         return {"stored": len(account.password.encode())}
 
