@@ -76,6 +76,38 @@ async def test_absent_server_is_unavailable_within_two_seconds(driver: Any) -> N
     await client.close()
 
 
+async def test_while_it_is_away_one_call_looks_for_it_and_the_others_are_refused(
+    driver: Any,
+) -> None:
+    """At once, and so none of them holds a place; it is found again when it is back."""
+    server = EmbeddedMongo()
+    client = connect(server.url, driver, "tests")
+    with pytest.raises(DatabaseUnavailable):
+        await client.ping()
+    took: list[float] = []
+
+    async def ask() -> None:
+        begin = time.monotonic()
+        with pytest.raises(DatabaseUnavailable):
+            await client.ping()
+        took.append(time.monotonic() - begin)
+
+    await asyncio.gather(*(ask() for _ in range(4 * POOL)))
+    assert sum(seconds > 0.6 for seconds in took) == 1  # looking for it takes 0.75 s
+    with server:
+
+        async def found() -> bool:
+            try:
+                await client.ping()
+            except DatabaseUnavailable:
+                return False
+            return True
+
+        await soon(found)
+        await asyncio.gather(*(client.ping() for _ in range(POOL)))
+    await client.close()
+
+
 async def test_hung_server_sheds_hundreds_of_calls_in_time_and_recovers(driver: Any) -> None:
     with EmbeddedMongo() as server:
         client = connect(server.url, driver, "tests")
