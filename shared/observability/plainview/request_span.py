@@ -1,7 +1,8 @@
-"""A server span that costs almost nothing until the application adds something to it.
+"""Spans that cost almost nothing until the application adds something to them.
 
-The SDK's span creates locks and lists that most requests never need. This one is current while a
-request is handled, collects what the application adds, and is finished from the request's record.
+The SDK's span creates locks and lists that most requests never need. This one collects what the
+application adds, and is finished by the library's own pass: a server span from the request's
+record, the span of an outgoing call from what its instrument knows.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import Event, ReadableSpan, Tracer
+from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import AttributeValue
 
 from .context import text_of
@@ -27,16 +29,18 @@ _MOST = 128  # attributes, events and links, each: the SDK's own default
 class RequestSpan(trace.Span):
     """Collects what the application adds, until `finish`."""
 
-    __slots__ = ("_context", "attributes", "ended", "events", "links", "name", "status")
+    __slots__ = ("_context", "attributes", "ended", "events", "links", "name", "parent", "status")
 
     def __init__(
         self,
         context: SpanContext,
         name: str,
         attributes: Mapping[str, AttributeValue] | None = None,
+        parent: SpanContext | None = None,
     ) -> None:
         self._context = context
         self.name = name
+        self.parent = parent
         self.status: Status | None = None
         self.attributes: BoundedAttributes | None = None
         self.events: list[Event] = []
@@ -51,7 +55,7 @@ class RequestSpan(trace.Span):
         return self
 
     def end(self, end_time: int | None = None) -> None:
-        """Do nothing: only the request's record ends the span."""
+        """Do nothing: only the library ends the span."""
 
     def get_span_context(self) -> SpanContext:
         """The span's IDs and flags."""
@@ -125,39 +129,70 @@ class RequestSpan(trace.Span):
 
 
 class FinishedSpan(ReadableSpan):
-    """A server span as processors and exporters read it.
+    """A span as processors and exporters read it.
 
     `clean` says that the library wrote all of its values, so nothing has to be masked.
     """
 
-    def __init__(
+    clean = False
+
+
+class SpanMaker:
+    """Starts and ends spans of one kind with the sampler and the processors of an SDK tracer."""
+
+    def __init__(self, tracer: Tracer, scope: str, kind: SpanKind) -> None:
+        self._tracer, self._scope, self._kind = tracer, InstrumentationScope(scope), kind
+
+    def start(
+        self, name: str, within: Context | None = None
+    ) -> tuple[RequestSpan | trace.NonRecordingSpan, SpanContext | None]:
+        """A child of the current span (of the context `within`), and its parent if it has one."""
+        tracer, caller = self._tracer, trace.get_current_span(within).get_span_context()
+        ids, parent = tracer.id_generator, caller if caller.is_valid else None
+        trace_id = caller.trace_id if parent else ids.generate_trace_id()
+        sampled = tracer.sampler.should_sample(within, trace_id, name, self._kind)
+        chosen = sampled.decision is Decision.RECORD_AND_SAMPLE
+        context = SpanContext(
+            trace_id,
+            ids.generate_span_id(),
+            is_remote=False,
+            trace_flags=SAMPLED if chosen else _UNSAMPLED,
+            trace_state=sampled.trace_state,
+        )
+        if sampled.decision is Decision.DROP:
+            return trace.NonRecordingSpan(context), parent
+        span = RequestSpan(context, name, sampled.attributes, parent)
+        # the application's own span processors expect a span of the SDK
+        tracer.span_processor.on_start(span, within)  # type: ignore[arg-type]
+        return span, parent
+
+    def end(
         self,
         span: RequestSpan,
-        *,
-        parent: SpanContext | None,
-        resource: Resource,
         attributes: dict[str, AttributeValue],
+        duration_s: float,
+        *,
         clean: bool,
-        start_time: int,
-        end_time: int,
-        scope: InstrumentationScope,
     ) -> None:
-        added = span.attributes
-        super().__init__(
+        """End the span now, with these attributes of the library's own."""
+        end, added = time.time_ns(), span.finish().attributes
+        finished = FinishedSpan(
             name=span.name,
             context=span.get_span_context(),
-            parent=parent,
-            resource=resource,
+            parent=span.parent,
+            resource=self._tracer.resource,
             attributes={**added, **attributes} if added else attributes,
             events=span.events,
             links=span.links,
-            kind=SpanKind.SERVER,
+            kind=self._kind,
             status=span.status or _UNSET,
-            start_time=start_time,
-            end_time=end_time,
-            instrumentation_scope=scope,
+            start_time=end - int(duration_s * 1e9),
+            end_time=end,
+            instrumentation_scope=self._scope,
         )
-        self.clean = clean and not (added or span.events or span.links)
+        finished.clean = clean and not (added or span.events or span.links)
+        self._tracer.span_processor.on_end(finished)
 
 
+SAMPLED, _UNSAMPLED = TraceFlags(TraceFlags.SAMPLED), TraceFlags(TraceFlags.DEFAULT)
 _UNSET = Status(StatusCode.UNSET)

@@ -8,26 +8,22 @@ client (query, user agent) is left out unless masking is off.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.trace import Tracer, TracerProvider
-from opentelemetry.sdk.trace.sampling import Decision
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import SpanContext, SpanKind
 from opentelemetry.util.types import AttributeValue
 from starlette.types import Scope
 
 from .otel_environment import propagate
 from .propagation import TraceparentPropagator
 from .record import OTHER_METHOD, Record
-from .request_span import FinishedSpan, RequestSpan
+from .request_span import SAMPLED, RequestSpan, SpanMaker
 
-_SCOPE = InstrumentationScope("plainview")
-_SAMPLED, _UNSAMPLED = TraceFlags(TraceFlags.SAMPLED), TraceFlags(TraceFlags.DEFAULT)
+_SCOPE = "plainview"
 
 
 class ServerSpans:
@@ -35,10 +31,10 @@ class ServerSpans:
 
     def __init__(self, provider: TracerProvider, *, own: bool, masking: bool) -> None:
         """Only a provider of the library (`own`) gets failed requests that were not sampled."""
-        tracer = provider.get_tracer(_SCOPE.name)
+        tracer = provider.get_tracer(_SCOPE)
         if not isinstance(tracer, Tracer):
             raise TypeError("the SDK is disabled")
-        self._tracer = tracer
+        self._maker = SpanMaker(tracer, _SCOPE, SpanKind.SERVER)
         self._own = own
         self._masking = masking
         self._propagator: TextMapPropagator = propagate.get_global_textmap()
@@ -53,26 +49,7 @@ class ServerSpans:
                 parent = self._propagator.extract(carrier, parent)
         else:
             parent = self._propagator.extract(_headers(scope))
-        tracer, caller = self._tracer, trace.get_current_span(parent).get_span_context()
-        ids = tracer.id_generator
-        trace_id = caller.trace_id if caller.is_valid else ids.generate_trace_id()
-        name = _name(record)
-        decision = tracer.sampler.should_sample(parent, trace_id, name, SpanKind.SERVER)
-        chosen = decision.decision is Decision.RECORD_AND_SAMPLE
-        context = SpanContext(
-            trace_id,
-            ids.generate_span_id(),
-            is_remote=False,
-            trace_flags=_SAMPLED if chosen else _UNSAMPLED,
-            trace_state=decision.trace_state,
-        )
-        record.parent = caller if caller.is_valid else None
-        if decision.decision is not Decision.DROP:
-            span = record.span = RequestSpan(context, name, decision.attributes)
-            # the application's own span processors expect a span of the SDK
-            tracer.span_processor.on_start(span, parent)  # type: ignore[arg-type]
-        else:
-            record.span = trace.NonRecordingSpan(context)
+        record.span, record.parent = self._maker.start(_name(record), parent)
         return trace.set_span_in_context(record.span, parent)
 
     def end(self, record: Record, scope: Scope) -> None:
@@ -82,30 +59,16 @@ class ServerSpans:
         if not isinstance(span, RequestSpan):
             if not (failed and self._own):
                 return
-            span = RequestSpan(
-                SpanContext(
-                    context.trace_id, context.span_id, False, _SAMPLED, context.trace_state
-                ),
-                "",
-            )
+            state = context.trace_state
+            sampled = SpanContext(context.trace_id, context.span_id, False, SAMPLED, state)
+            span = RequestSpan(sampled, "", None, record.parent)
         span.update_name(_name(record))
         if failed:
             if record.error is not None:
                 span.record_exception(record.error)
-            span.set_status(trace.Status(trace.StatusCode.ERROR))
-        end = time.time_ns()
-        self._tracer.span_processor.on_end(
-            FinishedSpan(
-                span.finish(),
-                parent=record.parent,
-                resource=self._tracer.resource,
-                attributes=self._attributes(record, scope),
-                clean=self._masking,
-                start_time=end - int(record.duration_s * 1e9),
-                end_time=end,
-                scope=_SCOPE,
-            )
-        )
+            span.set_status(trace.StatusCode.ERROR)
+        attributes = self._attributes(record, scope)
+        self._maker.end(span, attributes, record.duration_s, clean=self._masking)
 
     def _attributes(self, record: Record, scope: Scope) -> dict[str, AttributeValue]:
         made: dict[str, AttributeValue] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,6 +30,11 @@ _CLOSED = frozenset(
         *("request_id", "db.system.name", "db.operation.name", "network.peer.port"),
     )
 )
+
+
+# Attributes of database instruments have few values, so what became of them is kept.
+_INSTRUMENTS = ("db.", "net.", "network.", "server.")
+_LONGEST = 256  # characters of a text that is kept
 
 
 class ReportingExporter(SpanExporter):
@@ -142,13 +148,24 @@ def _attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
             result[name] = attributes.get("http.route", "__unknown__")
         elif name == "url.full":
             result[name] = _origin(str(value))
-        elif kind is str and not masked_key(name.rpartition(".")[2])[1]:
-            result[name] = mask_text(value)
+        elif kind is str and name.startswith(_INSTRUMENTS) and len(value) <= _LONGEST:
+            result[name] = _instrument_text(name, value)
         else:
-            # the last part is the key, as in `http.request.header.authorization`
-            key = name.rpartition(".")[2]
-            result[name] = mask({key: list(value) if kind is tuple else value})[key]
+            result[name] = _value(name, value)
     return result
+
+
+@lru_cache(maxsize=1024)
+def _instrument_text(name: str, value: str) -> Any:
+    return _value(name, value)
+
+
+def _value(name: str, value: Any) -> Any:
+    # the last part is the key, as in `http.request.header.authorization`
+    key = name.rpartition(".")[2]
+    if type(value) is str and not masked_key(key)[1]:
+        return mask_text(value)
+    return mask({key: list(value) if type(value) is tuple else value})[key]
 
 
 def _origin(url: str) -> str:

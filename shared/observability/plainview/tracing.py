@@ -119,7 +119,7 @@ def install(settings: ObservabilitySettings, told: list[str] | None = None) -> T
     return provider
 
 
-def is_own(provider: TracerProvider) -> bool:
+def is_own(provider: trace.TracerProvider) -> bool:
     """Whether the provider was made here, not by the application."""
     return provider is _own
 
@@ -160,11 +160,9 @@ def _exporter() -> SpanExporter:
         return made
     if protocol not in ("", "http/protobuf"):
         raise ValueError(f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol} is not supported")
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
-        OTLPSpanExporter,
-    )
+    from .otlp import LeanExporter  # noqa: PLC0415
 
-    return OTLPSpanExporter()
+    return LeanExporter()
 
 
 def shutdown(timeout_s: float) -> bool:

@@ -1,0 +1,148 @@
+"""The library's own encoding of spans says the same as OpenTelemetry's."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import (
+    Link,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
+
+from plainview.otlp import LeanExporter, encode
+from tests.support.otlp import OtlpReceiver
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
+PLAIN = (
+    TEXTS
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False)
+    | st.sampled_from([0, 1, 127, 128, 16_384, -1, "", "x" * 127, "é" * 128])
+)
+ANY = PLAIN | st.lists(TEXTS, max_size=3) | st.binary(max_size=9) | st.just(2**63)
+NAMES = st.text(max_size=12) | st.sampled_from(["http.route", "request_id", "k" * 200])
+STATES = st.sampled_from([TraceState(), TraceState([("a", "1"), ("b", "2")])])
+RESOURCES = [
+    Resource({"service.name": "a", "list": ["x"]}, "https://example.com/schema"),
+    Resource({"service.name": "b"}),
+]
+SCOPES = [
+    InstrumentationScope("one"),
+    InstrumentationScope("two", "1.2", "https://example.com/scope", {"k": "v"}),
+    None,
+]
+
+
+def _contexts(states: st.SearchStrategy[TraceState]) -> st.SearchStrategy[SpanContext]:
+    return st.builds(
+        SpanContext,
+        st.integers(1, 2**128 - 1),
+        st.integers(1, 2**64 - 1),
+        st.booleans(),
+        st.just(TraceFlags(1)),
+        states,
+    )
+
+
+def _attributes(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.dictionaries(NAMES, values, max_size=6)
+
+
+@st.composite
+def spans(draw: st.DrawFn) -> ReadableSpan:
+    odd = draw(st.booleans())
+    times = st.integers(0, 2**63)
+    events = st.builds(Event, TEXTS, _attributes(PLAIN), times)
+    links = st.builds(Link, _contexts(STATES), _attributes(PLAIN))
+    statuses = st.builds(Status, st.sampled_from(StatusCode))
+    return ReadableSpan(
+        draw(TEXTS),
+        draw(_contexts(STATES if odd else st.just(TraceState()))),
+        parent=draw(st.none() | _contexts(STATES)),
+        resource=draw(st.sampled_from(RESOURCES)),
+        attributes=draw(_attributes(ANY if odd else PLAIN)),
+        events=draw(st.lists(events, max_size=2)) if odd else (),
+        links=draw(st.lists(links, max_size=2)) if odd else (),
+        kind=draw(st.sampled_from(SpanKind)),
+        status=draw(statuses | TEXTS.map(lambda text: Status(StatusCode.ERROR, text))),
+        start_time=draw(times),
+        end_time=draw(times),
+        instrumentation_scope=draw(st.sampled_from(SCOPES)),
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(spans(), max_size=5))
+def test_any_spans_are_the_same_message(made: list[ReadableSpan]) -> None:
+    assert ExportTraceServiceRequest.FromString(encode(made)) == encode_spans(made)
+
+
+def test_what_the_sdk_makes_is_the_same_message() -> None:
+    ended: list[ReadableSpan] = []
+    provider = TracerProvider(shutdown_on_exit=False)
+    with provider.get_tracer("test").start_as_current_span("work", kind=SpanKind.CLIENT) as span:
+        span.set_attributes({"db.system": "redis", "n": 1, "yes": True, "no": False, "half": 0.5})
+        ended.append(span._readable_span())  # type: ignore[attr-defined]
+    ended[0]._end_time = 1
+    assert ExportTraceServiceRequest.FromString(encode(ended)) == encode_spans(ended)
+
+
+@pytest.fixture
+def official(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[ReadableSpan]]:
+    """Batches that were left to OpenTelemetry's exporter."""
+    left: list[Sequence[ReadableSpan]] = []
+
+    def export(_: object, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        left.append(spans)
+        return SpanExportResult.FAILURE
+
+    monkeypatch.setattr(OTLPSpanExporter, "export", export)
+    return left
+
+
+def _span(name: str, number: int = 1, **more: Any) -> ReadableSpan:
+    context = SpanContext(number, number, is_remote=False)
+    return ReadableSpan(name, context, start_time=1, end_time=2, resource=RESOURCES[1], **more)
+
+
+def test_batches_arrive_without_the_official_encoder(
+    official: list[Sequence[ReadableSpan]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with OtlpReceiver() as otlp:
+        exporter = LeanExporter(f"{otlp.endpoint}/v1/traces")
+        sent = [_span("a", attributes={"k": "v"}), _span("b")]
+        assert exporter.export(sent) is SpanExportResult.SUCCESS
+        found = otlp.wait_for(lambda spans: len(spans) == 2)
+        exporter.shutdown()
+    assert [(span.name, span.service, span.attributes) for span in found] == [
+        ("a", "b", {"k": "v"}),
+        ("b", "b", {}),
+    ]
+    assert not official
+
+
+def test_what_it_cannot_send_is_left_to_the_official_exporter(
+    official: list[Sequence[ReadableSpan]],
+) -> None:
+    exporter = LeanExporter("http://127.0.0.1:1/v1/traces", max_request_size=100)
+    batches = [[_span("long" * 100)], [_span("no ID", -1)], [_span("after the end")]]
+    for number, batch in enumerate(batches):
+        if number == 2:
+            exporter.shutdown()
+        assert exporter.export(batch) is SpanExportResult.FAILURE
+    assert official == batches
