@@ -10,46 +10,96 @@ from datetime import datetime
 from typing import Any
 
 from event.ids import prefix
-from event.repository import DuplicateKey, Repository
-from event.times import now, to_text
-from shared.storage.mongo import Document
+from event.records import Markers, Op, Request, document, record, records
+from event.times import from_text, now, to_text
+from shared.storage.mongo import Database, Document, DuplicateKey, Index
 
 __all__ = ["ClaimRepository", "DuplicateKey"]
 
 
-class ClaimRepository(Repository):
-    """Requests and the stock of rewards."""
+class ClaimRepository:
+    """Requests, and the stock of the rewards that they change."""
 
-    async def add_request(self, request: Document) -> None:
+    def __init__(self, database: Database) -> None:
+        self._requests = database["requests"]
+        self._rewards = database["rewards"]
+        self.indexes: tuple[Index, ...] = (
+            (self._rewards, [("last_op_at", -1)], {}),
+            (self._requests, [("user_key", 1)], {"unique": True}),
+            (self._requests, [("public_id", 1)], {"unique": True}),
+            (self._requests, [("op.id", 1)], {"sparse": True}),
+            (self._requests, [("user_id", 1), ("public_id", -1)], {}),
+            (self._requests, [("reward_id", 1), ("status", 1)], {}),
+            (self._requests, [("event_id", 1), ("public_id", -1)], {}),
+            (self._requests, [("status", 1), ("public_id", -1)], {}),
+            (self._requests, [("decided_at", 1)], {}),
+        )
+
+    async def add_request(self, request: Request) -> None:
         """Insert a request; DuplicateKey if the user has requested the reward or used the key."""
-        await self.requests.insert_one(request)
+        await self._requests.insert_one(document(request))
 
-    async def by_key(self, user_key: str) -> Document | None:
+    async def request(self, request_id: str) -> Request | None:
+        """The request with this public ID, None if there is none."""
+        return await self._find({"public_id": request_id})
+
+    async def by_key(self, user_key: str) -> Request | None:
         """The request that was made with this key ("<user>:<Idempotency-Key>")."""
-        return await self.requests.find_one({"user_key": user_key})
+        return await self._find({"user_key": user_key})
 
-    async def by_id(self, request_id: str) -> Document | None:
-        """The request of a reward and user; its ID is "<reward>:<user>"."""
-        return await self.requests.find_one({"_id": request_id})
+    async def of_user(self, reward_id: str, user_id: str) -> Request | None:
+        """The user's request for the reward, None if there is none."""
+        return await self._find({"_id": f"{reward_id}:{user_id}"})
 
-    async def move_stock(self, reward_id: str, op: str, delta: int) -> bool:
+    async def _find(self, where: Mapping[str, Any]) -> Request | None:
+        found = await self._requests.find_one(where)
+        return record(Request, found)
+
+    async def list_requests(
+        self, filters: Mapping[str, str | None], after: str | None, limit: int
+    ) -> list[Request]:
+        """Requests, newest first; with `after` only those before that public ID.
+
+        Filters: `user_id`, `event_id`, `reward_id`, `status`, `created_from` and `created_to`.
+        """
+        where: Document = {
+            name: filters[name]
+            for name in ("user_id", "event_id", "reward_id", "status")
+            if filters.get(name)
+        }
+        if where.get("status") == "pending":
+            where["status"] = {"$in": ["pending", "working"]}
+        # an ID begins with its time, so one index serves order, paging and period
+        below = [after] if after else []
+        if until := filters.get("created_to"):
+            below.append(prefix(from_text(until)))
+        bounds = {"$lt": min(below)} if below else {}
+        if since := filters.get("created_from"):
+            bounds["$gte"] = prefix(from_text(since))
+        if bounds:
+            where["public_id"] = bounds
+        rows = self._requests.find(where).sort([("public_id", -1)]).limit(limit)
+        return records(Request, await rows.to_list(limit))
+
+    async def move_stock(self, reward_id: str, op: Op) -> bool:
         """Change the stock and set the marker of `op` in one write; False if sold out or fenced.
 
         May only be called by the process that made `op`, and only once.
         """
-        where: Document = {"_id": reward_id, f"fenced.{op}": {"$exists": False}}
-        if delta < 0:
-            where["stock_left"] = {"$gte": -delta}
-        change = {"$inc": {"stock_left": delta}, "$set": {f"ops.{op}": 1, "last_op_at": _stamp()}}
-        return (await self.rewards.update_one(where, change)).matched_count == 1
+        where: Document = {"_id": reward_id, f"fenced.{op.id}": {"$exists": False}}
+        if op.delta < 0:
+            where["stock_left"] = {"$gte": -op.delta}
+        marked = {f"ops.{op.id}": 1, "last_op_at": _stamp()}
+        change = {"$inc": {"stock_left": op.delta}, "$set": marked}
+        return (await self._rewards.update_one(where, change)).matched_count == 1
 
     async def fence(self, reward_id: str, op: str) -> bool:
         """Prevent `op` from ever changing the stock; False if it has changed it already."""
         where = {"_id": reward_id, f"ops.{op}": {"$exists": False}}
         change = {"$set": {f"fenced.{op}": 1, "last_op_at": _stamp()}}
-        return (await self.rewards.update_one(where, change)).matched_count == 1
+        return (await self._rewards.update_one(where, change)).matched_count == 1
 
-    async def finish(self, request_id: str, op: str, change: Mapping[str, Any]) -> Document | None:
+    async def finish(self, request: Request, op: str, change: Mapping[str, Any]) -> Request | None:
         """Apply `change` and remove `op` after its stock was changed; the request as it is then.
 
         None if the request's work is not `op` any more, as another process has done it.
@@ -57,41 +107,46 @@ class ClaimRepository(Repository):
         update: Document = {"$unset": {"op": ""}}
         if change:
             update["$set"] = dict(change)
-        where = {"_id": request_id, "op.id": op}
-        return await self.requests.find_one_and_update(where, update)
+        found = await self._requests.find_one_and_update(_unfinished(request, op), update)
+        return record(Request, found)
 
-    async def reissue(self, request_id: str, op: str, new: str) -> bool:
+    async def reissue(self, request: Request, op: str, new: str) -> bool:
         """Replace the ID of unfinished work, after the old one was fenced; False if it is done."""
-        result = await self.requests.update_one(
-            {"_id": request_id, "op.id": op}, {"$set": {"op.id": new}}
-        )
-        return result.matched_count == 1
+        change = {"$set": {"op.id": new}}
+        return (
+            await self._requests.update_one(_unfinished(request, op), change)
+        ).matched_count == 1
 
-    async def abandon(self, request_id: str, op: str) -> bool:
+    async def abandon(self, request: Request, op: str) -> bool:
         """Delete a request that got no stock, so that it can be made again; False if it is gone."""
-        where = {"_id": request_id, "op.id": op, "status": "working"}
-        return (await self.requests.delete_one(where)).deleted_count == 1
+        where = {**_unfinished(request, op), "status": "working"}
+        return (await self._requests.delete_one(where)).deleted_count == 1
 
-    async def decide(self, request_id: str, change: Mapping[str, Any]) -> Document | None:
+    async def decide(self, request: Request, change: Mapping[str, Any]) -> Request | None:
         """Apply the decision to a pending request; None if it is not pending any more."""
-        return await self.requests.find_one_and_update(
-            {"_id": request_id, "status": "pending"}, {"$set": dict(change)}
+        found = await self._requests.find_one_and_update(
+            {"_id": request.key, "status": "pending"}, {"$set": dict(change)}
         )
+        return record(Request, found)
 
-    async def unfinished(self, before: datetime | None = None, limit: int = 500) -> list[Document]:
+    async def unfinished(self, before: datetime | None = None, limit: int = 500) -> list[Request]:
         """Requests with unfinished work that began before this time (None: any), oldest first."""
         where = {"op.id": {"$lt": prefix(before) if before else "~"}}
-        return await self.requests.find(where).sort([("op.id", 1)]).limit(limit).to_list(limit)
+        rows = self._requests.find(where).sort([("op.id", 1)]).limit(limit)
+        return records(Request, await rows.to_list(limit))
 
     async def working_ops(self, ops: Collection[str]) -> set[str]:
         """Those of `ops` that are unfinished, so their markers are still needed."""
-        found = self.requests.find({"op.id": {"$in": list(ops)}}, {"op": 1})
+        found = self._requests.find({"op.id": {"$in": list(ops)}}, {"op": 1})
         return {row["op"]["id"] for row in await found.to_list()}
 
-    async def touched_rewards(self, limit: int = 200) -> list[Document]:
+    async def touched_rewards(self, limit: int = 200) -> list[Markers]:
         """The markers and fences of the `limit` rewards whose stock changed last."""
-        found = self.rewards.find({"last_op_at": {"$gt": ""}}, {"ops": 1, "fenced": 1})
-        return await found.sort([("last_op_at", -1)]).limit(limit).to_list(limit)
+        found = self._rewards.find({"last_op_at": {"$gt": ""}}, {"ops": 1, "fenced": 1})
+        return [
+            Markers(row["_id"], frozenset(row.get("ops") or ()), frozenset(row.get("fenced") or ()))
+            for row in await found.sort([("last_op_at", -1)]).limit(limit).to_list(limit)
+        ]
 
     async def forget_markers(
         self, reward_id: str, ops: Collection[str], fenced: Collection[str]
@@ -100,7 +155,11 @@ class ClaimRepository(Repository):
         names = [f"ops.{op}" for op in ops] + [f"fenced.{op}" for op in fenced]
         if names:
             change = {"$unset": dict.fromkeys(names, "")}
-            await self.rewards.update_one({"_id": reward_id}, change)
+            await self._rewards.update_one({"_id": reward_id}, change)
+
+
+def _unfinished(request: Request, op: str) -> Document:
+    return {"_id": request.key, "op.id": op}
 
 
 def _stamp() -> str:

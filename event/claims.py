@@ -6,17 +6,19 @@ die after any of them. `recover` then finishes or undoes the claim; before that 
 the reward, so that a late write of the dead process cannot take stock a second time.
 """
 
-from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from event import signals
-from event.claim_repository import ClaimRepository, DuplicateKey
+from event.claim_repository import DuplicateKey
 from event.eligibility import Eligibility
 from event.errors import AlreadyRequested, InFlight, KeyMismatch, Refused, SoldOut
 from event.ids import minted_at, new_id
 from event.reasons import Reason
+from event.records import WORKING, Op, Request, Reward
+from event.store import Store
 from event.times import from_text, now, to_text
 from plainview import get_logger
 from shared.errors import Conflict, NotFound, Timeout, Unavailable
@@ -27,25 +29,23 @@ log = get_logger("business")
 FENCE_KEPT = timedelta(hours=1)
 MAX_GIVEN_UP = 1000  # user keys; further ones are recovered when they are stale
 
-Document = Mapping[str, Any]
-
 
 class Claims:
     """Claims, decisions on them, and the recovery of unfinished ones."""
 
-    def __init__(self, repository: ClaimRepository, zone: ZoneInfo, stale_s: float) -> None:
-        self._repository = repository
-        self._eligibility = Eligibility(repository, zone)
+    def __init__(self, store: Store, zone: ZoneInfo, stale_s: float) -> None:
+        self._events, self._requests = store.events, store.requests
+        self._eligibility = Eligibility(store, zone)
         self._stale = timedelta(seconds=stale_s)
         self._given_up: set[str] = set()
 
-    async def claim(self, user_id: str, reward_id: str, key: str) -> Document:
+    async def claim(self, user_id: str, reward_id: str, key: str) -> Request:
         """Claim a reward; the new request, or for a repeated `key` the same reply as before.
 
         Raises NotFound, a Refused (nothing is stored then), InFlight or KeyMismatch.
         """
         try:
-            reward = await self._repository.reward(reward_id)
+            reward = await self._events.reward(reward_id)
             if reward is None:
                 raise NotFound("There is no such reward")
             return await self._claim(user_id, reward, f"{user_id}:{key}")
@@ -53,7 +53,7 @@ class Claims:
             signals.refused(refusal.reason)
             log.info(
                 "reward.refused",
-                event_id=reward["event_id"] if reward else "",
+                event_id=reward.event_id if reward else "",
                 reward_id=reward_id,
                 status="refused",
                 reason=refusal.code,
@@ -63,36 +63,33 @@ class Claims:
             signals.refused(Reason.TECHNICAL)
             raise
 
-    async def _claim(self, user_id: str, reward: Document, user_key: str) -> Document:
-        reward_id = reward["_id"]
-        request_id = f"{reward_id}:{user_id}"
-        if reward["stock_left"] < 1:
-            return await self._sold_out(request_id, user_key)
+    async def _claim(self, user_id: str, reward: Reward, user_key: str) -> Request:
+        if reward.stock_left < 1:
+            return await self._sold_out(reward.id, user_id, user_key)
         refusal = await self._eligibility.refusal(user_id, reward)
         if refusal is not None:
-            reply = await self._earlier_reply(request_id, reward_id, user_key)
+            reply = await self._earlier_reply(reward.id, user_id, user_key)
             if reply is None:
                 raise refusal
             return reply
         at = now()
-        request = {
-            "_id": request_id,
-            "public_id": new_id(at),
-            "user_key": user_key,
-            "event_id": reward["event_id"],
-            "reward_id": reward_id,
-            "user_id": user_id,
-            "approval": reward["approval"],
-            "status": "working",
-            "reason": "none",
-            "created_at": to_text(at),
-            "decided_at": None,
-            "op": {"id": new_id(at), "delta": -1},
-        }
+        op = Op(new_id(at), -1)
+        request = Request(
+            id=new_id(at),
+            user_key=user_key,
+            event_id=reward.event_id,
+            reward_id=reward.id,
+            user_id=user_id,
+            approval=reward.approval,
+            status=WORKING,
+            reason=Reason.NONE,
+            created_at=to_text(at),
+            op=op,
+        )
         try:
-            await self._repository.add_request(request)
+            await self._requests.add_request(request)
         except DuplicateKey:
-            reply = await self._earlier_reply(request_id, reward_id, user_key)
+            reply = await self._earlier_reply(reward.id, user_id, user_key)
             if reply is None:
                 raise InFlight("The request was being withdrawn") from None
             return reply
@@ -101,7 +98,7 @@ class Claims:
             raise
         signals.key_used("first")
         try:
-            return await self._reserve(request, user_key)
+            return await self._reserve(request, op)
         except (Timeout, Unavailable):
             self._give_up(user_key)
             raise
@@ -112,39 +109,38 @@ class Claims:
         if len(self._given_up) < MAX_GIVEN_UP:
             self._given_up.add(user_key)
 
-    async def _reserve(self, request: Document, user_key: str) -> Document:
-        op = request["op"]
-        if await self._repository.move_stock(request["reward_id"], op["id"], op["delta"]):
-            done = await self._finish(request, op["id"])
+    async def _reserve(self, request: Request, op: Op) -> Request:
+        if await self._requests.move_stock(request.reward_id, op):
+            done = await self._finish(request, op)
             if done is not None:
                 return done
-        elif await self._repository.abandon(request["_id"], op["id"]):
+        elif await self._requests.abandon(request, op.id):
             raise SoldOut("Nothing is left")
         # Another process took the claim over, as it seemed to be abandoned.
-        reply = await self._earlier_reply(request["_id"], request["reward_id"], user_key)
+        reply = await self._earlier_reply(request.reward_id, request.user_id, request.user_key)
         if reply is None:
             raise InFlight("The request is being worked on")
         return reply
 
-    async def _finish(self, request: Document, op: str) -> Document | None:
-        if request["op"]["delta"] > 0:
-            return await self._repository.finish(request["_id"], op, {})
-        automatic = request["approval"] == "automatic"
+    async def _finish(self, request: Request, op: Op) -> Request | None:
+        if op.delta > 0:
+            return await self._requests.finish(request, op.id, {})
+        automatic = request.approval == "automatic"
         status = "approved" if automatic else "pending"
         change = {"status": status, "decided_at": to_text(now()) if automatic else None}
-        done = await self._repository.finish(request["_id"], op, change)
+        done = await self._requests.finish(request, op.id, change)
         if done is not None:
             signals.requested(status)
             log.info(
                 "reward.claimed",
-                event_id=done["event_id"],
-                reward_id=done["reward_id"],
-                reward_request_id=done["public_id"],
+                event_id=done.event_id,
+                reward_id=done.reward_id,
+                reward_request_id=done.id,
                 status=status,
             )
         return done
 
-    async def _sold_out(self, request_id: str, user_key: str) -> Document:
+    async def _sold_out(self, reward_id: str, user_id: str, user_key: str) -> Request:
         """The reply to a claim of a reward that is sold out: two reads in all and no write.
 
         It is kept cheap because most claims of a popular reward end here. The request is looked
@@ -152,63 +148,61 @@ class Claims:
         and then the answer is that attempt's reply. Conditions and other uses of the key are not
         checked, as they could not change that nothing is left.
         """
-        request = await self._repository.by_id(request_id)
+        request = await self._requests.of_user(reward_id, user_id)
         if request is None:
             raise SoldOut("Nothing is left")
-        if request["user_key"] != user_key:
+        if request.user_key != user_key:
             raise AlreadyRequested("You have requested this reward before")
         return await self._reply(request)
 
-    async def _earlier_reply(
-        self, request_id: str, reward_id: str, user_key: str
-    ) -> Document | None:
+    async def _earlier_reply(self, reward_id: str, user_id: str, user_key: str) -> Request | None:
         """The earlier reply to this key; None if the user has not requested the reward at all.
 
         AlreadyRequested under another key; KeyMismatch if the key was for another reward.
         """
-        request = await self._repository.by_key(user_key)
+        request = await self._requests.by_key(user_key)
         if request is None:
-            if await self._repository.by_id(request_id) is not None:
+            if await self._requests.of_user(reward_id, user_id) is not None:
                 raise AlreadyRequested("You have requested this reward before")
             return None
-        if request["reward_id"] != reward_id:
+        if request.reward_id != reward_id:
             signals.key_used("mismatch")
             raise KeyMismatch("The key was used for another request")
         return await self._reply(request)
 
-    async def _reply(self, request: Document) -> Document:
+    async def _reply(self, request: Request) -> Request:
         """The reply that the request was first answered with; InFlight if it is unfinished."""
-        if request["status"] == "working":
+        if request.status == WORKING:
             request = await self._settled(request)
         signals.key_used("replayed")
-        if request["approval"] == "automatic":
+        if request.approval == "automatic":
             return request
         # a repetition gets the first reply, so a later decision is left out
-        return {**request, "status": "pending", "reason": "none", "decided_at": None}
+        return replace(request, status="pending", reason=Reason.NONE, decided_at=None)
 
-    async def _settled(self, request: Document) -> Document:
+    async def _settled(self, request: Request) -> Request:
         """The finished request, after recovering it if its process gave up; else InFlight."""
-        user_key = request["user_key"]
-        stale = now() - minted_at(request["op"]["id"]) > self._stale
+        user_key = request.user_key
+        stale = request.op is not None and now() - minted_at(request.op.id) > self._stale
         if stale or user_key in self._given_up:
             await self.recover(request)
             self._given_up.discard(user_key)
-            done = await self._repository.by_key(user_key)
-            if done is not None and done["status"] != "working":
+            done = await self._requests.by_key(user_key)
+            if done is not None and done.status != WORKING:
                 return done
         signals.key_used("in_flight")
         raise InFlight("The request with this key is being worked on")
 
-    async def decide(self, request_id: str, status: str, reason: str, operator: str) -> Document:
+    async def decide(self, request_id: str, status: str, reason: str, operator: str) -> Request:
         """Approve or reject a pending request; a rejection returns its stock.
 
         The same decision again changes nothing. Raises NotFound, InFlight, and Conflict if it was
         decided otherwise.
         """
-        request = await self._repository.request(request_id)
+        request = await self._requests.request(request_id)
         if request is None:
             raise NotFound("There is no such reward request")
-        if request["status"] == "working":
+        if request.status == WORKING:
             raise InFlight("The request is being worked on")
         at = now()
         change: dict[str, Any] = {
@@ -219,70 +213,68 @@ class Claims:
         }
         if status == "rejected":
             change["op"] = {"id": new_id(at), "delta": 1}
-        decided = await self._repository.decide(request["_id"], change)
+        decided = await self._requests.decide(request, change)
         if decided is None:
-            request = await self._repository.request(request_id) or request
-            if request["status"] != status or "decided_by" not in request:
+            request = await self._requests.request(request_id) or request
+            if request.status != status or request.decided_by is None:
                 raise Conflict("It was decided before", code="already_decided")
             return request
-        signals.decided(status, (at - from_text(decided["created_at"])).total_seconds())
+        signals.decided(status, (at - from_text(decided.created_at)).total_seconds())
         log.info(
             "reward.decided",
-            event_id=decided["event_id"],
-            reward_id=decided["reward_id"],
+            event_id=decided.event_id,
+            reward_id=decided.reward_id,
             reward_request_id=request_id,
             status=status,
         )
-        if "op" in decided:
-            op = decided["op"]
-            if await self._repository.move_stock(decided["reward_id"], op["id"], op["delta"]):
-                await self._finish(decided, op["id"])
+        if decided.op and await self._requests.move_stock(decided.reward_id, decided.op):
+            await self._finish(decided, decided.op)
         return decided
 
-    async def recover(self, request: Document) -> Literal["finished", "undone"] | None:
+    async def recover(self, request: Request) -> Literal["finished", "undone"] | None:
         """Finish or undo an unfinished request; None if there is nothing to do or not yet."""
-        _id, reward_id, op = request["_id"], request["reward_id"], str(request["op"]["id"])
-        if await self._repository.fence(reward_id, op):
+        op = request.op
+        if op is None:
+            return None
+        if await self._requests.fence(request.reward_id, op.id):
             # The old op has not changed the stock, and the fence keeps it from doing so. This
             # process goes on with an op of its own: an op is only sent by the process that made
             # it, else a late write could come after its marker was removed and count again.
-            new = new_id()
-            if not await self._repository.reissue(_id, op, new):
+            old, op = op, replace(op, id=new_id())
+            if not await self._requests.reissue(request, old.id, op.id):
                 return None
-            op, delta = new, request["op"]["delta"]
-            if not await self._repository.move_stock(reward_id, op, delta):
+            if not await self._requests.move_stock(request.reward_id, op):
                 # A claim is sold out by now and had no reply yet, so it can be deleted. Returning
                 # stock has to happen and is left for the next turn.
-                undone = delta < 0 and await self._repository.abandon(_id, op)
+                undone = op.delta < 0 and await self._requests.abandon(request, op.id)
                 return self._recovered(request, "undone") if undone else None
         done = await self._finish(request, op)
         return self._recovered(request, "finished") if done is not None else None
 
     def _recovered(
-        self, request: Document, outcome: Literal["finished", "undone"]
+        self, request: Request, outcome: Literal["finished", "undone"]
     ) -> Literal["finished", "undone"]:
         signals.recovered(outcome)
-        log.warning("claim.recovered", reward_request_id=request["public_id"], outcome=outcome)
+        log.warning("claim.recovered", reward_request_id=request.id, outcome=outcome)
         return outcome
 
     async def recover_stale(self) -> None:
         """Recover the requests that this process gave up, and all that are stale."""
         for user_key in list(self._given_up):
-            given_up = await self._repository.by_key(user_key)
-            if given_up is not None and given_up["status"] == "working":
+            given_up = await self._requests.by_key(user_key)
+            if given_up is not None and given_up.status == WORKING:
                 await self.recover(given_up)
             self._given_up.discard(user_key)
-        for request in await self._repository.unfinished(now() - self._stale):
+        for request in await self._requests.unfinished(now() - self._stale):
             await self.recover(request)
 
     async def sweep(self) -> None:
         """Remove markers of finished requests, and fences older than `FENCE_KEPT`."""
         expired = now() - FENCE_KEPT
-        for reward in await self._repository.touched_rewards():
+        for reward in await self._requests.touched_rewards():
             # The markers were read before the requests are: one that no request needs after that
             # will never be needed again.
-            ops = reward.get("ops") or {}
-            fenced = [op for op in reward.get("fenced") or {} if minted_at(op) < expired]
-            if ops or fenced:
-                settled = set(ops) - await self._repository.working_ops(ops)
-                await self._repository.forget_markers(reward["_id"], settled, fenced)
+            fenced = [op for op in reward.fenced if minted_at(op) < expired]
+            if reward.ops or fenced:
+                settled = reward.ops - await self._requests.working_ops(reward.ops)
+                await self._requests.forget_markers(reward.reward_id, settled, fenced)

@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from event.records import Event
 from event.times import to_text
 
 
@@ -49,10 +50,9 @@ class Verdict:
         return {**asdict(self), "met": self.met}
 
 
-def is_open(event: Mapping[str, Any], at: datetime) -> bool:
+def is_open(event: Event, at: datetime) -> bool:
     """Whether an event is active and within its dates."""
-    open_now = event["starts_at"] <= to_text(at) < event["ends_at"]
-    return bool(event["status"] == "active" and open_now)
+    return event.status == "active" and event.starts_at <= to_text(at) < event.ends_at
 
 
 def login_streak(facts: Facts) -> int:

@@ -13,7 +13,7 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from event import signals
-from event.repository import Repository
+from event.repository import MemberRepository
 from event.times import from_text, to_text
 from plainview import batch_span, consume_span, get_logger
 from shared.announcements import STREAM, Announcement
@@ -41,14 +41,14 @@ class Consumer:
     def __init__(
         self,
         redis: Any,
-        repository: Repository,
+        members: MemberRepository,
         zone: ZoneInfo,
         *,
         takeover_s: float = 15,
         max_deliveries: int = 5,
     ) -> None:
         self._redis = redis
-        self._repository = repository
+        self._members = members
         self._zone = zone
         self._takeover_s = takeover_s
         self._max_deliveries = max_deliveries
@@ -139,10 +139,10 @@ class Consumer:
             raise ValueError("not a user ID")
         match type_:
             case Announcement.REGISTERED:
-                return await self._repository.registered(user_id, to_text(at))
+                return await self._members.registered(user_id, to_text(at))
             case Announcement.LOGGED_IN:
                 day = at.astimezone(self._zone).strftime("%Y%m%d")
-                return await self._repository.logged_in(user_id, to_text(at), day)
+                return await self._members.logged_in(user_id, to_text(at), day)
             case _:
                 raise ValueError("an unknown type")
 

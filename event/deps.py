@@ -7,12 +7,12 @@ from functools import partial
 
 import httpx
 
-from event.claim_repository import ClaimRepository
 from event.claims import Claims
 from event.consumer import BLOCK_S, Consumer
 from event.gauges import Gauges
 from event.service import Service
 from event.settings import Settings
+from event.store import Store
 from plainview import Check, observe_client
 from shared.background import close_at_exit, repeat
 from shared.checks import check
@@ -42,12 +42,12 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     http = observe_client(httpx.AsyncClient(timeout=2, trust_env=False), "auth")
     close_at_exit(stack, "auth", http.aclose)
 
-    repository = ClaimRepository(client.database(settings.mongo_database))
+    store = Store(client.database(settings.mongo_database))
     keys = RemoteJwks(http, settings.keys_url)
     verifier = TokenVerifier(keys, settings.token_issuer, settings.token_audience)
-    claims = Claims(repository, settings.business_timezone, settings.claim_stale_seconds)
-    consumer = Consumer(cache, repository, settings.business_timezone)
-    gauges = Gauges(repository)
+    claims = Claims(store, settings.business_timezone, settings.claim_stale_seconds)
+    consumer = Consumer(cache, store.members, settings.business_timezone)
+    gauges = Gauges(store)
 
     async def reconcile() -> None:
         await claims.recover_stale()
@@ -55,11 +55,11 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
 
     async def ready() -> None:
         await client.ping()
-        repository.indexes.check()
+        store.indexes.check()
 
     def indexed(work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
         async def turn() -> None:
-            await repository.indexes.make()
+            await store.indexes.make()
             await work()
 
         return turn
@@ -71,4 +71,4 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
         "mongo": check(ready),
         "redis": check(partial(redis.ping, cache), required=False),
     }
-    return Deps(claims, Service(repository), verifier, checks)
+    return Deps(claims, Service(store), verifier, checks)

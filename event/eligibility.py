@@ -8,55 +8,54 @@ from zoneinfo import ZoneInfo
 
 from event.conditions import Facts, Kind, evaluate, is_open
 from event.errors import ConditionUnmet, EventNotActive, ParticipationRequired, Refused
-from event.repository import Repository
+from event.records import Member, Reward
 from event.schemas import EventStatus
+from event.store import Store
 from event.times import from_text, now
 from shared.errors import NotFound
-
-Document = Mapping[str, Any]
 
 
 class Eligibility:
     """Reads what is needed to judge a claim, and judges it."""
 
-    def __init__(self, repository: Repository, zone: ZoneInfo) -> None:
-        self._repository = repository
+    def __init__(self, store: Store, zone: ZoneInfo) -> None:
+        self._store = store
         self._zone = zone
 
-    async def refusal(self, user_id: str, reward: Document) -> Refused | None:
+    async def refusal(self, user_id: str, reward: Reward) -> Refused | None:
         """The reason to refuse the claim, as an error to raise; None if the user may claim.
 
         Raises NotFound if the event is a draft, as users do not see drafts.
         """
         event, participation = await asyncio.gather(
-            self._repository.event(reward["event_id"]),
-            self._repository.participation(reward["event_id"], user_id),
+            self._store.events.event(reward.event_id),
+            self._store.events.participation(reward.event_id, user_id),
         )
         at = now()
-        if event is not None and event["status"] == EventStatus.DRAFT:
+        if event is not None and event.status == EventStatus.DRAFT:
             raise NotFound("There is no such reward")
         if event is None or not is_open(event, at):
             return EventNotActive("The event is not active now")
         if participation is None:
             return ParticipationRequired("Take part in the event first")
-        if event["conditions"]:
-            facts = await self._facts(user_id, at, event["conditions"])
-            verdicts = evaluate(event["conditions"], facts)
+        if event.conditions:
+            facts = await self._facts(user_id, at, event.conditions)
+            verdicts = evaluate(event.conditions, facts)
             if not all(verdict.met for verdict in verdicts):
                 progress = [verdict.document() for verdict in verdicts]
                 return ConditionUnmet("Not all conditions are met", conditions=progress)
         return None
 
-    async def _facts(self, user_id: str, at: datetime, conditions: Sequence[Document]) -> Facts:
-        member = await self._repository.member(user_id) or {}
+    async def _facts(
+        self, user_id: str, at: datetime, conditions: Sequence[Mapping[str, Any]]
+    ) -> Facts:
+        member = await self._store.members.member(user_id) or Member(id=user_id)
         counts = any(condition["type"] == Kind.PARTICIPATIONS for condition in conditions)
-        registered = member.get("registered_at")
+        registered = member.registered_at
         return Facts(
             now=at,
             today=at.astimezone(self._zone).date(),
             registered_at=from_text(registered) if registered else None,
-            login_days={
-                datetime.strptime(day, "%Y%m%d").date() for day in member.get("login_days", {})
-            },
-            participations=await self._repository.participations_of(user_id) if counts else 0,
+            login_days={datetime.strptime(day, "%Y%m%d").date() for day in member.login_days},
+            participations=await self._store.events.participations_of(user_id) if counts else 0,
         )

@@ -4,13 +4,15 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, TypeVar, cast
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi.requests import Request as HttpRequest
 
 from event import schemas
-from event.claims import Claims, Document
+from event.claims import Claims
 from event.errors import MissingKey
-from event.schemas import Id, Moment, Page
-from event.service import Service
+from event.records import Event, Participation, Request, Reward
+from event.schemas import Id, Moment
+from event.service import Page, Service
 from event.times import to_text
 from shared.tokens import Principal, Role
 from shared.web.body_limit import SMALL_BODY, BoundedRoute
@@ -32,11 +34,11 @@ Anyone = Annotated[Principal, Depends(require(*ANY_ROLE))]
 
 # Dependencies are coroutines: FastAPI hands a plain function to a worker thread, which costs more
 # than all the rest of a small request.
-async def _service(request: Request) -> Service:
+async def _service(request: HttpRequest) -> Service:
     return cast(Service, request.app.state.deps.service)
 
 
-async def _claims(request: Request) -> Claims:
+async def _claims(request: HttpRequest) -> Claims:
     return cast(Claims, request.app.state.deps.claims)
 
 
@@ -55,17 +57,6 @@ async def _key(idempotency_key: Annotated[str | None, Header(max_length=200)] = 
 
 
 Key = Annotated[str, Depends(_key)]
-
-
-def _public(document: Document) -> dict[str, Any]:
-    public = {**document, "id": document.get("public_id") or document["_id"]}
-    if public.get("status") == "working":  # an internal status: clients see "pending"
-        public["status"] = "pending"
-    return public
-
-
-def _page(found: Document) -> dict[str, Any]:
-    return {**found, "items": [_public(item) for item in found["items"]]}
 
 
 def _route(
@@ -87,35 +78,35 @@ def _route(
 
 
 @_route("POST", "/events", OPERATORS, schemas.EventOut, status_code=201, max_body_size=EVENT_BODY)
-async def create_event(given: schemas.EventIn, _who: Operator, service: Services) -> Any:
+async def create_event(given: schemas.EventIn, _who: Operator, service: Services) -> Event:
     """Make an event."""
-    return _public(await service.create_event(given))
+    return await service.create_event(given)
 
 
-@_route("GET", "/events", ANY_ROLE, Page[schemas.EventOut])
+@_route("GET", "/events", ANY_ROLE, schemas.Page[schemas.EventOut])
 async def list_events(
     who: Anyone,
     service: Services,
     status: schemas.EventStatus | None = None,
     limit: Limit = 20,
     cursor: Cursor = None,
-) -> Any:
+) -> Page[Event]:
     """Events, newest first; users see no drafts."""
-    return _page(await service.list_events(status, cursor, limit, drafts=_is_staff(who)))
+    return await service.list_events(status, cursor, limit, drafts=_is_staff(who))
 
 
 @_route("GET", "/events/{id}", ANY_ROLE, schemas.EventOut)
-async def get_event(id: Id, who: Anyone, service: Services) -> Any:
+async def get_event(id: Id, who: Anyone, service: Services) -> Event:
     """One event."""
-    return _public(await service.event(id, drafts=_is_staff(who)))
+    return await service.event(id, drafts=_is_staff(who))
 
 
 @_route("PATCH", "/events/{id}", OPERATORS, schemas.EventOut, max_body_size=EVENT_BODY)
 async def change_event(
     id: Id, given: schemas.EventChange, _who: Operator, service: Services
-) -> Any:
+) -> Event:
     """Change title, description, dates or status (draft, active, closed, in this order)."""
-    return _public(await service.change_event(id, given))
+    return await service.change_event(id, given)
 
 
 @_route(
@@ -126,54 +117,56 @@ async def change_event(
     status_code=201,
     responses={200: {"model": schemas.ParticipationOut, "description": "You took part already"}},
 )
-async def join(id: Id, who: Member, service: Services, response: Response) -> Any:
+async def join(id: Id, who: Member, service: Services, response: Response) -> Participation:
     """Take part in an event."""
     participation, joined = await service.join(id, who.user_id, drafts=_is_staff(who))
     response.status_code = 201 if joined else 200
     return participation
 
 
-@_route("GET", "/events/{id}/participations", STAFF, Page[schemas.ParticipationOut])
+@_route("GET", "/events/{id}/participations", STAFF, schemas.Page[schemas.ParticipationOut])
 async def participations(
     id: Id, _who: Staff, service: Services, limit: Limit = 20, cursor: Cursor = None
-) -> Any:
+) -> Page[Participation]:
     """Who takes part in an event, in the order of user IDs."""
     return await service.participations(id, cursor, limit)
 
 
 @_route("POST", "/events/{id}/rewards", OPERATORS, schemas.RewardOut, status_code=201)
-async def create_reward(id: Id, given: schemas.RewardIn, _who: Operator, service: Services) -> Any:
+async def create_reward(
+    id: Id, given: schemas.RewardIn, _who: Operator, service: Services
+) -> Reward:
     """Add a reward to an event."""
-    return _public(await service.create_reward(id, given))
+    return await service.create_reward(id, given)
 
 
 @_route("GET", "/events/{id}/rewards", ANY_ROLE, schemas.Rewards)
-async def rewards(id: Id, who: Anyone, service: Services) -> Any:
+async def rewards(id: Id, who: Anyone, service: Services) -> Page[Reward]:
     """The rewards of an event."""
-    return _page({"items": await service.rewards_of(id, drafts=_is_staff(who))})
+    return Page(await service.rewards_of(id, drafts=_is_staff(who)))
 
 
 @_route("GET", "/rewards/{id}", ANY_ROLE, schemas.RewardOut)
-async def get_reward(id: Id, who: Anyone, service: Services) -> Any:
+async def get_reward(id: Id, who: Anyone, service: Services) -> Reward:
     """One reward."""
-    return _public(await service.reward(id, drafts=_is_staff(who)))
+    return await service.reward(id, drafts=_is_staff(who))
 
 
 @_route("PATCH", "/rewards/{id}", OPERATORS, schemas.RewardOut)
-async def restock(id: Id, given: schemas.StockIn, _who: Operator, service: Services) -> Any:
+async def restock(id: Id, given: schemas.StockIn, _who: Operator, service: Services) -> Reward:
     """Set the total stock; what is granted or pending stays."""
-    return _public(await service.restock(id, given.stock))
+    return await service.restock(id, given.stock)
 
 
 @_route("POST", "/rewards/{id}/requests", [Role.USER], schemas.RequestOut, status_code=201)
 async def claim(
     id: Id, who: Member, claims: AllClaims, key: Key, _body: schemas.ClaimIn | None = None
-) -> Any:
+) -> Request:
     """Request a reward. A repetition with the same Idempotency-Key gets the same reply."""
-    return _public(await claims.claim(who.user_id, id, key))
+    return await claims.claim(who.user_id, id, key)
 
 
-@_route("GET", "/reward-requests", ANY_ROLE, Page[schemas.RequestOut])
+@_route("GET", "/reward-requests", ANY_ROLE, schemas.Page[schemas.RequestOut])
 async def history(  # noqa: PLR0917 - FastAPI gives them by name
     who: Anyone,
     service: Services,
@@ -185,11 +178,11 @@ async def history(  # noqa: PLR0917 - FastAPI gives them by name
     created_to: Moment | None = None,
     limit: Limit = 20,
     cursor: Cursor = None,
-) -> Any:
+) -> Page[Request]:
     """Reward requests, newest first: users see their own, operators, auditors, admins all."""
     own = _owner(who)
     if own is not None and user_id not in (None, own):
-        return {"items": [], "next_cursor": None}
+        return Page([])
     filters = {
         "status": status,
         "event_id": event_id,
@@ -198,19 +191,19 @@ async def history(  # noqa: PLR0917 - FastAPI gives them by name
         "created_from": to_text(created_from) if created_from else None,
         "created_to": to_text(created_to) if created_to else None,
     }
-    return _page(await service.history(filters, cursor, limit))
+    return await service.history(filters, cursor, limit)
 
 
 @_route("GET", "/reward-requests/{id}", ANY_ROLE, schemas.RequestOut)
-async def get_request(id: Id, who: Anyone, service: Services) -> Any:
+async def get_request(id: Id, who: Anyone, service: Services) -> Request:
     """One reward request."""
-    return _public(await service.request(id, _owner(who)))
+    return await service.request(id, _owner(who))
 
 
 @_route("PATCH", "/reward-requests/{id}", OPERATORS, schemas.RequestOut)
-async def decide(id: Id, given: schemas.DecisionIn, who: Operator, claims: AllClaims) -> Any:
+async def decide(id: Id, given: schemas.DecisionIn, who: Operator, claims: AllClaims) -> Request:
     """Approve or reject a pending request; a rejection returns its stock."""
-    return _public(await claims.decide(id, given.status, given.reason, who.user_id))
+    return await claims.decide(id, given.status, given.reason, who.user_id)
 
 
 def _is_staff(who: Principal) -> bool:

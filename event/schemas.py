@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from event.ids import ID
+from event.records import WORKING
 from shared.errors import NotFound
 from shared.web.text import LINE, LINES
 
@@ -188,14 +189,18 @@ class ParticipationOut(BaseModel):
     joined_at: Time
 
 
+def _shown(status: str) -> str:
+    return "pending" if status == WORKING else status
+
+
 class RequestOut(BaseModel):
-    """A reward request."""
+    """A reward request; while its stock is being moved it is shown as pending."""
 
     id: str
     event_id: str
     reward_id: str
     user_id: str
-    status: RequestStatus
+    status: Annotated[RequestStatus, BeforeValidator(_shown)]
     reason: str
     created_at: Time
     decided_at: Time | None

@@ -1,66 +1,76 @@
 """Events, rewards, participations and the history of requests; claims are in `claims`."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from event import signals
 from event.conditions import is_open
 from event.errors import EventNotActive
 from event.ids import decode_cursor, encode_cursor, new_id
-from event.repository import MAX_REWARDS, Repository
+from event.records import Event, Participation, Request, Reward
+from event.repository import MAX_REWARDS
 from event.schemas import EventChange, EventIn, EventStatus, RewardIn
+from event.store import Store
 from event.times import now, to_text
 from plainview import get_logger
 from shared.errors import Conflict, Invalid, NotFound
 
 log = get_logger("business")
 
-Document = Mapping[str, Any]
+T = TypeVar("T")
 NEXT = {EventStatus.DRAFT: EventStatus.ACTIVE, EventStatus.ACTIVE: EventStatus.CLOSED}
 
 
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a list; `next_cursor` continues it, None if nothing follows."""
+
+    items: Sequence[T]
+    next_cursor: str | None = None
+
+
 class Service:
-    """What users and operators do, apart from claims; takes and returns documents."""
+    """What users and operators do, apart from claims."""
 
-    def __init__(self, repository: Repository) -> None:
-        self._repository = repository
+    def __init__(self, store: Store) -> None:
+        self._events, self._requests = store.events, store.requests
 
-    async def create_event(self, given: EventIn) -> Document:
+    async def create_event(self, given: EventIn) -> Event:
         """A new event without participants."""
         if given.starts_at >= given.ends_at:
             raise Invalid("An event ends after it starts")
         at = now()
-        event = {
-            "_id": new_id(at),
+        event = Event(
+            id=new_id(at),
             **given.model_dump(mode="json", exclude={"starts_at", "ends_at"}),
-            "starts_at": to_text(given.starts_at),
-            "ends_at": to_text(given.ends_at),
-            "participants": 0,
-            "rewards": 0,
-            "created_at": to_text(at),
-        }
-        await self._repository.add_event(event)
-        log.info("event.created", event_id=event["_id"], status=event["status"])
+            starts_at=to_text(given.starts_at),
+            ends_at=to_text(given.ends_at),
+            rewards=0,
+            created_at=to_text(at),
+        )
+        await self._events.add_event(event)
+        log.info("event.created", event_id=event.id, status=event.status)
         return event
 
-    async def event(self, event_id: str, *, drafts: bool = True) -> Document:
+    async def event(self, event_id: str, *, drafts: bool = True) -> Event:
         """One event, or NotFound; also for a draft if `drafts` is false, as it is for users."""
-        event = await self._repository.event(event_id)
-        if event is None or (event["status"] == EventStatus.DRAFT and not drafts):
+        event = await self._events.event(event_id)
+        if event is None or (event.status == EventStatus.DRAFT and not drafts):
             raise NotFound("There is no such event")
         return event
 
     async def list_events(
         self, status: EventStatus | None, cursor: str | None, limit: int, *, drafts: bool = True
-    ) -> Document:
+    ) -> Page[Event]:
         """A page of events, newest first; drafts only if `drafts` is true."""
         after = decode_cursor(cursor) if cursor else None
         wanted = [status] if status else [*EventStatus]
         statuses = [each for each in wanted if drafts or each is not EventStatus.DRAFT]
-        rows = await self._repository.list_events(statuses, after, limit + 1) if statuses else []
-        return page(rows, limit, "_id")
+        rows = await self._events.list_events(statuses, after, limit + 1) if statuses else []
+        return page(rows, limit, lambda event: event.id)
 
-    async def change_event(self, event_id: str, given: EventChange) -> Document:
+    async def change_event(self, event_id: str, given: EventChange) -> Event:
         """Change the given fields; NotFound, Conflict, Invalid.
 
         The status moves one step forward at a time, and a closed event cannot change.
@@ -70,93 +80,91 @@ class Service:
         for name in ("starts_at", "ends_at"):
             if moment := getattr(given, name):
                 change[name] = to_text(moment)
-        change = {name: value for name, value in change.items() if event[name] != value}
+        change = {name: value for name, value in change.items() if getattr(event, name) != value}
         if not change:
             return event
-        old = EventStatus(event["status"])
+        old = EventStatus(event.status)
         if old is EventStatus.CLOSED:
             raise Conflict("The event is closed", code="event_closed")
         if "status" in change and NEXT[old] != change["status"]:
             raise Conflict(f"An event that is {old} becomes {NEXT[old]}", code="invalid_transition")
-        if {**event, **change}["starts_at"] >= {**event, **change}["ends_at"]:
+        wanted = replace(event, **change)
+        if wanted.starts_at >= wanted.ends_at:
             raise Invalid("An event ends after it starts")
-        changed = await self._repository.change_event(event, change)
+        changed = await self._events.change_event(event, change)
         if changed is None:
             raise Conflict("The event was changed by somebody else", code="changed_meanwhile")
-        log.info("event.changed", event_id=event_id, status=changed["status"], fields=[*change])
+        log.info("event.changed", event_id=event_id, status=changed.status, fields=[*change])
         return changed
 
     async def join(
         self, event_id: str, user_id: str, *, drafts: bool = True
-    ) -> tuple[Document, bool]:
+    ) -> tuple[Participation, bool]:
         """Take part in an event; the participation, and whether it is new."""
         event = await self.event(event_id, drafts=drafts)
-        known = await self._repository.participation(event_id, user_id)
+        known = await self._events.participation(event_id, user_id)
         at = now()
         if known is None and not is_open(event, at):
             signals.participation("refused")
             raise EventNotActive("The event is not active now")
-        participation = known or {
-            "_id": f"{event_id}:{user_id}",
-            "event_id": event_id,
-            "user_id": user_id,
-            "joined_at": to_text(at),
-        }
-        joined = known is None and await self._repository.join(dict(participation))
+        participation = known or Participation(
+            event_id=event_id, user_id=user_id, joined_at=to_text(at)
+        )
+        joined = known is None and await self._events.join(participation)
         signals.participation("joined" if joined else "repeated")
         if joined:
             log.info("event.joined", event_id=event_id)
         return participation, joined
 
-    async def participations(self, event_id: str, cursor: str | None, limit: int) -> Document:
+    async def participations(
+        self, event_id: str, cursor: str | None, limit: int
+    ) -> Page[Participation]:
         """A page of an event's participations."""
         await self.event(event_id)
         after = decode_cursor(cursor) if cursor else None
-        rows = await self._repository.list_participations(event_id, after, limit + 1)
-        return page(rows, limit, "user_id")
+        rows = await self._events.list_participations(event_id, after, limit + 1)
+        return page(rows, limit, lambda participation: participation.user_id)
 
-    async def create_reward(self, event_id: str, given: RewardIn) -> Document:
+    async def create_reward(self, event_id: str, given: RewardIn) -> Reward:
         """A new reward with all of its stock left."""
         event = await self.event(event_id)
-        if event["status"] == EventStatus.CLOSED:
+        if event.status == EventStatus.CLOSED:
             raise Conflict("The event is closed", code="event_closed")
-        if not await self._repository.make_room(event):
+        if not await self._events.make_room(event):
             raise Conflict(f"An event has at most {MAX_REWARDS} rewards", code="too_many_rewards")
-        reward = {
-            "_id": new_id(),
-            "event_id": event_id,
+        reward = Reward(
+            id=new_id(),
+            event_id=event_id,
             **given.model_dump(mode="json"),
-            "stock_left": given.stock,
-            "ops": {},
-            "fenced": {},
-        }
-        await self._repository.add_reward(reward)
-        log.info("reward.created", event_id=event_id, reward_id=reward["_id"], stock=given.stock)
+            stock_left=given.stock,
+        )
+        await self._events.add_reward(reward)
+        log.info("reward.created", event_id=event_id, reward_id=reward.id, stock=given.stock)
         return reward
 
-    async def rewards_of(self, event_id: str, *, drafts: bool = True) -> Sequence[Document]:
+    async def rewards_of(self, event_id: str, *, drafts: bool = True) -> Sequence[Reward]:
         """The rewards of an event."""
         await self.event(event_id, drafts=drafts)
-        return await self._repository.rewards_of(event_id)
+        return await self._events.rewards_of(event_id)
 
-    async def reward(self, reward_id: str, *, drafts: bool = True) -> Document:
+    async def reward(self, reward_id: str, *, drafts: bool = True) -> Reward:
         """One reward, or NotFound; also for one of a draft if `drafts` is false."""
-        reward = await self._repository.reward(reward_id)
+        reward = await self._events.reward(reward_id)
         if reward is None:
             raise NotFound("There is no such reward")
         if not drafts:
-            event = await self._repository.event(reward["event_id"])
-            if event is None or event["status"] == EventStatus.DRAFT:
+            event = await self._events.event(reward.event_id)
+            if event is None or event.status == EventStatus.DRAFT:
                 raise NotFound("There is no such reward")
         return reward
 
-    async def restock(self, reward_id: str, total: int) -> Document:
+    async def restock(self, reward_id: str, total: int) -> Reward:
         """Set the total stock; Conflict if more than that is granted or pending."""
         for _ in range(5):  # read again if another restock came in between
             reward = await self.reward(reward_id)
-            if reward["stock_left"] + total - reward["stock"] < 0:
+            if reward.stock_left + total - reward.stock < 0:
                 break
-            changed = await self._repository.restock(reward, total)
+            changed = await self._events.restock(reward, total)
             if changed is not None:
                 log.info("reward.restocked", reward_id=reward_id, stock=total)
                 return changed
@@ -164,23 +172,21 @@ class Service:
 
     async def history(
         self, filters: Mapping[str, str | None], cursor: str | None, limit: int
-    ) -> Document:
+    ) -> Page[Request]:
         """A page of reward requests."""
         after = decode_cursor(cursor) if cursor else None
-        return page(
-            await self._repository.list_requests(filters, after, limit + 1), limit, "public_id"
-        )
+        rows = await self._requests.list_requests(filters, after, limit + 1)
+        return page(rows, limit, lambda request: request.id)
 
-    async def request(self, request_id: str, owner: str | None) -> Document:
+    async def request(self, request_id: str, owner: str | None) -> Request:
         """One request; NotFound if it does not belong to `owner` (None: whoever has it)."""
-        request = await self._repository.request(request_id)
-        if request is None or (owner is not None and request["user_id"] != owner):
+        request = await self._requests.request(request_id)
+        if request is None or (owner is not None and request.user_id != owner):
             raise NotFound("There is no such reward request")
         return request
 
 
-def page(rows: Sequence[Document], limit: int, key: str) -> Document:
-    """The first `limit` rows, and, if there are more, a cursor made of the field `key`."""
+def page(rows: Sequence[T], limit: int, key: Callable[[T], str]) -> Page[T]:
+    """The first `limit` rows, and, if there are more, a cursor made of the last one's key."""
     items = rows[:limit]
-    more = len(rows) > limit
-    return {"items": items, "next_cursor": encode_cursor(items[-1][key]) if more else None}
+    return Page(items, encode_cursor(key(items[-1])) if len(rows) > limit else None)

@@ -34,6 +34,7 @@ __all__ = [
     "Document",
     "DuplicateKey",
     "Find",
+    "Index",
     "IndexMissing",
     "Indexes",
     "Mongo",
@@ -263,10 +264,14 @@ class Database:
         return Collection(self.inner[name], self._places)
 
 
-class Indexes:
-    """The indexes that a repository relies on: (collection, keys, options)."""
+Index = tuple[Collection, Keys, Mapping[str, Any]]
+"""A collection, the keys of an index on it, and the index's options."""
 
-    def __init__(self, *wanted: tuple[Collection, Keys, Mapping[str, Any]]) -> None:
+
+class Indexes:
+    """The indexes that a service relies on."""
+
+    def __init__(self, *wanted: Index) -> None:
         self._wanted = wanted
         self._turn = asyncio.Lock()
         self._told = ""

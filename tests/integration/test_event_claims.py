@@ -9,11 +9,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from event import signals
-from event.claim_repository import ClaimRepository
 from event.claims import Claims
 from event.errors import AlreadyRequested, InFlight, KeyMismatch, SoldOut
 from event.gauges import Gauges
 from event.ids import new_id
+from event.records import Request
+from event.store import Store
 from plainview.testing import captured_logs, metric_delta
 from shared.errors import Timeout, Unavailable
 from shared.storage.mongo import Database, connect
@@ -28,13 +29,13 @@ NOW = -1.0  # seconds: whatever is unfinished counts as left behind
 async def database(mongo_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
     client = connect(mongo_url, request.param, "test")
     database = client.database(f"event_{uuid4().hex[:12]}")
-    await ClaimRepository(database).indexes.make()
+    await Store(database).indexes.make()
     yield database
     await client.close()
 
 
 def claims(database: Any, stale_s: float = 15) -> Claims:
-    return Claims(ClaimRepository(database), SEOUL, stale_s)
+    return Claims(Store(database), SEOUL, stale_s)
 
 
 async def consistent(database: Database, reward_id: str, stock: int) -> dict[str, str]:
@@ -59,7 +60,7 @@ async def attempt(service: Claims, user: str, reward: str, key: str = "key") -> 
     """The final answer of a client that retries while its request is in flight."""
     while True:
         try:
-            return (await service.claim(user, reward, key))["public_id"]
+            return (await service.claim(user, reward, key)).id
         except (InFlight, Timeout, Unavailable):  # a busy machine
             await asyncio.sleep(0.02)
         except (SoldOut, AlreadyRequested, KeyMismatch) as exc:
@@ -73,12 +74,12 @@ async def test_50_parallel_claims_with_one_key_have_one_effect(database: Databas
     replies = await asyncio.gather(
         *(service.claim("u", reward, "key") for _ in range(50)), return_exceptions=True
     )
-    assert all(isinstance(reply, InFlight | Unavailable | Timeout | dict) for reply in replies)
+    assert all(isinstance(reply, InFlight | Unavailable | Timeout | Request) for reply in replies)
     finals = await asyncio.gather(*(attempt(service, "u", reward) for _ in range(50)))
     assert len(set(finals)) == 1
     first = await service.claim("u", reward, "key")
-    assert first["public_id"] == finals[0]
-    assert all(reply == first for reply in replies if isinstance(reply, dict))
+    assert first.id == finals[0]
+    assert all(reply == first for reply in replies if isinstance(reply, Request))
     await tidy(database)
     assert await consistent(database, reward, 10) == {"u": "approved"}
 
@@ -127,7 +128,7 @@ async def test_a_retry_takes_a_stale_claim_over_without_the_reconciler(
     reward = await add_reward(database, event, stock=1)
     with pytest.raises(Crash):
         await claims(crash_at(database, write, done=done)).claim("u", reward, "key")
-    assert (await claims(database, NOW).claim("u", reward, "key"))["status"] == "approved"
+    assert (await claims(database, NOW).claim("u", reward, "key")).status == "approved"
 
 
 @pytest.mark.parametrize("done", [False, True], ids=["lost", "reply-lost"])
@@ -142,7 +143,7 @@ async def test_a_claim_that_timed_out_is_taken_up_at_once_by_its_own_process(
         await service.claim("u", reward, "key")
     if write == 2:
         await service.recover_stale()
-    assert (await service.claim("u", reward, "key"))["status"] == "approved"
+    assert (await service.claim("u", reward, "key")).status == "approved"
     await service.sweep()
     assert await consistent(database, reward, 1) == {"u": "approved"}
 
@@ -157,10 +158,10 @@ async def test_a_rejection_returns_the_stock_after_a_crash_at_any_write(
     request = await claims(database).claim("u", reward, "key")
     broken = claims(crash_at(database, write, done=done))
     with pytest.raises(Crash):
-        await broken.decide(request["public_id"], "rejected", "late", "boss")
+        await broken.decide(request.id, "rejected", "late", "boss")
     await tidy(database)
-    again = await claims(database).decide(request["public_id"], "rejected", "late", "boss")
-    assert again["status"] == "rejected"
+    again = await claims(database).decide(request.id, "rejected", "late", "boss")
+    assert again.status == "rejected"
     await tidy(database)
     assert await consistent(database, reward, 1) == {"u": "rejected"}
 
@@ -188,14 +189,15 @@ async def test_a_write_that_comes_after_recovery_changes_nothing(database: Datab
     reward = await add_reward(database, event, stock=2)
     with pytest.raises(Crash):
         await claims(crash_at(database, 2, done=False)).claim("u", reward, "key")
-    (request,) = await database["requests"].find({}).to_list()
-    late = request["op"]["id"]
+    store = Store(database)
+    (request,) = await store.requests.unfinished()
+    late = request.op
+    assert late
     async with metric_delta(signals.RECOVERED, outcome="finished") as finished:
         await tidy(database)
     assert finished.value == 1
-    repository = ClaimRepository(database)
-    assert not await repository.move_stock(reward, late, -1)
-    assert await repository.finish(request["_id"], late, {"status": "approved"}) is None
+    assert not await store.requests.move_stock(reward, late)
+    assert await store.requests.finish(request, late.id, {"status": "approved"}) is None
     await tidy(database)
     assert await consistent(database, reward, 2) == {"u": "approved"}
 
@@ -219,7 +221,7 @@ async def test_gauges_see_a_violation_only_when_it_stays(database: Database) -> 
     reward = await add_reward(database, event, stock=5)
     await claims(database).claim("u", reward, "key")
     await tidy(database)
-    gauges = Gauges(ClaimRepository(database))
+    gauges = Gauges(Store(database))
 
     async def violations() -> float:
         async with metric_delta(signals.VIOLATIONS) as change:
@@ -244,14 +246,14 @@ async def test_a_key_of_another_reward_is_a_mismatch_and_restock_moves_both_numb
         await claims(database).claim("u", other, "key")
     with pytest.raises(AlreadyRequested):
         await claims(database).claim("u", one, new_id())
-    repository = ClaimRepository(database)
-    reward = await repository.reward(one)
+    rewards = Store(database).events
+    reward = await rewards.reward(one)
     assert reward
-    changed = await repository.restock(reward, 4)
+    changed = await rewards.restock(reward, 4)
     assert changed
-    assert (changed["stock"], changed["stock_left"]) == (4, 3)
-    assert await repository.restock(reward, 5) is None, "it was changed meanwhile"
-    assert await repository.restock(changed, 0) is None, "one is granted"
+    assert (changed.stock, changed.stock_left) == (4, 3)
+    assert await rewards.restock(reward, 5) is None, "it was changed meanwhile"
+    assert await rewards.restock(changed, 0) is None, "one is granted"
 
 
 async def test_log_lines_tell_event_reward_and_status(database: Database) -> None:
@@ -262,7 +264,7 @@ async def test_log_lines_tell_event_reward_and_status(database: Database) -> Non
         request = await service.claim("a", reward, "key")
         with pytest.raises(SoldOut):
             await service.claim("b", reward, "key")
-        await service.decide(request["public_id"], "approved", "operator", "boss")
+        await service.decide(request.id, "approved", "operator", "boss")
     told = [line for line in lines if line["event"].startswith("reward.")]
     assert [(line["event"], line["status"]) for line in told] == [
         ("reward.claimed", "pending"),

@@ -14,8 +14,9 @@ from redis.exceptions import ResponseError
 
 from event import consumer as consumer_module
 from event import signals
-from event.claim_repository import ClaimRepository
 from event.consumer import DEAD_LETTERS, GROUP, Consumer
+from event.records import Member
+from event.repository import MemberRepository
 from plainview import inject_context, produce_span
 from plainview.testing import captured_spans, metric_delta
 from shared.announcements import STREAM
@@ -38,9 +39,9 @@ async def redis(redis_url: str) -> AsyncIterator[Any]:
 
 
 @pytest.fixture
-async def repository(mongo_url: str) -> AsyncIterator[ClaimRepository]:
+async def members(mongo_url: str) -> AsyncIterator[MemberRepository]:
     client = connect(mongo_url, "pymongo", "test")
-    yield ClaimRepository(client.database(f"event_{uuid4().hex[:12]}"))
+    yield MemberRepository(client.database(f"event_{uuid4().hex[:12]}"))
     await client.close()
 
 
@@ -54,9 +55,9 @@ async def pending(redis: Any) -> int:
 
 
 async def test_announcements_become_what_is_known_about_members(
-    redis: Any, repository: ClaimRepository
+    redis: Any, members: MemberRepository
 ) -> None:
-    consumer = Consumer(redis, repository, SEOUL)
+    consumer = Consumer(redis, members, SEOUL)
     await announce(redis, "user.registered")
     await announce(redis, "user.logged_in")
     await announce(redis, "user.logged_in")
@@ -67,24 +68,24 @@ async def test_announcements_become_what_is_known_about_members(
     ):
         assert await consumer.turn(0.1) == 3
     assert (applied.value, duplicate.value, sign_ins.value) == (2, 1, 1)
-    assert await repository.member("u") == {
-        "_id": "u",
-        "registered_at": "2026-11-22T16:30:00.000Z",
-        "login_days": {"20261123": 1},
-        "last_login_at": "2026-11-22T16:30:00.000Z",
-    }
+    assert await members.member("u") == Member(
+        id="u",
+        registered_at="2026-11-22T16:30:00.000Z",
+        login_days={"20261123": 1},
+        last_login_at="2026-11-22T16:30:00.000Z",
+    )
     assert await pending(redis) == 0
     assert await consumer.turn(0.1) == 0
 
 
 async def test_a_message_is_a_span_in_its_producers_trace_and_a_batch_links_to_all(
-    redis: Any, repository: ClaimRepository
+    redis: Any, members: MemberRepository
 ) -> None:
     with captured_spans() as spans:
         for user in ("u", "v"):
             with produce_span(STREAM):
                 await announce(redis, "user.registered", user, **inject_context())
-        await Consumer(redis, repository, SEOUL).turn(0.1)
+        await Consumer(redis, members, SEOUL).turn(0.1)
     sent = [span for span in spans if span.name == f"send {STREAM}"]
     processed = [span for span in spans if span.name == f"process {STREAM}"]
     (received,) = [span for span in spans if span.name == f"receive {STREAM}"]
@@ -96,17 +97,17 @@ async def test_a_message_is_a_span_in_its_producers_trace_and_a_batch_links_to_a
 
 
 async def test_poison_is_tried_then_kept_as_a_dead_letter_and_stops_nobody(
-    redis: Any, repository: ClaimRepository, monkeypatch: pytest.MonkeyPatch
+    redis: Any, members: MemberRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consumer_module, "MAX_DEAD_LETTERS", 2)
-    consumer = Consumer(redis, repository, SEOUL, takeover_s=0, max_deliveries=3)
+    consumer = Consumer(redis, members, SEOUL, takeover_s=0, max_deliveries=3)
     for n in range(3):
         await announce(redis, "user.vanished", f"bad{n}")
     await announce(redis, "user.logged_in", at="yesterday")
     await announce(redis, "user.registered", "good")
     async with metric_delta(signals.STREAM_MESSAGES, outcome="failed") as failed:
         await consumer.turn(0.1)
-        assert await repository.member("good")
+        assert await members.member("good")
         assert await pending(redis) == 4
         await consumer.turn(0.1)
         await consumer.turn(0.1)
@@ -118,20 +119,20 @@ async def test_poison_is_tried_then_kept_as_a_dead_letter_and_stops_nobody(
 
 
 async def test_what_a_dead_consumer_had_taken_is_taken_over(
-    redis: Any, repository: ClaimRepository
+    redis: Any, members: MemberRepository
 ) -> None:
     await redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
     await announce(redis, "user.registered")
     await redis.xreadgroup(GROUP, "dead", {STREAM: ">"})
     await asyncio.sleep(0.2)
-    assert await Consumer(redis, repository, SEOUL, takeover_s=60).turn(0.1) == 0
-    assert await Consumer(redis, repository, SEOUL, takeover_s=0.1).turn(0.1) == 1
-    assert await repository.member("u")
+    assert await Consumer(redis, members, SEOUL, takeover_s=60).turn(0.1) == 0
+    assert await Consumer(redis, members, SEOUL, takeover_s=0.1).turn(0.1) == 1
+    assert await members.member("u")
     assert await pending(redis) == 0
 
 
 async def test_lag_counts_what_waits_and_what_is_not_acknowledged(
-    redis: Any, repository: ClaimRepository
+    redis: Any, members: MemberRepository
 ) -> None:
     await redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
     for _ in range(4):
@@ -139,27 +140,27 @@ async def test_lag_counts_what_waits_and_what_is_not_acknowledged(
     await redis.xreadgroup(GROUP, "dead", {STREAM: ">"}, count=1)
     signals.stream_lag(0)
     async with metric_delta(signals.STREAM_LAG) as lag:
-        await Consumer(redis, repository, SEOUL).turn(0.1)
+        await Consumer(redis, members, SEOUL).turn(0.1)
     assert lag.value == 4
 
 
 async def test_an_outage_of_the_database_kills_no_message(
-    redis: Any, repository: ClaimRepository, monkeypatch: pytest.MonkeyPatch
+    redis: Any, members: MemberRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    consumer = Consumer(redis, repository, SEOUL, takeover_s=0, max_deliveries=1)
+    consumer = Consumer(redis, members, SEOUL, takeover_s=0, max_deliveries=1)
     await announce(redis, "user.registered")
-    real = repository.registered
+    real = members.registered
 
     async def away(*_: str) -> bool:
         raise DatabaseUnavailable("away")
 
-    repository.registered = away  # type: ignore[method-assign]
+    members.registered = away  # type: ignore[method-assign]
     for _ in range(3):
         with pytest.raises(DatabaseUnavailable):
             await consumer.turn(0.1)
-    repository.registered = real  # type: ignore[method-assign]
+    members.registered = real  # type: ignore[method-assign]
     await consumer.turn(0.1)
-    assert await repository.member("u")
+    assert await members.member("u")
     assert await redis.xlen(DEAD_LETTERS) == 0
 
 
@@ -167,17 +168,17 @@ async def test_it_goes_on_after_redis_was_killed_and_came_back_empty() -> None:
     with EmbeddedValkey() as valkey, EmbeddedMongo() as mongo:
         redis = redis_storage.connect(valkey.url, timeout_s=4)
         client = connect(mongo.url, "pymongo", "test")
-        repository = ClaimRepository(client.database("event"))
+        members = MemberRepository(client.database("event"))
         stack = AsyncExitStack()
-        repeat(stack, "consumer", Consumer(redis, repository, SEOUL).turn)
+        repeat(stack, "consumer", Consumer(redis, members, SEOUL).turn)
         try:
             await announce(redis, "user.registered", "before")
-            await soon(lambda: repository.member("before"))
+            await soon(lambda: members.member("before"))
             valkey.kill()
             await asyncio.sleep(0.5)
             valkey.start()
             await announce(redis, "user.registered", "after", datetime.now(UTC).isoformat())
-            await soon(lambda: repository.member("after"))
+            await soon(lambda: members.member("after"))
         finally:
             await stack.aclose()
             await redis.aclose()
@@ -185,7 +186,7 @@ async def test_it_goes_on_after_redis_was_killed_and_came_back_empty() -> None:
 
 
 async def test_what_is_no_utf_8_is_a_dead_letter_and_the_others_are_read(
-    redis: Any, redis_url: str, repository: ClaimRepository
+    redis: Any, redis_url: str, members: MemberRepository
 ) -> None:
     async with RawRedis.from_url(redis_url) as raw:
         await raw.xadd(STREAM, {b"type": b"user.registered", b"user_id": b"\xff\xfe"})
@@ -195,9 +196,9 @@ async def test_what_is_no_utf_8_is_a_dead_letter_and_the_others_are_read(
             metric_delta(signals.STREAM_MESSAGES, outcome="undecodable") as undecodable,
             metric_delta(signals.STREAM_MESSAGES, outcome="applied") as applied,
         ):
-            assert await Consumer(redis, repository, SEOUL).turn(0.1) == 3
+            assert await Consumer(redis, members, SEOUL).turn(0.1) == 3
         assert (undecodable.value, applied.value) == (2, 1)
-        assert await repository.member("u")
+        assert await members.member("u")
         assert await pending(redis) == 0
         letters = [fields for _, fields in await raw.xrange(DEAD_LETTERS)]
         assert [letter.get(b"user_id") for letter in letters] == [b"\xff\xfe", None]
@@ -206,7 +207,7 @@ async def test_what_is_no_utf_8_is_a_dead_letter_and_the_others_are_read(
 
 @pytest.mark.parametrize("takeover", [True, False], ids=["Redis 6.2", "Redis 5"])
 async def test_a_redis_that_is_older_than_7_ends_nothing(
-    redis: Any, repository: ClaimRepository, monkeypatch: pytest.MonkeyPatch, takeover: bool
+    redis: Any, members: MemberRepository, monkeypatch: pytest.MonkeyPatch, takeover: bool
 ) -> None:
     infos = redis.xinfo_groups
 
@@ -222,7 +223,7 @@ async def test_a_redis_that_is_older_than_7_ends_nothing(
     monkeypatch.setattr(redis, "xinfo_groups", old_infos)
     if not takeover:
         monkeypatch.setattr(redis, "xautoclaim", unknown)
-    consumer = Consumer(redis, repository, SEOUL, takeover_s=0)
+    consumer = Consumer(redis, members, SEOUL, takeover_s=0)
     for number in range(5):
         await announce(redis, "user.registered", f"u{number}")
     signals.stream_lag(0)
@@ -233,5 +234,5 @@ async def test_a_redis_that_is_older_than_7_ends_nothing(
         assert lag.value == 5  # three that nobody has read, two that are not acknowledged
     for _ in range(2):
         await consumer.turn(0.1)
-    assert await repository.member("u4")
-    assert bool(await repository.member("u0")) == takeover
+    assert await members.member("u4")
+    assert bool(await members.member("u0")) == takeover

@@ -7,6 +7,7 @@ import httpx
 
 from event.main import create_app
 from event.settings import Settings
+from shared.storage.mongo import connect
 from shared.tokens import Role
 from tests.support.event_data import add_event, add_reward
 from tests.support.issuer import Issuer
@@ -49,10 +50,10 @@ async def test_it_starts_without_servers_and_serves_when_the_database_comes() ->
             try:
                 await asyncio.to_thread(mongo.start)
                 await soon(ready)
-                database = app.state.deps.claims._repository
-                names = {name: getattr(database, name) for name in ("events", "rewards")}
-                names["participations"] = database.participations
-                reward = await add_reward(names, await add_event(names, users=["u"]), stock=1)
+                connection = connect(mongo.url, "pymongo", "test")
+                database = connection.database(settings.mongo_database)
+                reward = await add_reward(database, await add_event(database, users=["u"]), stock=1)
+                await connection.close()
                 reply = await client.post(
                     f"/api/v1/rewards/{reward}/requests", headers={"Idempotency-Key": "key"}
                 )

@@ -18,10 +18,10 @@ import auth.settings
 import event.deps
 import event.main
 import event.settings
-from event.claim_repository import ClaimRepository
 from event.claims import Claims
 from event.gauges import Gauges
 from event.service import Service
+from event.store import Store
 from ops.secrets import new_signing_key
 from seed import history as seed_history
 from seed import seeder as seed
@@ -55,10 +55,10 @@ async def world(mongo_url: str, redis_url: str) -> AsyncIterator[SimpleNamespace
         client = storage.connect(mongo_url, "pymongo", "test")
         stack.push_async_callback(client.close)
         issuer = TokenIssuer(key, NAME, NAME)
-        repository = ClaimRepository(client.database(settings.event_database))
-        await repository.indexes.make()
+        store = Store(client.database(settings.event_database))
+        await store.indexes.make()
         verifier = TokenVerifier(StaticKeys(issuer.jwks()), NAME, NAME)
-        deps = event.deps.Deps(Claims(repository, SEOUL, 15), Service(repository), verifier)
+        deps = event.deps.Deps(Claims(store, SEOUL, 15), Service(store), verifier)
         apps = [
             auth.main.create_app(
                 auth.settings.Settings(
@@ -83,7 +83,7 @@ async def world(mongo_url: str, redis_url: str) -> AsyncIterator[SimpleNamespace
             auth=clients[0],
             event=clients[1],
             issuer=issuer,
-            repository=repository,
+            store=store,
             database=client.database(settings.event_database),
             users=client.database(settings.auth_database)["users"],
         )
@@ -124,7 +124,7 @@ async def test_it_reads_as_if_it_had_happened(world: SimpleNamespace) -> None:
     requests = (await world.event.get("/reward-requests?limit=100", headers=operator)).json()
     assert {r["status"] for r in requests["items"]} >= {"approved", "pending"}
 
-    gauges = Gauges(world.repository)
+    gauges = Gauges(world.store)
     for _ in range(2):  # what is wrong twice is a violation
         await gauges.refresh()
     assert REGISTRY.get_sample_value("claim_invariant_violations") == 0

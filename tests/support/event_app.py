@@ -8,12 +8,12 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from event.claim_repository import ClaimRepository
 from event.claims import Claims
 from event.deps import Deps
 from event.main import create_app
 from event.service import Service
 from event.settings import Settings
+from event.store import Store
 from ops.secrets import new_signing_key
 from shared.token_keys import StaticKeys
 from shared.tokens import Role, TokenIssuer, TokenVerifier
@@ -45,13 +45,13 @@ async def event_app(database: Any = None) -> AsyncIterator[EventApp]:
         user_hash_key="k" * 32, redis_url="redis://nowhere", mongo_url="mongodb://nowhere"
     )
     database = database or FakeDatabase()
-    repository = ClaimRepository(database)
-    await repository.indexes.make()
+    store = Store(database)
+    await store.indexes.make()
     issuer = TokenIssuer(new_signing_key(), settings.token_issuer, settings.token_audience)
     keys = StaticKeys(issuer.jwks())
     deps = Deps(
-        Claims(repository, settings.business_timezone, settings.claim_stale_seconds),
-        Service(repository),
+        Claims(store, settings.business_timezone, settings.claim_stale_seconds),
+        Service(store),
         TokenVerifier(keys, settings.token_issuer, settings.token_audience),
     )
     app = create_app(settings, deps)

@@ -50,7 +50,7 @@ async def add_event(
 
 
 async def add_reward(
-    database: Any, event_id: str, *, stock: int, approval: str = "automatic"
+    database: Any, event_id: str, *, stock: int, approval: str = "automatic", **more: Any
 ) -> str:
     """A reward with all of its stock left; its ID."""
     reward = {
@@ -64,6 +64,7 @@ async def add_reward(
         "approval": approval,
         "ops": {},
         "fenced": {},
+        **more,
     }
     await database["rewards"].insert_one(reward)
     return str(reward["_id"])

@@ -6,14 +6,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from event.claim_repository import ClaimRepository
 from event.claims import Claims
 from event.errors import AlreadyRequested, Refused, SoldOut
 from event.ids import new_id
+from event.store import Store
+from tests.support.event_data import add_event, add_reward
 from tests.support.fake_mongo import WRITES, FakeDatabase, Wrapped
 
 EVENT, REWARD = new_id(), new_id()
-DATES = {"starts_at": "2020-01-01T00:00:00.000Z", "ends_at": "2999-01-01T00:00:00.000Z"}
 
 
 class Recorded:
@@ -22,8 +22,8 @@ class Recorded:
     def __init__(self, approval: str = "automatic", stock: int = 1) -> None:
         self.calls: list[str] = []
         self.database, self.approval, self.stock = FakeDatabase(), approval, stock
-        self.repository = ClaimRepository(self.database)  # type: ignore[arg-type]
-        watched = ClaimRepository(Wrapped(self.database, self._around))  # type: ignore[arg-type]
+        self.store = Store(self.database)  # type: ignore[arg-type]
+        watched = Store(Wrapped(self.database, self._around))  # type: ignore[arg-type]
         self.claims = Claims(watched, ZoneInfo("Asia/Seoul"), 15)
 
     async def _around(self, method: str, call: Callable[[], Awaitable[Any]]) -> Any:
@@ -35,17 +35,9 @@ class Recorded:
         return calls
 
     async def seeded(self) -> "Recorded":
-        await self.repository.indexes.make()
-        await self.repository.add_event(
-            {"_id": EVENT, "status": "active", **DATES, "conditions": [], "participants": 0}
-        )
-        reward = {"_id": REWARD, "event_id": EVENT, "approval": self.approval}
-        await self.repository.add_reward(
-            {**reward, "stock": self.stock, "stock_left": self.stock, "ops": {}, "fenced": {}}
-        )
-        for user in ("ann", "ben", "cay"):
-            _id = f"{EVENT}:{user}"
-            await self.repository.join({"_id": _id, "event_id": EVENT, "user_id": user})
+        await self.store.indexes.make()
+        await add_event(self.database, users=("ann", "ben", "cay"), _id=EVENT)
+        await add_reward(self.database, EVENT, stock=self.stock, approval=self.approval, _id=REWARD)
         return self
 
 
@@ -90,22 +82,22 @@ async def test_the_claim_after_a_restock_or_a_rejection_sees_the_stock(how: str)
     with pytest.raises(SoldOut):
         await shop.claims.claim("ben", REWARD, "k2")
     if how == "restock":
-        reward = await shop.repository.reward(REWARD)
+        reward = await shop.store.events.reward(REWARD)
         assert reward
-        await shop.repository.restock(reward, 2)
+        await shop.store.events.restock(reward, 2)
     else:
-        await shop.claims.decide(held["public_id"], "rejected", "operator", "boss")
+        await shop.claims.decide(held.id, "rejected", "operator", "boss")
     granted = await shop.claims.claim("ben", REWARD, "k2")
-    assert granted["status"] == "pending"
+    assert granted.status == "pending"
     with pytest.raises(SoldOut):
         await shop.claims.claim("cay", REWARD, "k3")
     # a rejected request still answers its key as it did, with stock left and without
-    assert (await shop.claims.claim("ann", REWARD, "k1"))["status"] == "pending"
+    assert (await shop.claims.claim("ann", REWARD, "k1")).status == "pending"
 
 
 async def test_nothing_left_is_said_before_what_else_is_missing() -> None:
     shop = await Recorded(stock=0).seeded()
-    await shop.repository.events.update_one({"_id": EVENT}, {"$set": {"status": "closed"}})
+    await shop.database["events"].update_one({"_id": EVENT}, {"$set": {"status": "closed"}})
     with pytest.raises(Refused) as caught:
         await shop.claims.claim("stranger", REWARD, "k1")
     assert isinstance(caught.value, SoldOut)

@@ -8,10 +8,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from event.claim_repository import ClaimRepository
 from event.claims import Claims
 from event.ids import new_id
+from event.records import Request
+from event.store import Store
 from shared.errors import DomainError
+from tests.support.event_data import add_event, add_reward
 from tests.support.fake_mongo import FakeDatabase, Wrapped
 
 SEOUL = ZoneInfo("Asia/Seoul")
@@ -19,26 +21,10 @@ EVENT, REWARD = new_id(), new_id()
 
 
 async def seed(database: Any, *, stock: int, users: int, approval: str = "automatic") -> None:
-    repository = ClaimRepository(database)
-    await repository.indexes.make()
-    dates = {"starts_at": "2020-01-01T00:00:00.000Z", "ends_at": "2999-01-01T00:00:00.000Z"}
-    await repository.add_event(
-        {"_id": EVENT, "status": "active", **dates, "conditions": [], "participants": 0}
-    )
-    await repository.add_reward(
-        {
-            "_id": REWARD,
-            "event_id": EVENT,
-            "approval": approval,
-            "stock": stock,
-            "stock_left": stock,
-            "ops": {},
-            "fenced": {},
-        }
-    )
-    for user in range(users):
-        _id = f"{EVENT}:u{user}"
-        await repository.join({"_id": _id, "event_id": EVENT, "user_id": f"u{user}"})
+    await Store(database).indexes.make()
+    joined = [f"u{user}" for user in range(users)]
+    await add_event(database, users=joined, _id=EVENT)
+    await add_reward(database, EVENT, stock=stock, approval=approval, _id=REWARD)
 
 
 class Steps:
@@ -82,7 +68,7 @@ def processes(claims: Claims) -> list[Callable[[], Awaitable[Any]]]:
         await claims.sweep()
 
     async def reject_first() -> None:
-        for request in list(claims._repository.requests._collection.documents.values()):  # type: ignore[attr-defined]
+        for request in list(claims._requests._requests._collection.documents.values()):  # type: ignore[attr-defined]
             await quietly(claims.decide(request["public_id"], "rejected", "operator", "boss"))
 
     return [
@@ -114,7 +100,7 @@ async def run_schedule(dice: random.Random) -> None:
     reward = database["rewards"].documents[REWARD]
     stepped = Wrapped(database, steps.around)
     # below 0: every process takes the work of every other one for left behind
-    claims = Claims(ClaimRepository(stepped), SEOUL, stale_s=-1)  # type: ignore[arg-type]
+    claims = Claims(Store(stepped), SEOUL, stale_s=-1)  # type: ignore[arg-type]
     todo = processes(claims)
     running: list[asyncio.Task[Any]] = []
     while todo or steps.waiting:
@@ -132,7 +118,7 @@ async def run_schedule(dice: random.Random) -> None:
         task.cancel()
     answers = await asyncio.gather(*running, return_exceptions=True)
 
-    calm = Claims(ClaimRepository(database), SEOUL, stale_s=-1)  # type: ignore[arg-type]
+    calm = Claims(Store(database), SEOUL, stale_s=-1)  # type: ignore[arg-type]
     await calm.recover_stale()
     await calm.sweep()
     requests = list(database["requests"].documents.values())
@@ -143,5 +129,5 @@ async def run_schedule(dice: random.Random) -> None:
     stored = {request["public_id"] for request in requests}
     for answer in answers:
         assert not isinstance(answer, Exception) or isinstance(answer, DomainError), answer
-        if isinstance(answer, dict):
-            assert answer["public_id"] in stored, "what was acknowledged is not lost"
+        if isinstance(answer, Request):
+            assert answer.id in stored, "what was acknowledged is not lost"
