@@ -11,6 +11,7 @@ import aiohttp
 import httpx
 import pytest
 
+from event.records import Participation, document
 from plainview.decode import parse_metrics
 from shared.storage.mongo import Database, connect
 from shared.tokens import Role
@@ -77,7 +78,7 @@ async def test_exactly_the_stock_is_granted_and_the_replies_equal_the_database(
         reward = await add_reward(database, event, stock=STOCK)
         await database["participations"].insert_many(
             [
-                {"_id": f"{event}:u{n:03}", "event_id": event, "user_id": f"u{n:03}"}
+                document(Participation(event_id=event, user_id=f"u{n:03}", joined_at="2026"))
                 for n in range(USERS)
             ]
         )
