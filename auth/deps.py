@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
+from auth.active_days import ActiveDays
 from auth.announcements import Relay
 from auth.jobs import INTERVAL_S, count_users
 from auth.limiter import SignInLimiter
@@ -81,6 +82,8 @@ async def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
         families.indexes.check()
 
     repeat(stack, "relay", relay.turn)
+    active_days = ActiveDays(database, cache, settings.business_timezone)
+    repeat(stack, "active_days", active_days.turn, pause_s=INTERVAL_S)
     repeat(stack, "population", population, pause_s=INTERVAL_S)
     checks = {
         "mongo": check(ready),

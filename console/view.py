@@ -45,7 +45,7 @@ class View:
 
     def _now(self, lang: str) -> dict[str, Rows]:
         status, reasons = self.verdict()
-        users = self._page("gateway").by("active_users", "window")
+        users = self._page("auth").by("active_users", "window")
         recent = self._page("event").by("activity_recent", "kind")
         return {
             "verdict": [("verdict", piece(lang, "verdict", status=status, reasons=reasons))],

@@ -24,7 +24,7 @@ from shared.web.client import Deadlines, Places, UpstreamClient
 from shared.web.security import Verifier
 from shared.web.transport import UpstreamTransport
 
-REFRESH_S = 5.0
+FLUSH_S = 5.0
 LIMITER_TIMEOUT_S = 2.0  # longer than gateway.limits.BUDGET_S, so that a late answer is still read
 
 
@@ -88,7 +88,7 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     )
     active = ActiveUsers(cache, settings.business_timezone)
     close_at_exit(stack, "active users", active.flush)  # users noted since the last turn
-    repeat(stack, "active_users", active.refresh, pause_s=REFRESH_S)
+    repeat(stack, "active_users", active.flush, pause_s=FLUSH_S)
     return Deps(
         limits,
         verifier,

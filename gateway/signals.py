@@ -1,26 +1,13 @@
 """Metrics of the gateway, and the functions by which its code reports what happened."""
 
-from collections.abc import Sequence
 from typing import Literal, get_args
 
 from plainview import Catalogue
-from shared.windows import DAYS, WINDOWS
 
 CATALOGUE = Catalogue("gateway")
 UPSTREAMS = ("auth", "event")
 Verified = Literal["accepted", "rejected", "forbidden", "keys_unavailable"]
 
-_active = CATALOGUE.gauge(
-    "active_users",
-    "Users with an authenticated request in the last 1, 7, 30 days of the business time zone, "
-    "today included; estimated, standard error 0.81 %.",
-    labels={"window": tuple(WINDOWS)},
-)
-_active_by_day = CATALOGUE.gauge(
-    "active_users_by_day",
-    "Users with an authenticated request on the day so many days ago; estimated.",
-    labels={"days_ago": tuple(str(day) for day in range(DAYS))},
-)
 _decisions = CATALOGUE.counter(
     "rate_limit_decisions_total",
     "Requests by limit and what the limit said.",
@@ -79,11 +66,3 @@ def limits_degraded(value: bool) -> None:
 def verification(outcome: Verified) -> None:
     """A token was `accepted`, `rejected`, its roles `forbidden`, or there were no keys for it."""
     _verifications.inc(outcome=outcome)
-
-
-def active_users(windows: dict[str, int], by_day: Sequence[int]) -> None:
-    """Estimated numbers of active users by window, and by day with today first."""
-    for window, count in windows.items():
-        _active.set(count, window=window)
-    for day, count in enumerate(by_day):
-        _active_by_day.set(count, days_ago=str(day))

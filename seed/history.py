@@ -21,10 +21,10 @@ from pymongo.errors import PyMongoError
 from redis.asyncio import Redis
 
 from plainview import get_logger
+from shared.windows import ACTIVE_DAYS, active_key
 
 DAYS = 30
 BATCH = 50  # documents per write; a pause after each leaves the database to others
-KEEP_DAYS = 62  # how long the gateway keeps the sets of active users
 NAMES = (
     "김민준",
     "이서연",
@@ -176,8 +176,8 @@ class History:
                 await _upsert(collection, documents[start : start + BATCH])
             log.info("seed.progress", collection=name, documents=len(documents))
         for day, users in sorted(self.active.items()):
-            await redis.pfadd(f"active:{day.isoformat()}", *users)
-            await redis.expire(f"active:{day.isoformat()}", KEEP_DAYS * 86_400)
+            await redis.pfadd(active_key(day), *users)
+            await redis.expire(active_key(day), ACTIVE_DAYS * 86_400)
 
 
 async def _upsert(collection: Any, documents: Sequence[Document]) -> None:

@@ -16,7 +16,7 @@ from tests.support.trio import Service, Trio
 METRIC = "background_job_last_success_timestamp_seconds"
 TASKS = {
     "gateway": {"active_users"},
-    "auth": {"relay", "population"},
+    "auth": {"relay", "population", "active_days"},
     "event": {"consumer", "reconciler", "gauges"},
 }
 

@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime, timedelta
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import datetime
 from itertools import count
 from unittest.mock import patch
 from zoneinfo import ZoneInfo
@@ -21,6 +21,7 @@ from tests.support.gateway_app import Gateway, gateway, upstream
 from tests.support.issuer import Issuer
 from tests.support.servers import EmbeddedValkey
 from tests.support.timing import in_time
+from tests.support.waiting import soon
 
 EVENTS = "/api/v1/events"
 SEOUL = ZoneInfo("Asia/Seoul")
@@ -47,8 +48,8 @@ def user() -> str:
     return f"u{next(_NUMBERS)}-{time.time_ns()}"
 
 
-def today(days_ago: int = 0) -> str:
-    return f"active:{(datetime.now(SEOUL).date() - timedelta(days=days_ago)).isoformat()}"
+def today() -> str:
+    return f"active:{datetime.now(SEOUL).date().isoformat()}"
 
 
 @asynccontextmanager
@@ -262,9 +263,6 @@ async def test_users_are_active_by_authenticated_requests(
     issuer: Issuer, cache: redis.Redis, redis_url: str
 ) -> None:
     url = f"{redis_url.rpartition('/')[0]}/14"
-    await cache.pfadd(today(3), "old-1", "old-2")
-    await cache.pfadd(today(20), "old-2", "old-3")
-    await cache.pfadd(today(30), "too-old")
     async with (
         upstream() as up,
         gateway(redis=True, event_url=up.url, auth_url=issuer.url, redis_url=url) as gw,
@@ -274,18 +272,13 @@ async def test_users_are_active_by_authenticated_requests(
         await gw.client.post(EVENTS, headers=issuer.headers("cat", Role.USER))  # 403, and there
         await gw.client.get(EVENTS)
         await gw.client.get(EVENTS, headers={"Authorization": "Bearer x.y.z"})
-        for _ in range(20):  # the gateway's own job may be at the same
-            await gw.deps.active_users.refresh()
-            page = (await gw.client.get("/metrics")).text
-            if 'active_users{window="day"} 3.0' in page:
-                break
-            await asyncio.sleep(0.1)
-        for window, number in (("day", 3), ("week", 5), ("month", 6)):
-            assert f'active_users{{window="{window}"}} {number}.0' in page
-        assert 'active_users_by_day{days_ago="0"} 3.0' in page
-        assert 'active_users_by_day{days_ago="3"} 2.0' in page
-        assert 'active_users_by_day{days_ago="29"} 0.0' in page
-        assert '"ann"' not in page
+
+        async def counted() -> bool:
+            with suppress(Unavailable):  # on a busy machine Redis may answer too late
+                await gw.deps.active_users.flush()
+            return bool(await cache.pfcount(today()) == 3)
+
+        await soon(counted)
         assert await cache.keys("active:*ann*") == []
         assert 60 * 86_400 < await cache.ttl(today()) <= 62 * 86_400
         await gw.client.get(EVENTS, headers=issuer.headers("dan", Role.USER))
@@ -345,10 +338,11 @@ async def test_redis_away_loses_no_active_user(own_valkey: EmbeddedValkey) -> No
 
 
 async def test_the_job_goes_on_while_redis_is_away(issuer: Issuer) -> None:
-    with captured_logs() as lines:
+    with captured_logs() as lines, patch("gateway.deps.FLUSH_S", 0.1):
         async with upstream() as up, gateway(event_url=up.url, auth_url=issuer.url) as gw:
-            await asyncio.sleep(0.1)
             reply = await gw.client.get(EVENTS, headers=issuer.headers("ann", Role.USER))
             assert reply.status_code == 200
-    (failed,) = [line for line in lines if line["event"] == "job.failed"]
+            (failed,) = await soon(
+                lambda: [each for each in lines if each["event"] == "job.failed"]
+            )
     assert (failed["task"], failed["level"]) == ("active_users", "warning")

@@ -99,7 +99,6 @@ def label_queries() -> dict[str, tuple[str, str]]:
 def of_the_business() -> dict[str, Target]:
     """By name: all of users and events; of the overview what names a metric of the business."""
     names = {metric.name for catalogue in (AUTH, EVENT) for metric in catalogue.specs}
-    names |= {"active_users", "active_users_by_day"}  # the gateway's
     return {
         target.name: target
         for target in targets()

@@ -88,7 +88,7 @@ def view() -> View:
         for i in range(30):
             service.series.append(Point(now - 60 + 2 * i, 2 + i % 3, 0, 0.02, 0.1, 90 * 2**20))
     users = 'active_users{window="day"} 182\nactive_users{window="month"} 2431\n'
-    shown.watcher.services["gateway"].page = Metrics(parse_metrics(users))
+    shown.watcher.services["auth"].page = Metrics(parse_metrics(users))
     shown.watcher.services["event"].page = Metrics(parse_metrics(BUSINESS))
     shown.watcher.rounds = 1
     shown.titles.learn("e1", f"Autumn {EVIL}")

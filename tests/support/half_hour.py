@@ -18,7 +18,7 @@ DOWN_S = 15  # of a process that is replaced
 EPOCH = 1_700_000_000
 TASKS = {
     "gateway": ("active_users",),
-    "auth": ("relay", "population"),
+    "auth": ("relay", "population", "active_days"),
     "event": ("consumer", "reconciler", "gauges"),
 }
 SPANS, LINES = 8.0, 1.5  # by request
