@@ -81,7 +81,7 @@ def dependencies() -> Panel:
     return stat(
         "Dependencies",
         "What each service says of what it needs, checked every two seconds. One that is "
-        "down: follow the runbook MongoFailures or RedisDown.",
+        "down: the service's line dependency.failed says why.",
         Query(
             f"min by (service, dependency) (dependency_up{{{SERVICE_MATCHERS}}})",
             "{{service}}: {{dependency}}",

@@ -1,0 +1,168 @@
+"""What `plainview check` says of the metrics of a service."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from plainview.decode import Sample, parse_metrics
+
+from .asking import NoReply, Service
+from .finding import ADVICE, OBSERVE, OK, WRONG, Asked, Finding, ask, missing
+
+PLAIN, OPENMETRICS = "text/plain", "application/openmetrics-text"
+# Another request may take the exemplar's place before it is read, so the trace is tried again.
+TRIES = 3
+
+
+@dataclass
+class Metrics:
+    """A page of metrics that could be read."""
+
+    samples: list[Sample]
+
+    def total(self, name: str, **labels: str) -> float | None:
+        """The sum of the series with these labels; None if there is none."""
+        found = [
+            sample.value
+            for sample in self.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        ]
+        return sum(found) if found else None
+
+    @property
+    def traces(self) -> set[str]:
+        """The trace IDs of all exemplars."""
+        exemplars = [sample.exemplar or {} for sample in self.samples]
+        return {each["trace_id"] for each in exemplars if "trace_id" in each}
+
+
+def read(ops: Service, accept: str) -> tuple[Metrics | None, list[Finding]]:
+    """The page in one of its two forms, and what there is to say of it."""
+    what = "/metrics"
+    try:
+        reply = ops.get(what, Accept=accept)
+    except NoReply as error:
+        return None, [Finding(what, WRONG, str(error))]
+    if reply.status != 200:
+        do = missing("metrics") if reply.status == 404 else "Prometheus gets the same."
+        return None, [Finding(what, WRONG, str(reply.status), do)]
+    if reply.content_type not in (PLAIN, OPENMETRICS):
+        do = "A route of the application answers in place of plainview."
+        says = f"is {reply.content_type or 'without a type'}, which Prometheus does not read"
+        return None, [Finding(what, WRONG, says, do)]
+    try:
+        page = Metrics(parse_metrics(reply.body.decode("utf-8")))
+    except Exception as error:  # the parsers raise more than ValueError for what is no page
+        do = "Prometheus drops the whole page: a collector of the application writes it wrongly."
+        return None, [Finding(what, WRONG, f"cannot be parsed: {error}"[:300], do)]
+    if reply.content_type != accept:
+        do = "Without it there are no exemplars: another exporter has taken the path /metrics."
+        return page, [Finding(what, WRONG, "is not given as OpenMetrics to who asks for it", do)]
+    names = len({sample.name for sample in page.samples})
+    return page, [Finding(what, OK, f"{len(page.samples)} series of {names} names")]
+
+
+def names(page: Metrics) -> Iterator[Finding]:
+    """What dashboards and alerts need of the library's metrics."""
+    for name, part in (
+        ("http_requests_total", "http_metrics"),
+        ("http_request_duration_seconds_count", "http_metrics"),
+        ("service_ready", "health"),
+    ):
+        if page.total(name) is None:
+            do = (
+                f"{OBSERVE} If it is called: {part} is switched off, or another library has taken"
+                " the name; then a line telemetry.degraded says so at the start."
+            )
+            yield Finding("metrics", WRONG, f"there is no {name}", do)
+    if {s.labels.get("app_name") for s in page.samples} >= {"service"}:
+        do = "Set service_name, or OTEL_SERVICE_NAME."
+        yield Finding("service name", ADVICE, "is the default, 'service'", do)
+
+
+def series(page: Metrics, unknown: Asked, most: int) -> Iterator[Finding]:
+    """Whether strangers can make series, and whether there are more than `most`."""
+    token = unknown.path.strip("/")
+    if named := {s.name for s in page.samples if any(token in v for v in s.labels.values())}:
+        do = "Anybody can fill Prometheus with series: label by route, never by path."
+        says = f"an unknown path became a label of {', '.join(sorted(named)[:3])}"
+        yield Finding("series", WRONG, says, do)
+    count = len(page.samples)
+    if count > most:
+        largest = Counter(sample.name for sample in page.samples).most_common(3)
+        top = ", ".join(f"{name} has {n:,}" for name, n in largest)
+        do = "Labels are closed sets or Bounded; an ID in a label is a series per ID."
+        yield Finding("series", WRONG, f"{count:,}, more than {most:,}: {top}", do)
+
+
+def counted(before: Metrics, after: Metrics) -> Iterator[Finding]:
+    """Whether the page counts the two requests that were made between its two readings."""
+    first, last = (page.total("http_requests_total") for page in (before, after))
+    if first is None or last is None:
+        return
+    if last - first < 2:
+        do = (
+            "Another process answered: several workers share this address without"
+            " PROMETHEUS_MULTIPROC_DIR, or there are replicas behind it. Prometheus has to ask"
+            " each process, or all of them have to share their counts."
+        )
+        yield Finding("requests", WRONG, "the two requests are not counted in /metrics", do)
+    else:
+        yield Finding("requests", OK, "are counted in /metrics")
+
+
+def trace(service: Service, ops: Service, path: str, asked: Asked, page: Metrics) -> Finding:
+    """Whether an exemplar names the trace of the request, or of one that is made anew."""
+    tried = {asked.trace_id}
+    newest: Metrics | None = page
+    for _ in range(TRIES - 1):
+        if newest is None or newest.traces & tried:
+            break
+        tried.add(ask(service, path).trace_id)
+        newest, _complaints = read(ops, OPENMETRICS)
+    if newest is not None and newest.traces & tried:
+        return Finding("trace", OK, "the request's traceparent is taken over, an exemplar names it")
+    if newest is not None and newest.traces:
+        do = (
+            "Something before the service replaces traceparent, or trust_remote_sampling is off"
+            " and this request was not sampled."
+        )
+        return Finding("trace", WRONG, "exemplars name other traces than the request's", do)
+    do = (
+        "traces or exemplars are switched off (then --skip traces), spans are sampled out, or"
+        " several workers share their counts, which has no exemplars."
+    )
+    return Finding("trace", WRONG, "no exemplar names a trace", do)
+
+
+def telemetry(page: Metrics) -> Iterator[Finding]:
+    """Whether spans and lines get away; counts are since the process started."""
+    sent, lost = (
+        page.total("telemetry_spans_exported_total", outcome=outcome) or 0
+        for outcome in ("success", "failure")
+    )
+    if lost:
+        do = "Does OTEL_EXPORTER_OTLP_ENDPOINT listen, and is it http/protobuf (port 4318)?"
+        yield Finding("spans", ADVICE, f"{lost:.0f} could not be exported so far", do)
+    elif not sent:
+        do = "Set OTEL_EXPORTER_OTLP_ENDPOINT; a service that has just started sends within 5 s."
+        yield Finding("spans", ADVICE, "none was exported so far", do)
+    else:
+        yield Finding("spans", OK, f"{sent:.0f} exported so far")
+    for name, what, do in (
+        ("telemetry_spans_dropped_total", "spans were dropped", "Their queue was full."),
+        (
+            "telemetry_log_lines_dropped_total",
+            "log lines were dropped",
+            "Whoever reads the service's standard output is too slow.",
+        ),
+        (
+            "telemetry_errors_total",
+            "errors inside of the telemetry",
+            "The label `part` names it; PLAINVIEW_STRICT=1 raises them in tests.",
+        ),
+    ):
+        if count := page.total(name):
+            yield Finding("telemetry", ADVICE, f"{count:.0f} {what} so far", do)

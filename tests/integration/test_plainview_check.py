@@ -1,0 +1,467 @@
+"""`plainview check` against servers that are right, and wrong in each way that it tells of."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plainview.command import main
+from tests.support.servers import free_port, ready
+from tests.support.waiting import until
+
+PLAIN, OPENMETRICS = "text/plain; version=1.0.0", "application/openmetrics-text; version=1.0.0"
+HEALTH, PROBLEM = "application/health+json", "application/problem+json"
+EARLIER = "0123456789abcdef0123456789abcdef"
+
+
+@dataclass
+class Answer:
+    status: int
+    kind: str
+    body: str | bytes
+    ids: list[str] = field(default_factory=list)
+
+
+class Right:
+    """A service that does everything right; a test changes one thing of it."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.trace = EARLIER
+
+    def answer(self, path: str, headers: Any) -> Answer:
+        """The reply to a GET."""
+        if path == "/metrics":
+            return self.metrics(headers.get("Accept", ""))
+        if path.startswith("/health/"):
+            return self.health(path.removeprefix("/health/"))
+        self.requests += 1
+        self.trace = headers["traceparent"].split("-")[1]
+        answer = self.page(path)
+        answer.ids = self.ids(headers["X-Request-ID"])
+        return answer
+
+    def ids(self, sent: str) -> list[str]:
+        return [sent]
+
+    def page(self, path: str) -> Answer:
+        if path == "/":
+            return Answer(200, "application/json", "{}")
+        return self.unknown(path)
+
+    def unknown(self, path: str) -> Answer:
+        return Answer(404, PROBLEM, '{"title": "Not Found", "status": 404}')
+
+    def health(self, probe: str) -> Answer:
+        return Answer(200, HEALTH, '{"status": "pass"}')
+
+    def metrics(self, accept: str) -> Answer:
+        if accept == "text/plain":
+            return Answer(200, PLAIN, self.samples(""))
+        exemplar = f' # {{trace_id="{self.trace}"}} 0.1' if self.trace else ""
+        return Answer(200, OPENMETRICS, f"{self.samples(exemplar)}# EOF\n")
+
+    def samples(self, exemplar: str) -> str:
+        family = "http_requests" if exemplar or self.trace != EARLIER else "http_requests_total"
+        name = 'app_name="shop"'
+        return f"""# TYPE {family} counter
+http_requests_total{{{name}}} {self.requests}
+# TYPE http_request_duration_seconds histogram
+http_request_duration_seconds_bucket{{{name},le="+Inf"}} {self.requests}{exemplar}
+http_request_duration_seconds_count{{{name}}} {self.requests}
+http_request_duration_seconds_sum{{{name}}} 1.0
+# TYPE service_ready gauge
+service_ready 1
+# TYPE telemetry_spans_exported counter
+telemetry_spans_exported_total{{outcome="success"}} 12
+{self.more()}"""
+
+    def more(self) -> str:
+        return ""
+
+
+@contextmanager
+def serving(service: Right) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer = service.answer(self.path, self.headers)
+            body = answer.body.encode() if isinstance(answer.body, str) else answer.body
+            self.send_response(answer.status)
+            self.send_header("Content-Type", answer.kind)
+            self.send_header("Content-Length", str(len(body)))
+            for each in answer.ids:
+                self.send_header("X-Request-ID", each)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+Capture = pytest.CaptureFixture[str]
+
+
+def checked(url: str, capsys: Capture, *more: str) -> tuple[int, dict[str, Any]]:
+    status = main(["check", url, "--json", *more])
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return status, document
+
+
+def test_a_right_service_is_right_in_everything(capsys: Capture) -> None:
+    with serving(Right()) as url:
+        status, document = checked(url, capsys, "--strict")
+    assert (status, document["verdict"]) == (0, "ok"), document
+    assert {each["level"] for each in document["findings"]} == {"ok"}
+    assert [each["what"] for each in document["findings"]] == [
+        "answer", "request ID", "unknown path", "/health/live", "/health/ready", "/metrics",
+        "requests", "trace", "spans",
+    ]  # fmt: skip
+
+
+def changed(name: str, value: Callable[..., Any]) -> Callable[[Right], None]:
+    return lambda service: setattr(service, name, value)
+
+
+def page(status: int, kind: str, body: str) -> Callable[..., Answer]:
+    return lambda *_: Answer(status, kind, body)
+
+
+def not_ready(body: str, status: int = 503) -> Callable[[str], Answer]:
+    return lambda probe: Answer(status if probe == "ready" else 200, HEALTH, body)
+
+
+def with_path(service: Right) -> None:
+    """The path of a request becomes a label."""
+    paths: list[str] = []
+    service.unknown = lambda path: (  # type: ignore[method-assign]
+        paths.append(path), Answer(404, PROBLEM, '{"title": "x"}')
+    )[1]  # fmt: skip
+    service.more = lambda: "".join(f'by_path{{path="{path}"}} 1\n' for path in paths)  # type: ignore[method-assign]
+
+
+def no_openmetrics(service: Right) -> None:
+    made = service.metrics
+    service.metrics = lambda accept: made("text/plain")  # type: ignore[method-assign]
+
+
+def other_traces(service: Right) -> None:
+    made = service.metrics
+
+    def metrics(accept: str) -> Answer:
+        service.trace = EARLIER[::-1]
+        return made(accept)
+
+    service.metrics = metrics  # type: ignore[method-assign]
+
+
+def many(count: int) -> Callable[[], str]:
+    return lambda: "".join(f'orders{{id="{n}"}} 1\n' for n in range(count))
+
+
+FAILS = '{"status": "fail", "checks": {"mongo": [{"status": "fail", "output": "refused"}]}}'
+WARNS = '{"status": "warn", "checks": {"cache": [{"status": "warn", "output": "timeout"}]}}'
+# name: what is changed, what it is found under, how bad, words of it
+WRONG: dict[str, tuple[Callable[[Right], None], str, str, str]] = {
+    "fails": (changed("page", page(500, "text/plain", "")), "answer", "wrong", "gave 500"),
+    "no ID": (changed("ids", lambda sent: []), "request ID", "wrong", "has no X-Request-ID"),
+    "other ID": (changed("ids", lambda sent: ["x"]), "request ID", "wrong", "has another"),
+    "two IDs": (changed("ids", lambda sent: [sent, sent]), "request ID", "wrong", "has 2 X-R"),
+    "no ID of an unknown path": (
+        lambda service: setattr(service, "ids", lambda sent: [sent] * (service.requests < 3)),
+        "request ID", "wrong", "GET /plainview-check-",
+    ),
+    "every path": (
+        changed("unknown", page(200, "text/html", "x")), "unknown path", "advice", "200 instead",
+    ),
+    "plain 404": (
+        changed("unknown", page(404, "application/json", "{}")),
+        "unknown path", "advice", "as application/json",
+    ),
+    "wrong problem": (
+        changed("unknown", page(404, PROBLEM, "[]")), "unknown path", "wrong", "no problem",
+    ),
+    "problem of another status": (
+        changed("unknown", page(404, PROBLEM, '{"title": "x", "status": 400}')),
+        "unknown path", "wrong", "no problem document",
+    ),
+    "no health": (changed("health", page(404, HEALTH, "{}")), "/health/live", "wrong", "404"),
+    "health of others": (
+        changed("health", page(200, "text/html", "<p>")), "/health/ready", "wrong", "not ap",
+    ),
+    "not ready": (changed("health", not_ready(FAILS)), "/health/ready", "wrong", "mongo (refused)"),
+    "starting": (
+        changed("health", not_ready('{"status": "fail", "output": "starting", "checks": {}}')),
+        "/health/ready", "wrong", "not ready: starting",
+    ),
+    "odd checks": (
+        changed("health", not_ready('{"status": "fail", "checks": {"a": 7, "b": ["c"]}}')),
+        "/health/ready", "wrong", "no reason given",
+    ),
+    "optional fails": (
+        changed("health", not_ready(WARNS, 200)), "/health/ready", "advice", "cache (timeout)",
+    ),
+    "no metrics": (changed("metrics", page(404, PLAIN, "")), "/metrics", "wrong", "404"),
+    "metrics are HTML": (
+        changed("metrics", page(200, "text/html", "<p>")), "/metrics", "wrong", "does not read",
+    ),
+    "no page": (
+        changed("metrics", page(200, PLAIN, "up{ 1\n")), "/metrics", "wrong", "cannot be parsed",
+    ),
+    "not UTF-8": (
+        changed("metrics", lambda accept: Answer(200, PLAIN, b"\xff{")),
+        "/metrics", "wrong", "cannot be parsed",
+    ),
+    "no OpenMetrics": (no_openmetrics, "/metrics", "wrong", "not given as OpenMetrics"),
+    "another exporter": (
+        changed("samples", lambda exemplar: "# TYPE up gauge\nup 1\n"),
+        "metrics", "wrong", "there is no http_requests_total",
+    ),
+    "path as label": (with_path, "series", "wrong", "a label of by_path"),
+    "many series": (changed("more", many(10_001)), "series", "wrong", "orders has 10,001"),
+    "no name": (
+        changed("more", lambda: '# TYPE a gauge\na{app_name="service"} 1\n'),
+        "service name", "advice", "default",
+    ),
+    "not counted": (
+        lambda service: setattr(service, "samples", lambda exemplar: Right().samples(exemplar)),
+        "requests", "wrong", "not counted",
+    ),
+    "no exemplars": (
+        lambda service: setattr(service, "metrics", lambda accept: Answer(
+            200, OPENMETRICS if accept != "text/plain" else PLAIN,
+            service.samples("") + ("# EOF\n" if accept != "text/plain" else ""))),
+        "trace", "wrong", "no exemplar",
+    ),
+    "other traces": (other_traces, "trace", "wrong", "other traces"),
+    "no spans": (
+        lambda service: setattr(service, "samples", lambda exemplar: Right.samples(
+            service, exemplar).replace("} 12", "} 0")),
+        "spans", "advice", "none was exported",
+    ),
+    "spans fail": (
+        changed("more", lambda: 'telemetry_spans_exported_total{outcome="failure"} 3\n'),
+        "spans", "advice", "3 could not",
+    ),
+    "lines dropped": (
+        changed("more", lambda: "# TYPE telemetry_log_lines_dropped counter\n"
+                "telemetry_log_lines_dropped_total 2\n"),
+        "telemetry", "advice", "2 log lines were dropped",
+    ),
+    "errors inside": (
+        changed("more", lambda: "# TYPE telemetry_errors counter\ntelemetry_errors_total 1\n"),
+        "telemetry", "advice", "errors inside",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_said(name: str, capsys: Capture) -> None:
+    change, what, level, words = WRONG[name]
+    service = Right()
+    change(service)
+    with serving(service) as url:
+        status, document = checked(url, capsys)
+    found = [each for each in document["findings"] if each["what"] == what]
+    assert level in {each["level"] for each in found}, document["findings"]
+    (first, *_) = [each for each in found if each["level"] == level]
+    assert words in first["says"]
+    assert first["do"] or name == "no page"
+    assert status == (1 if level == "wrong" else 0)
+    with serving(service) as url:
+        assert main(["check", url, "--strict"]) == 1
+    text = capsys.readouterr().out
+    assert first["do"].partition("check-")[0] in text  # an ID is of one request
+    assert "Traceback" not in text
+
+
+@contextmanager
+def raw(speak: Callable[[socket.socket], object]) -> Iterator[str]:
+    """A server that is none: what it does with each connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+        def serve(connection: socket.socket) -> None:
+            with connection:
+                try:
+                    connection.recv(65536)
+                    speak(connection)
+                except OSError:
+                    pass
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def trickle(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+    while True:
+        connection.sendall(b"a")
+        time.sleep(0.05)
+
+
+HOSTILE: dict[str, tuple[Callable[[socket.socket], object], str]] = {
+    "hangs": (lambda connection: connection.recv(1), "within 1 s"),
+    "trickles": (trickle, "within 1 s"),
+    "hangs up": (lambda connection: None, "not HTTP"),
+    "other protocol": (lambda connection: connection.sendall(b"SSH-2.0-x\r\n"), "not HTTP"),
+    "cut": (
+        lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab"),
+        "not HTTP",
+    ),
+    "huge": (
+        lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(33 * 1024 * 1024)),
+        "",
+    ),
+}
+
+
+def test_pages_that_hang_are_said_to(capsys: Capture) -> None:
+    """The service itself answers."""
+    service, over = Right(), threading.Event()
+
+    def hang(_: str) -> Answer:
+        over.wait(30)
+        return Answer(200, PLAIN, "")
+
+    service.metrics = service.health = hang  # type: ignore[method-assign]
+    with serving(service) as url:
+        status, document = checked(url, capsys, "--timeout", "1")
+        over.set()
+    assert status == 1
+    found = {each["what"] for each in document["findings"] if each["level"] == "wrong"}
+    assert found == {"/health/live", "/health/ready", "/metrics"}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_cannot_be_asked_ends_in_time(name: str, capsys: Capture) -> None:
+    speak, words = HOSTILE[name]
+    with raw(speak) as url:
+        began = time.monotonic()
+        assert main(["check", url, "--timeout", "3"]) == 2
+        assert time.monotonic() - began < 15
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert words in said.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ftp://127.0.0.1"], ["127.0.0.1:8000"], ["http://"], ["http://127.0.0.1:port"],
+        ["http://127.0.0.1:1", "--skip", "everything"], ["http://127.0.0.1:1", "--path", "x"],
+        ["http://127.0.0.1:1", "--path", "/a b"], ["http://127.0.0.1:1", "--timeout", "0"],
+        ["http://127.0.0.1:1"], ["http://no.such.host.invalid"],
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_no_question_is_an_error_of_one_line(words: list[str], capsys: Capture) -> None:
+    assert main(["check", *words]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("plainview: ")
+    assert said.count("\n") == 1
+
+
+SERVICE = """
+from fastapi import FastAPI
+from plainview import Check, ObservabilitySettings, observe
+
+app = FastAPI()
+bare = FastAPI()
+failing = FastAPI()
+
+@app.get("/")
+async def root(): return {}
+
+async def ping(): raise ConnectionRefusedError
+
+observe(app, ObservabilitySettings(service_name="shop"))
+observe(failing, ObservabilitySettings(service_name="shop"), checks=lambda: {"mongo": Check(ping)})
+"""
+
+
+@contextmanager
+def uvicorn(folder: Path, name: str, **variables: str) -> Iterator[str]:
+    (folder / "service.py").write_text(SERVICE)
+    port, log = free_port(), folder / "log"
+    command = [sys.executable, "-m", "uvicorn", f"service:{name}", "--port", str(port)]
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("PLAINVIEW_")}
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, cwd=folder, env={**plain, **variables}, stdout=out, stderr=out
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: "startup complete" in log.read_text(), what=f"a start, see {log}")
+        if name == "app" and not variables:
+            until(lambda: ready(url), what="readiness")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.mark.parametrize(
+    ("name", "variables", "more", "expected"),
+    [
+        ("app", {}, [], set()),
+        ("app", {"PLAINVIEW_TRACES": "false"}, [], {"trace"}),
+        ("app", {"PLAINVIEW_TRACES": "false"}, ["--skip", "traces"], set()),
+        ("app", {"PLAINVIEW_HTTP_METRICS": "0"}, ["--skip", "traces"], {"metrics"}),
+        ("app", {"PLAINVIEW_HEALTH": "0"}, [], {"/health/live", "/health/ready"}),
+        ("app", {"PLAINVIEW_METRICS": "0"}, [], {"/metrics"}),
+        ("app", {"PLAINVIEW_ALLOW": "10.9.8.7"}, [], {"/metrics", "/health/live", "/health/ready"}),
+        ("failing", {}, [], {"/health/ready"}),
+        ("bare", {}, [], {"request ID", "/metrics", "/health/live", "/health/ready"}),
+    ],
+    ids=["right", "traces off", "skipped", "http off", "health off", "metrics off", "hidden",
+         "dependency", "not observed"],
+)  # fmt: skip
+def test_a_service_of_the_library(
+    tmp_path: Path, capsys: Capture, *, name: str, variables: dict[str, str], more: list[str],
+    expected: set[str],
+) -> None:  # fmt: skip
+    with uvicorn(tmp_path, name, **variables) as url:
+        status, document = checked(url, capsys, *more)
+    levels = {each["what"] for each in document["findings"] if each["level"] == "wrong"}
+    assert levels == expected, document["findings"]
+    assert status == bool(expected)
+
+
+def test_pages_on_a_port_of_their_own(tmp_path: Path, capsys: Capture) -> None:
+    ops = free_port()
+    variables = {"PLAINVIEW_OPS_PORT": str(ops), "PLAINVIEW_OPS_HOST": "127.0.0.1"}
+    with uvicorn(tmp_path, "app", **variables) as url:
+        until(lambda: ready(f"http://127.0.0.1:{ops}"), what="readiness there")
+        status, document = checked(url, capsys, "--ops", f"http://127.0.0.1:{ops}")
+        assert status == 0, document
+        status, document = checked(url, capsys)
+    assert status == 1
+    assert any("--ops URL" in each["do"] for each in document["findings"])

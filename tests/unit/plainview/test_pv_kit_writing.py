@@ -1,0 +1,268 @@
+"""A kit as files: idempotent, careful with what others wrote, clear about what cannot work."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from plainview import Alert, Catalogue, Slo
+from plainview.command import main
+from plainview.kit import write
+from plainview.kit.folder import MANIFEST, NotOurs
+
+REFUSED = Alert("OrdersRefused", "sum(rate(orders_total[5m])) > 1", "{value:humanize} a second")
+PAID = Slo("paid", 0.99, 'orders_total{outcome="paid"}', "orders_total", "paid at once")
+
+
+def files(directory: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(directory)): path.read_text()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_every_kind_of_file_is_there_and_of_this_service(tmp_path: Path) -> None:
+    write(tmp_path, service="shop", slos=[PAID], alerts=[REFUSED], runbooks="https://git/kit/")
+    found = files(tmp_path)
+    boards = {name for name in found if name.startswith("grafana/dashboards/")}
+    names = ("overview", "system", "slos", "logs", "telemetry")
+    assert boards == {f"grafana/dashboards/{name}.json" for name in names}
+    assert {json.loads(found[name])["uid"] for name in boards} == {f"shop-{name}" for name in names}
+    groups = yaml.safe_load(found["prometheus/rules/alerts.yml"])["groups"]
+    alerts = {rule["alert"]: rule for group in groups for rule in group["rules"]}
+    assert alerts["ServiceDown"]["expr"] == 'up{service="shop"} == 0'
+    assert alerts["OrdersRefused"]["annotations"] == {
+        "summary": "{{ $value | humanize }} a second",
+        "runbook_url": "https://git/kit/runbooks/orders-refused.md",
+    }
+    recorded = found["prometheus/rules/recording.yml"]
+    assert "slo: paid" in recorded
+    assert "slo: availability" in recorded
+    grafana = yaml.safe_load(found["grafana/provisioning/alerting/rules.yaml"])["groups"]
+    uids = [rule["uid"] for group in grafana for rule in group["rules"]]
+    assert all(uid.startswith("shop-") and len(uid) <= 40 for uid in uids)
+    assert len(set(uids)) == len(uids)
+    books = {Path(name).stem for name in found if name.startswith("runbooks/")}
+    assert books == {
+        alert["annotations"]["runbook_url"].split("/")[-1][:-3] for alert in alerts.values()
+    }
+    for name in ("OrdersRefused", "HighCpu"):
+        assert f"[{name}](runbooks/" in found["alerts.md"]
+    for name in found:
+        if name.startswith("runbooks/"):
+            for part in ("Meaning", "Impact", "Diagnosis", "Mitigation"):
+                assert f"\n## {part}\n" in found[name], name
+    for name in ("loki", "shop-overview", "job_name: shop"):
+        assert name in found["README.md"]
+
+
+def test_what_an_installation_does_not_have_is_left_out(tmp_path: Path) -> None:
+    words = {"mongodb", "redis", "http_client", "otelcol", "loki_", "mongo"}
+
+    def named() -> set[str]:
+        read = [text for name, text in files(tmp_path).items() if name.endswith(("json", "yml"))]
+        return {word for word in words if word in "".join(read).lower()}
+
+    write(tmp_path, service="shop", parts=[])
+    assert named() == set()
+    write(tmp_path, service="shop", parts=["mongodb", "redis", "http_client", "collector", "loki"])
+    assert named() == words
+
+
+def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
+    write(tmp_path, service=["shop", "stock"], slos=[PAID])
+    before = files(tmp_path)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    outcome = write(tmp_path, service=["shop", "stock"], slos=[PAID])
+    assert (outcome.written, outcome.removed, outcome.kept) == ([], [], [])
+    assert files(tmp_path) == before
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == times
+
+
+def test_what_is_no_part_any_more_goes_unless_somebody_changed_it(tmp_path: Path) -> None:
+    other = Alert("OrdersLate", "orders_late > 1", "late")
+    write(tmp_path, service="shop", alerts=[REFUSED, other])
+    late = tmp_path / "runbooks/orders-late.md"
+    late.write_text("# what we know by now\n")
+    outcome = write(tmp_path, service="shop")
+    assert outcome.removed == [Path("runbooks/orders-refused.md")]
+    assert late.read_text() == "# what we know by now\n"
+
+
+def test_a_changed_runbook_stays_and_other_changes_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, service="shop")
+    book, rules = tmp_path / "runbooks/high-cpu.md", tmp_path / "prometheus/rules/alerts.yml"
+    book.write_text("# ours\n")
+    outcome = write(tmp_path, service="shop", alerts=[REFUSED])
+    assert outcome.kept == [Path("runbooks/high-cpu.md")]
+    assert book.read_text() == "# ours\n"
+    written = rules.read_text()
+    rules.write_text("groups: []\n")
+    before = files(tmp_path)
+    with pytest.raises(NotOurs, match=r"prometheus/rules/alerts\.yml") as caught:
+        write(tmp_path, service="shop", slos=[PAID])
+    assert caught.value.paths == [Path("prometheus/rules/alerts.yml")]
+    assert files(tmp_path) == before, "nothing is written when something is refused"
+    write(tmp_path, service="shop", alerts=[REFUSED], force=True)
+    assert rules.read_text() == written
+    assert book.read_text() != "# ours\n"
+
+
+@pytest.mark.parametrize("manifest", [None, "{", "[]", '{"../outside": "x", "/etc/passwd": "y"}'])
+def test_files_of_others_are_refused(tmp_path: Path, manifest: str | None) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    if manifest:
+        (tmp_path / MANIFEST).write_text(manifest)
+    with pytest.raises(NotOurs, match=r"README\.md.*--force"):
+        write(tmp_path, service="shop")
+    assert (tmp_path / "README.md").read_text() == "mine"
+    assert not (tmp_path / "alerts.md").exists()
+
+
+def test_a_manifest_removes_nothing_outside(tmp_path: Path) -> None:
+    outside, kit = tmp_path / "outside", tmp_path / "kit"
+    outside.write_text("x")
+    write(kit, service="shop")
+    known = json.loads((kit / MANIFEST).read_text())
+    digest = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
+    (kit / MANIFEST).write_text(json.dumps({**known, "../outside": digest, str(outside): digest}))
+    assert write(kit, service="shop").removed == []
+    assert outside.exists()
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "no service": ({"service": []}, "at least one service"),
+    "service as PromQL": ({"service": 'a"} or up{b="'}, "use letters"),
+    "part": ({"parts": ["oracle"]}, "no such part: oracle; there are"),
+    "alert's name": ({"alerts": [Alert("../x", "up", "x")]}, "write its name as"),
+    "alert's for": ({"alerts": [Alert("Late", "up", "x", for_="soon")]}, "no duration"),
+    "alert twice": ({"alerts": [REFUSED, REFUSED]}, "declared twice"),
+    "dashboard": (
+        {"alerts": [Alert("Late", "up", "x", dashboards=("orders",))]},
+        "no dashboard orders",
+    ),
+    "panel": (
+        {"alerts": [Alert("Late", "up", "x", dashboards=("system",), panel="Orders")]},
+        "has no panel 'Orders'",
+    ),
+    "objective": ({"slos": [Slo("paid", 99.9, "a", "b")]}, "not between 0 and 1"),
+    "objective's name": ({"slos": [Slo('a"b', 0.9, "a", "b")]}, "use letters"),
+    "objective twice": ({"slos": [PAID, PAID]}, "declared twice"),
+    "no selector": ({"slos": [Slo("paid", 0.9, "rate(a[5m])", "b")]}, "not the selector"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_cannot_work_is_said_and_nothing_written(tmp_path: Path, name: str) -> None:
+    arguments, words = WRONG[name]
+    with pytest.raises(ValueError, match=words):
+        write(tmp_path / "kit", **{"service": "shop", **arguments})
+    assert not (tmp_path / "kit").exists()
+
+
+def test_one_of_the_usual_can_be_replaced(tmp_path: Path) -> None:
+    mine = Alert("HighCpu", "process_cpu > 2", "mine", severity="ticket")
+    write(tmp_path, service="shop", alerts=[mine], slos=[Slo("latency", 0.5, "a_total", "b_total")])
+    rules = (tmp_path / "prometheus/rules/alerts.yml").read_text()
+    assert rules.count("alert: HighCpu") == 1
+    assert "process_cpu > 2" in rules
+    assert "0.25" not in (recording := (tmp_path / "prometheus/rules/recording.yml").read_text())
+    assert "rate(a_total[5m])" in recording
+
+
+MODULE = """
+from fastapi import FastAPI
+from plainview import Alert, Catalogue, ObservabilitySettings, Slo, observe
+
+CATALOGUE = Catalogue("shop")
+ORDERS = CATALOGUE.counter("orders_total", "Orders", labels={"outcome": ("paid", "refused")})
+CATALOGUE.slo(Slo("paid", 0.99, 'orders_total{outcome="paid"}', "orders_total"))
+REFUSED = CATALOGUE.alert(Alert("OrdersRefused", "rate(orders_totel[5m]) > 1", "many"))
+app = FastAPI()
+observe(app, ObservabilitySettings(service_name="shop"), catalogue=CATALOGUE)
+def create_app(): return app
+"""
+
+
+def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "plainview", *words],
+        cwd=folder, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+
+
+def test_the_command_reads_what_a_service_declares(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(MODULE)
+    for place in ("shop:app", "shop"):
+        done = command(tmp_path, "kit", "--out", place.replace(":", ""), "--app", place)
+        assert done.returncode == 0, done.stderr
+        assert (
+            "orders_totel is declared by no catalogue, alert OrdersRefused reads it" in done.stdout
+        )
+        assert "runbooks/orders-refused.md of your own alert OrdersRefused" in done.stdout
+    assert files(tmp_path / "shopapp") == files(tmp_path / "shop")
+    again = ("kit", "--out", "shop", "--app", "shop:app", "--check")
+    assert command(tmp_path, *again).returncode == 0
+    differs = command(tmp_path, *again, "--parts", "")
+    assert differs.returncode == 1
+    assert "differs: shop/alerts.md" in differs.stdout
+    for place, words in (
+        ("shop:create_app", "neither an app after observe() nor"),
+        ("shop:nothing", "shop has no nothing"),
+        ("no.such", "cannot import no.such: ModuleNotFoundError"),
+    ):
+        done = command(tmp_path, "kit", "--out", "other", "--app", place)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("before", "words", "status"),
+    [
+        (lambda out: None, ["--service", "shop"], 0),
+        (lambda out: None, [], 2),
+        (lambda out: None, ["--service", "shop", "--parts", "oracle"], 2),
+        (lambda out: out.write_text("a file"), ["--service", "shop"], 2),
+        (lambda out: (out.mkdir(), (out / "README.md").write_text("mine")), ["--service", "s"], 1),
+    ],
+    ids=["right", "no service", "no such part", "not a folder", "somebody else's"],
+)
+def test_exit_status(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    before: Callable[[Path], object],
+    words: list[str],
+    status: int,
+) -> None:
+    before(tmp_path / "kit")
+    assert main(["kit", "--out", str(tmp_path / "kit"), *words]) == status
+    said = capsys.readouterr()
+    assert bool(said.err) == (status > 0)
+    assert "Traceback" not in said.err
+
+
+def test_without_yaml_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    assert main(["kit", "--out", str(tmp_path), "--service", "shop"]) == 2
+    assert "plainview[kit]" in capsys.readouterr().err
+
+
+def test_catalogues_are_read(tmp_path: Path) -> None:
+    catalogue = Catalogue("shop")
+    catalogue.counter("orders_total", "Orders", labels={"outcome": ("paid",)})
+    catalogue.slo(PAID)
+    catalogue.alert(REFUSED)
+    outcome = write(tmp_path, service="shop", catalogues=[catalogue])
+    assert [note for note in outcome.notes if "no catalogue" in note] == []
+    assert "slo: paid" in (tmp_path / "prometheus/rules/recording.yml").read_text()
