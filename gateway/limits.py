@@ -6,7 +6,7 @@ import math
 import time
 from collections import OrderedDict, deque
 
-from limits import RateLimitItem, parse
+from limits import parse
 
 from gateway import signals
 from gateway.round_trips import Call, RoundTrips
@@ -52,7 +52,7 @@ class Limits:
     """
 
     def __init__(self, redis: Redis | None, limits: dict[str, str]) -> None:
-        self._limits = {name: parse(text) for name, text in limits.items()}
+        self._limits = {name: _Limit(name, text) for name, text in limits.items()}
         self._local = LocalWindows()
         self._trips = RoundTrips(redis, MOVING_WINDOW, BUDGET_S) if redis is not None else None
         self._ask_at, self.degraded = 0.0, False
@@ -63,14 +63,16 @@ class Limits:
         Every limit counts the request, also when another one refuses it. TooMany, with the
         seconds to wait, for the first limit that is used up.
         """
-        calls = [_call(self._limits[name], name, key) for name, key in asked]
+        calls = [self._limits[name].call(key) for name, key in asked]
         waits = await self._count(calls)
         for (name, _), wait in zip(asked, waits, strict=True):
             signals.limit_decision(name, not wait)
         for (name, _), wait in zip(asked, waits, strict=True):
             if wait:
                 seconds = math.ceil(wait / 1_000_000)
-                raise TooMany(f"The limit is {self._limits[name]}", retry_after=seconds, limit=name)
+                raise TooMany(
+                    f"The limit is {self._limits[name].text}", retry_after=seconds, limit=name
+                )
 
     async def _count(self, calls: list[Call]) -> list[int]:
         if self._trips and time.monotonic() >= self._ask_at:
@@ -130,5 +132,14 @@ class LocalWindows:
         return 0
 
 
-def _call(limit: RateLimitItem, name: str, key: str) -> Call:
-    return limit.key_for(name, key), limit.amount, limit.get_expiry() * 1_000_000
+class _Limit:
+    """A limit such as `300/minute`, with its text and its key's parts made once."""
+
+    def __init__(self, name: str, text: str) -> None:
+        item = parse(text)
+        self.text = str(item)
+        self._before, self._after = item.key_for(name, "*").rsplit("*", 1)
+        self._amount, self._window = item.amount, item.get_expiry() * 1_000_000
+
+    def call(self, key: str) -> Call:
+        return f"{self._before}{key}{self._after}", self._amount, self._window

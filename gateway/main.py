@@ -42,10 +42,10 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,  # a redirect would lead to whatever host the client put into `Host`
     )
-    add_docs(app)
     app.openapi = lambda: api  # type: ignore[method-assign]
     for path, methods in operations(api).items():
         app.router.routes.append(ProxyRoute(path, methods))
+    add_docs(app)  # after the others: each request tries the routes in their order
     app.add_middleware(BodyLimit, receive_s=settings.message_seconds)
     if settings.cors_origins:
         app.add_middleware(

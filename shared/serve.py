@@ -1,5 +1,6 @@
 """Serves an application: bounds what clients may use, and drains before it stops."""
 
+import gc
 import os
 import signal
 import socket
@@ -33,6 +34,12 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._drain_s = drain_s
         self._stop_at: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to serve; what is loaded by now stays, so no later collection looks at it again."""
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Note the signal; `on_tick` does the work, inside the event loop."""

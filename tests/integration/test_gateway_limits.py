@@ -224,12 +224,12 @@ async def test_a_known_token_is_counted_for_its_user_alone(redis_url: str) -> No
 async def test_a_key_that_holds_something_else_is_nobody_elses_fault(client: redis.Redis) -> None:
     """The others of its batch are counted in Redis, and it is counted in this process."""
     limits, good, bad = Limits(client, {"user": "3/minute"}), uuid4().hex, uuid4().hex
-    await client.set(limits._limits["user"].key_for("user", bad), "not a list")
+    await client.set(limits._limits["user"].call(bad)[0], "not a list")
     keys = [good, bad] * 6
     results = await asyncio.gather(*(allowed(limits, ("user", key)) for key in keys))
     assert (sum(results[::2]), sum(results[1::2])) == (3, 3)
     assert not limits.degraded
-    assert await client.llen(limits._limits["user"].key_for("user", good)) == 3
+    assert await client.llen(limits._limits["user"].call(good)[0]) == 3
 
 
 async def test_a_redis_that_refuses_everything_is_away() -> None:

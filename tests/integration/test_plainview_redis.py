@@ -67,6 +67,21 @@ async def test_a_pipeline_is_one_operation(client: Redis) -> None:
     assert "pv:n" not in repr(spans)
 
 
+async def test_what_is_not_sampled_is_counted_all_the_same(client: Redis) -> None:
+    unsampled = trace.NonRecordingSpan(trace.SpanContext(7, 8, is_remote=False))
+    with (
+        captured_spans() as spans,
+        commands("PIPELINE") as pipelines,
+        commands("SET") as sets,
+        trace.use_span(unsampled),
+    ):
+        assert await client.set("pv:n", 1)
+        async with client.pipeline(transaction=False) as pipe:
+            assert await pipe.incr("pv:n").incr("pv:n").execute() == [2, 3]
+    assert (pipelines.value, sets.value) == (1, 1)
+    assert not spans
+
+
 async def test_waiting_for_messages_is_not_latency(client: Redis) -> None:
     await client.delete("pv:stream")
     await client.xgroup_create("pv:stream", "g", mkstream=True)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
+from functools import lru_cache
 
 from opentelemetry import trace
 
@@ -113,8 +114,12 @@ def text_of(value: object) -> str:
 
 def user_pseudonym(user_id: object) -> str:
     """The user's pseudonym: 16 hex digits of HMAC-SHA256, the same wherever the key is."""
-    text = text_of(user_id).encode("utf-8", "replace")
-    return hmac.new(_key, text, hashlib.sha256).hexdigest()[:16]
+    return _pseudonym(_key, text_of(user_id))
+
+
+@lru_cache(maxsize=4096)
+def _pseudonym(key: bytes, text: str) -> str:
+    return hmac.new(key, text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:16]
 
 
 def bind_user(user_id: object) -> None:

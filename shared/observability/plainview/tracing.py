@@ -124,6 +124,22 @@ def is_own(provider: trace.TracerProvider) -> bool:
     return provider is _own
 
 
+def left_out() -> bool:
+    """Whether the current span is one of this process that was not sampled.
+
+    Then none of its children will be, so that making them can be left out.
+    """
+    span = trace.get_current_span()
+    context = span.get_span_context()
+    return (
+        isinstance(span, trace.NonRecordingSpan)
+        and context.is_valid
+        and not context.is_remote
+        and not context.trace_flags.sampled
+        and trace.get_tracer_provider() is _own
+    )
+
+
 def start() -> list[str]:
     """Export over OTLP from now on; returns a sentence for each thing that does not work.
 

@@ -89,9 +89,8 @@ class _Spans:
 
     def begin(self, request: httpx.Request) -> Ended:
         """Start the call's span and write `traceparent`; what is returned ends the span."""
-        current = trace.get_current_span()
-        if self._own and _is_left_out(current):
-            self._tell(request, current)  # the same IDs serve: no span of this call is exported
+        if tracing.left_out():
+            self._tell(request, trace.get_current_span())
             return _nothing
         known = request.method in CLIENT_METHODS
         name = request.method if known else "HTTP"
@@ -168,17 +167,6 @@ class _Spans:
         elif status >= 400:
             made["error.type"] = str(status)
         return made
-
-
-def _is_left_out(span: trace.Span) -> bool:
-    """Whether it is a span of this process that was not sampled, so that its children are not."""
-    context = span.get_span_context()
-    return (
-        isinstance(span, trace.NonRecordingSpan)
-        and context.is_valid
-        and not context.is_remote
-        and not context.trace_flags.sampled
-    )
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int]:

@@ -16,8 +16,9 @@ from typing import Any
 from opentelemetry.instrumentation.redis import RedisInstrumentor
 from redis import exceptions
 from redis.asyncio.client import Pipeline
-from wrapt import wrap_function_wrapper
+from wrapt import BoundFunctionWrapper, wrap_function_wrapper
 
+from .. import tracing
 from ..guarded import guarded
 from ..signals import DB_CONNECTION_FAILURES, DB_OPERATION_DURATION, DB_OPERATION_FAILURES
 
@@ -59,6 +60,8 @@ async def _measure(
     if pipeline and not len(client):  # an empty pipeline sends nothing
         return await wrapped(*args, **options)
     name = "PIPELINE" if pipeline else operation(args)
+    if isinstance(wrapped, BoundFunctionWrapper) and tracing.left_out():
+        wrapped = wrapped.__wrapped__  # without OpenTelemetry's instrumentation
     start = perf_counter()
     try:
         reply = await wrapped(*args, **options)
