@@ -7,6 +7,7 @@ earlier start was cut off.
 Usage: python -m ops.mongo_users SECRETS [HOST:PORT]
 """
 
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -97,7 +98,8 @@ def bring_up_to_date(root: Path, address: str) -> list[str]:
                 made.append(user)
         if held != password:
             mongo.admin.command("updateUser", "root", pwd=password)
-    (root / FORMER_ROOT).unlink(missing_ok=True)  # no other one is needed any more
+    if former and os.access((root / FORMER_ROOT).parent, os.W_OK):  # not as a mounted Secret
+        (root / FORMER_ROOT).unlink()  # no other one is needed any more
     return made
 
 

@@ -4,6 +4,7 @@
     python -m ops.secrets rotate DIR    write new ones for all
     python -m ops.secrets save DIR      a tar archive of all on standard output
     python -m ops.secrets restore DIR   take them over from such an archive on standard input
+    python -m ops.secrets kubernetes DIR    write what is missing; all as Secrets on standard output
 
 A directory per reader holds the secrets themselves and what is derived from them (addresses with a
 password inside, a configuration). What is derived is written anew each time, so a password of your
@@ -194,6 +195,24 @@ def restore(root: Path, archive: bytes) -> None:
     derive(root)
 
 
+def kubernetes(root: Path) -> str:
+    """A Secret for each reader, its keys named as the files, for `kubectl apply -f -`."""
+    items = [
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": reader},
+            "stringData": {
+                path.name: path.read_text()
+                for path in sorted((root / reader).iterdir())
+                if path.suffix != ".new"
+            },
+        }
+        for reader in OWNERS
+    ]
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=1)
+
+
 def main(arguments: list[str]) -> str | int:
     """Run a command; the text of what is wrong, else 0."""
     match arguments:
@@ -208,8 +227,11 @@ def main(arguments: list[str]) -> str | int:
                 restore(Path(directory), sys.stdin.buffer.read())
             except ValueError as error:
                 return f"nothing was restored: {error}"
+        case ["kubernetes", directory]:
+            make(Path(directory))
+            print(kubernetes(Path(directory)))
         case _:
-            return "usage: python -m ops.secrets make|rotate|save|restore DIRECTORY"
+            return "usage: python -m ops.secrets make|rotate|save|restore|kubernetes DIRECTORY"
     return 0
 
 
