@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from functools import partial
 
 from auth.active_days import ActiveDays
 from auth.announcements import Relay
@@ -13,9 +12,8 @@ from auth.passwords import Passwords
 from auth.repository import Families, Users
 from auth.service import Accounts
 from auth.settings import Settings
-from plainview import Check
+from plainview import Check, checks
 from shared.background import close_at_exit, repeat
-from shared.checks import check
 from shared.setting_types import Networks
 from shared.storage import mongo, redis
 from shared.token_keys import StaticKeys, split_pem
@@ -85,8 +83,5 @@ async def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     active_days = ActiveDays(database, cache, settings.business_timezone)
     repeat(stack, "active_days", active_days.turn, pause_s=INTERVAL_S)
     repeat(stack, "population", population, pause_s=INTERVAL_S)
-    checks = {
-        "mongo": check(ready),
-        "redis": check(partial(redis.ping, cache), required=False),
-    }
-    return Deps(accounts, settings.trusted_proxies, checks)
+    asked = {"mongo": Check(ready), "redis": checks.redis(cache, required=False)}
+    return Deps(accounts, settings.trusted_proxies, asked)

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from functools import partial
 
 import httpx
 
@@ -13,9 +12,8 @@ from event.gauges import Gauges
 from event.service import Service
 from event.settings import Settings
 from event.store import Store
-from plainview import Check, observe_client
+from plainview import Check, checks, observe_httpx
 from shared.background import close_at_exit, repeat
-from shared.checks import check
 from shared.storage import mongo, redis
 from shared.token_keys import RemoteJwks
 from shared.tokens import TokenVerifier
@@ -39,7 +37,7 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     # The consumer's reads hold a connection for up to BLOCK_S, so its time-out has to be longer.
     cache = redis.connect(settings.redis_url.get_secret_value(), timeout_s=2 * BLOCK_S)
     close_at_exit(stack, "redis", cache.aclose)
-    http = observe_client(httpx.AsyncClient(timeout=2, trust_env=False), "auth")
+    http = observe_httpx(httpx.AsyncClient(timeout=2, trust_env=False), "auth")
     close_at_exit(stack, "auth", http.aclose)
 
     store = Store(client.database(settings.mongo_database))
@@ -67,8 +65,5 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     repeat(stack, "consumer", indexed(consumer.turn))
     repeat(stack, "reconciler", indexed(reconcile), pause_s=settings.reconcile_seconds)
     repeat(stack, "gauges", indexed(gauges.refresh), pause_s=settings.signals_seconds)
-    checks = {
-        "mongo": check(ready),
-        "redis": check(partial(redis.ping, cache), required=False),
-    }
-    return Deps(claims, Service(store), verifier, checks)
+    asked = {"mongo": Check(ready), "redis": checks.redis(cache, required=False)}
+    return Deps(claims, Service(store), verifier, asked)

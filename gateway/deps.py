@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from functools import partial
 
 import httpx
 
@@ -13,10 +11,9 @@ from gateway.active_users import ActiveUsers
 from gateway.limits import Limits
 from gateway.settings import Settings
 from gateway.signals import UPSTREAMS, UpstreamSignals
-from plainview import Check, observe_transport
+from plainview import Check, checks, observe_httpx
 from plainview.client_address import IPV6_PREFIX, Networks
 from shared.background import close_at_exit, repeat
-from shared.checks import check
 from shared.storage import redis
 from shared.token_keys import RemoteJwks
 from shared.tokens import TokenVerifier
@@ -62,9 +59,9 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
         },
     )
     upstreams: dict[str, UpstreamClient] = {}
-    checks = {"redis": check(partial(redis.ping, cache), required=False)}
+    asked = {"redis": checks.redis(cache, required=False)}
     for name, url in zip(UPSTREAMS, (settings.auth_url, settings.event_url), strict=True):
-        transport = observe_transport(UpstreamTransport(url), name)
+        transport = observe_httpx(UpstreamTransport(url), name)
         close_at_exit(stack, name, transport.aclose)
         upstreams[name] = UpstreamClient(
             name,
@@ -82,7 +79,8 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
             breaker_open_s=settings.breaker_open_seconds,
         )
         # Liveness, not readiness: what an upstream depends on is reported by the upstream itself.
-        checks[name] = Check(_alive(probes, url), required=False, component_type="component")
+        alive = f"{url.rstrip('/')}/health/live"
+        asked[name] = checks.http(probes, alive, required=False)
     verifier = TokenVerifier(
         RemoteJwks(probes, settings.keys_url), settings.token_issuer, settings.token_audience
     )
@@ -95,14 +93,6 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
         active,
         upstreams,
         settings.trusted_proxies,
-        checks,
+        asked,
         settings.client_ipv6_prefix,
     )
-
-
-def _alive(client: httpx.AsyncClient, url: str) -> Callable[[], Awaitable[object]]:
-    async def ping() -> None:
-        response = await client.get(f"{url.rstrip('/')}/health/live")
-        response.raise_for_status()
-
-    return ping

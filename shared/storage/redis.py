@@ -7,23 +7,19 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from plainview import observe_redis
-from shared.errors import Timeout, Unavailable
 
 __all__ = [
-    "CacheRefused",
-    "CacheUnavailable",
     "NoScriptError",
     "Redis",
     "RedisConnectionError",
     "RedisError",
     "RedisTimeoutError",
     "connect",
-    "ping",
 ]
 
 TIMEOUT_S = 0.3
@@ -83,29 +79,3 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S, max_connections: int = 50
     client = _BoundedRedis(connection_pool=pool)
     client.timeout_s = timeout_s
     return client
-
-
-class CacheUnavailable(Unavailable):
-    """Redis is away; `reason` says why."""
-
-    code = "cache_unavailable"
-
-
-class CacheRefused(CacheUnavailable):
-    """Redis does not accept the user or password, or the user may not do this."""
-
-    reason = "credentials"
-
-
-async def ping(client: Redis) -> None:
-    """One round trip, for readiness; raises CacheUnavailable, CacheRefused and Timeout."""
-    try:
-        await client.ping()
-    except RedisTimeoutError as exc:
-        raise Timeout("Redis did not answer in time") from exc
-    except (AuthenticationError, NoPermissionError) as exc:
-        raise CacheRefused("Redis refuses the credentials") from exc
-    except (RedisError, OSError) as exc:
-        refused = "NOAUTH" in str(exc) or "WRONGPASS" in str(exc)
-        kind = CacheRefused if refused else CacheUnavailable
-        raise kind("Redis is away") from exc

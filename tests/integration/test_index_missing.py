@@ -13,9 +13,9 @@ from pymongo.errors import OperationFailure
 from auth.main import create_app as create_auth
 from event.main import create_app as create_event
 from event.settings import Settings as EventSettings
-from plainview import CheckFailed
+from plainview.health import reason_of
 from plainview.testing import captured_logs
-from shared.storage.mongo import Collection
+from shared.storage.mongo import Collection, IndexMissing
 from tests.support.auth_app import auth_settings
 
 PERSON = {"email": "a@example.com", "password": "a staple that is correct", "display_name": "A"}
@@ -58,9 +58,9 @@ async def test_not_ready_until_the_index_is_there(
             async with asyncio.timeout(30):
                 while not any(line["event"] == "index.failed" for line in lines):
                     await asyncio.sleep(0.05)
-            with pytest.raises(CheckFailed) as raised:
+            with pytest.raises(IndexMissing) as raised:
                 await app.state.deps.checks["mongo"].ping()
-            assert raised.value.reason == "index"
+            assert reason_of(raised.value) == "index"
             async with asyncio.timeout(30):
                 while "index" not in (ready := await client.get("/health/ready")).text:
                     await asyncio.sleep(0.05)

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from httpx_aiohttp import HttpxAiohttpClient
 from opentelemetry import trace
 
-from plainview import ObservabilitySettings, observe, observe_client, request_context, tracing
+from plainview import ObservabilitySettings, observe, observe_httpx, request_context, tracing
 from plainview.signals import (
     HTTP_CLIENT_DURATION,
     HTTP_CLIENT_FAILURES,
@@ -48,7 +48,7 @@ async def upstream() -> AsyncIterator[str]:
 @pytest.fixture(params=[httpx.AsyncClient, HttpxAiohttpClient])
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
     async with request.param(timeout=10) as made:
-        yield observe_client(made, "up")
+        yield observe_httpx(made, "up")
 
 
 async def test_trace_and_request_id_arrive(client: httpx.AsyncClient, upstream: str) -> None:

@@ -81,8 +81,11 @@ class Server:
             self.process = subprocess.Popen(
                 self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
-        until(self._up, what=f"{self.name} on port {self.port}")
+        self.wait_until_up()
         return self
+
+    def wait_until_up(self) -> None:
+        until(self._up, what=f"{self.name} on port {self.port}")
 
     def _up(self) -> bool:
         assert self.process

@@ -29,10 +29,10 @@ from .execution import log_execution
 from .guarded import guarded
 from .health import Check, CheckFailed
 from .instruments import (
-    observe_client,
+    observe_httpx,
     observe_mongo,
     observe_redis,
-    observe_transport,
+    observe_sqlalchemy,
 )
 from .logs import configure_logging, flush_logs, get_logger, set_log_level
 from .mask_patterns import MASK
@@ -72,10 +72,10 @@ __all__ = [
     "mask_text",
     "new_request_id",
     "observe",
-    "observe_client",
+    "observe_httpx",
     "observe_mongo",
     "observe_redis",
-    "observe_transport",
+    "observe_sqlalchemy",
     "produce_span",
     "request_context",
     "request_id",

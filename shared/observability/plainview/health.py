@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any, Literal, get_args
 from weakref import WeakSet
 
+from .context import text_of
 from .settings import ObservabilitySettings
 from .signals import DEPENDENCY_LATENCY, DEPENDENCY_UP, SERVICE_READY
 
@@ -20,12 +21,20 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 
 # Words in the name or text of a driver's exception, in lower case; the first match counts.
 _SIGNS: tuple[tuple[Reason, tuple[str, ...]], ...] = (
-    ("credentials", ("auth", "credential", "password", "noperm", "unauthorized", "forbidden")),
+    # not "auth" alone, which is part of many a host's name
+    (
+        "credentials",
+        ("authentic", "authoriz", "noauth", "credential", "password", "noperm", "forbidden"),
+    ),
     ("index", ("index",)),
     ("version", ("version", "wire protocol", "unknown command")),
-    ("refused", ("refused",)),
+    ("draining", ("shutting down", "shutdown in progress")),
+    ("refused", ("refused", "connect call failed")),  # the second is asyncio's text
     ("timeout", ("timeout", "timed out")),
-    ("refused", ("connect", "unreachable", "selection", "name or service", "closed")),
+    (
+        "refused",
+        ("connect", "unreachable", "selection", "name or service", "closed", "unable to open"),
+    ),
 )
 
 
@@ -41,18 +50,24 @@ class CheckFailed(Exception):
 
 
 def reason_of(error: BaseException) -> Reason:
-    """Why a check failed, as one word of a closed set, so that replies show no exception's text."""
-    if isinstance(error, CheckFailed):
-        return error.reason
+    """Why a check failed, as one word of a closed set, so that replies show no exception's text.
+
+    An exception with an attribute `reason` of that set, as `CheckFailed` has one, says it itself.
+    """
+    if isinstance(said := getattr(error, "reason", None), str):
+        for word in REASONS:
+            if said == word:
+                return word
     chain: list[BaseException] = []
     while error is not None and error not in chain:
         chain.append(error)
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    if any(isinstance(one, TimeoutError) for one in chain[:1]):
-        return "timeout"
+    # also of a client that was still trying again when its time was over
     if any(isinstance(one, ConnectionRefusedError) for one in chain):
         return "refused"
-    texts = [f"{type(one).__name__} {str(one)[:1000]}".lower() for one in chain]
+    if isinstance(chain[0], TimeoutError):
+        return "timeout"
+    texts = [f"{type(one).__name__} {text_of(one)[:1000]}".lower() for one in chain]
     for reason, signs in _SIGNS:
         if any(sign in text for text in texts for sign in signs):
             return reason

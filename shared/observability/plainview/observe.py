@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from . import logs, metrics, stdlib_logs, tracing, workers
 from .catalogue import Catalogue, HistogramSpec
+from .context import text_of
 from .guarded import guarded
 from .health import Check, Finding, HealthMonitor, Probe, refresh_ready
 from .http_metrics import Collectors, HttpMetrics, collectors
@@ -278,6 +279,7 @@ def _wrap_lifespan(app: FastAPI, observability: Observability) -> None:
 
 
 _log = logs.get_logger("http")
+_COMPONENTS: dict[str, logs.Component] = {"datastore": "db", "cache": "cache"}
 
 
 def _tell(sentences: list[str]) -> None:
@@ -317,12 +319,12 @@ def _log_failure(error: BaseException) -> None:
 
 
 def _log_change(name: str, check: Check, found: Finding) -> None:
-    log = logs.get_logger("db" if check.component_type == "datastore" else "http")
+    log = logs.get_logger(_COMPONENTS.get(check.component_type, "http"))
     if found.ok:
         log.info("dependency.recovered", dependency=name)
         return
     about: dict[str, Any] = {"reason": found.reason, "required": check.required}
     if found.error is not None:
         about["exception_type"] = type(found.error).__qualname__
-        about["exception_message"] = str(found.error)
+        about["exception_message"] = text_of(found.error)
     (log.error if check.required else log.warning)("dependency.failed", dependency=name, **about)

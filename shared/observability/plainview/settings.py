@@ -47,56 +47,86 @@ class ObservabilitySettings(BaseSettings):
         extra="forbid",
         populate_by_name=True,
         frozen=True,
+        use_attribute_docstrings=True,
     )
 
     service_name: str = Field(
         "service", min_length=1, validation_alias=_env("service_name", "OTEL_SERVICE_NAME")
     )
+    """Name in lines, metrics and spans; `OTEL_SERVICE_NAME` wins over an argument."""
     service_version: str = "0.1.0"
+    """Version in `service_info`, lines and spans."""
     environment: str = Field("development", validation_alias=_env("environment", "ENVIRONMENT"))
+    """Where the service runs, in `service_info`, lines and spans."""
 
     logs: bool = True
+    """All lines of `get_logger`. Off, stdlib logging is left alone, which saves a thread."""
     metrics: bool = True
+    """`/metrics`, and with it everything that a dashboard or an alert asks."""
     http_metrics: bool = True
+    """Rate, errors and duration by route."""
     health: bool = True
+    """`/health/*`, `service_ready`, `dependency_up`. Off, it saves a task per dependency."""
     traces: bool = True
+    """Spans, `trace_id` in lines, exemplars, the way of a request through services."""
     masking: bool = True
+    """Secrets are hidden in lines and spans. Off, they are there as the service wrote them."""
     access_log: bool = True
+    """The line `http.request` of each request."""
     exemplars: bool = True
+    """The way from a slow bucket of a histogram to its trace."""
     event_loop_lag: bool = True
+    """Shows that something blocks the event loop; wakes up 4 times a second."""
 
     log_level: LogLevel = Field("info", validation_alias=_env("log_level", "LOG_LEVEL"))
+    """Lines below this level are not written."""
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", validation_alias=_env("log_format", "LOG_FORMAT")
     )
+    """`auto` is `console` on a terminal, else `json`."""
     log_queue_size: int = Field(10_000, ge=1)
+    """Lines that may wait for a slow sink; further ones are dropped and counted."""
     security_wait_s: float = Field(0.5, ge=0)
+    """How long a line of the security log may wait for room in the queue."""
     user_hash_key: SecretStr | None = Field(
         None, validation_alias=_env("user_hash_key", "USER_HASH_KEY")
     )
+    """Key of the users' pseudonyms; without it they differ from process to process."""
 
     trace_sample_ratio: float = Field(
         1.0, ge=0, le=1, validation_alias=_env("trace_sample_ratio", "OTEL_TRACES_SAMPLER_ARG")
     )
+    """Share of the traces that are recorded; the decision of a caller is followed."""
     trust_remote_sampling: bool = True
+    """Off at a public door: the trace ID is kept, the decision is one's own."""
     spans_by: Literal["plainview", "stock"] = "plainview"
+    """`stock` has FastAPIInstrumentor make the server spans; needs `plainview[stock]`."""
     metrics_by: Literal["plainview", "stock"] = "plainview"
+    """`stock` has starlette-exporter make the HTTP metrics; needs `plainview[stock]`."""
 
     allow: Annotated[Networks | None, NoDecode] = Field(
         None, validation_alias=_env("allow", "METRICS_ALLOW")
     )
+    """Networks that may read `/metrics` and `/health`, others get a 404; unset is anyone."""
     trusted_proxies: Annotated[Networks, NoDecode] = Field(
         (), validation_alias=_env("trusted_proxies", "TRUSTED_PROXIES")
     )
+    """Networks of proxies whose `X-Forwarded-For` is believed."""
     ops_port: int | None = Field(
         None, ge=1, le=65535, validation_alias=_env("ops_port", "OPS_PORT")
     )
+    """Metrics and health on this port alone; the application's own port answers 404 there."""
     ops_host: str = Field("0.0.0.0", validation_alias=_env("ops_host", "OPS_HOST"))
+    """Address that `ops_port` listens on."""
     latency_buckets: tuple[float, ...] = LATENCY_BUCKETS
+    """Bounds of the HTTP histogram; put the thresholds of your objectives in."""
 
     check_interval_s: float = Field(2.0, gt=0)
+    """Pause between two checks of a dependency."""
     check_timeout_s: float = Field(1.0, gt=0)
+    """Longest duration of a check."""
     shutdown_timeout_s: float = Field(5.0, ge=0)
+    """Longest flush of lines and of spans at the end."""
 
     _told: list[str] = PrivateAttr(default_factory=list)
 

@@ -108,23 +108,39 @@ EVENT_LOOP_LAG = LIBRARY_METRICS.histogram(
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
 )
 
-_DB = {"db_system_name": ("mongodb", "redis")}
+# Each instrument makes the series of its database exist at zero.
+_DB = {"db_system_name": Bounded(10)}
+DB_ERRORS = ("timeout", "unavailable", "duplicate_key", "rejected", "other")
+DB_SYSTEMS = (
+    *("mongodb", "redis", "postgresql", "mysql", "mariadb", "sqlite", "cockroachdb"),
+    *("microsoft.sql_server", "oracle.db", "other_sql"),
+)
 DB_OPERATION_DURATION = LIBRARY_METRICS.histogram(
     "db_client_operation_duration_seconds",
     "Duration of database commands, failed ones too",
     buckets=(0.001, 0.0025, *LATENCY_BUCKETS),
-    labels={**_DB, "db_operation_name": Bounded(60)},
+    labels={"db_system_name": DB_SYSTEMS, "db_operation_name": Bounded(80)},
 )
 DB_OPERATION_FAILURES = LIBRARY_METRICS.counter(
     "db_client_operation_failures_total",
     "Database commands that failed",
-    labels={**_DB, "error_type": ("timeout", "unavailable", "duplicate_key", "rejected", "other")},
+    labels={**_DB, "error_type": DB_ERRORS},
 )
 DB_CONNECTIONS = LIBRARY_METRICS.gauge(
     "db_client_connections", "Connections of the pool", labels={**_DB, "state": ("idle", "used")}
 )
 DB_CONNECTIONS_MAX = LIBRARY_METRICS.gauge(
     "db_client_connections_max", "Most connections the pool may open", labels=_DB
+)
+DB_CONNECTIONS_IDLE_MAX = LIBRARY_METRICS.gauge(
+    "db_client_connections_idle_max",
+    "Connections that the pool keeps open (SQLAlchemy's pool_size)",
+    labels=_DB,
+)
+DB_CONNECTIONS_OVERFLOW = LIBRARY_METRICS.gauge(
+    "db_client_connections_overflow",
+    "Connections open beyond those that the pool keeps (SQLAlchemy)",
+    labels=_DB,
 )
 DB_CONNECTION_FAILURES = LIBRARY_METRICS.counter(
     "db_client_connection_failures_total",
@@ -174,7 +190,7 @@ SPANS_DROPPED = LIBRARY_METRICS.counter(
 SPAN_QUEUE_DEPTH = LIBRARY_METRICS.gauge("telemetry_span_queue_depth", "Spans waiting")
 PARTS = (
     *("execution", "http_client", "logs", "metrics", "middleware", "mongo"),
-    *("redis", "shutdown", "traces", "other"),
+    *("redis", "shutdown", "sqlalchemy", "traces", "other"),
 )
 TELEMETRY_ERRORS = LIBRARY_METRICS.counter(
     "telemetry_errors_total", "Errors inside the telemetry, swallowed", labels={"part": PARTS}

@@ -146,6 +146,21 @@ class AuthenticationError(Exception):
     """As redis names it."""
 
 
+class Domain(Exception):
+    """An application's own, with a reason."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__("a secret")
+        self.reason = reason
+
+
+class Silent(Exception):
+    """Cannot even be printed."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
@@ -156,6 +171,13 @@ class AuthenticationError(Exception):
         (ServerSelectionTimeoutError("No replica set members"), "timeout"),
         (AuthenticationError("WRONGPASS"), "credentials"),
         (RuntimeError("index user_id_1 could not be made"), "index"),
+        (Exception("[Errno 111] Connect call failed (timeouts: connect 9 s)"), "refused"),
+        (OSError("Name or service not known: auth-db.example"), "refused"),
+        (RuntimeError("the database system is shutting down"), "draining"),
+        (Domain("credentials"), "credentials"),
+        (Domain("a secret"), "other"),
+        (Domain(["no", "word"]), "other"),
+        (Silent(), "other"),
         (RuntimeError("Server reports wire version 6"), "version"),
         (CheckFailed("draining"), "draining"),
         (CheckFailed("nonsense"), "other"),

@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from plainview import observe_transport, request_context
+from plainview import observe_httpx, request_context
 from plainview.signals import HTTP_CLIENT_FAILURES
 from plainview.testing import captured_spans, metric_delta
 
@@ -29,7 +29,7 @@ class Upstream(httpx.AsyncBaseTransport):
 
 async def call(upstream: Upstream, method: str = "GET") -> None:
     request = httpx.Request(method, URL, extensions={"target": b"/items/c4n4ry?q=c4n4ry"})
-    await observe_transport(upstream, "up").handle_async_request(request)
+    await observe_httpx(upstream, "up").handle_async_request(request)
 
 
 def tracer() -> trace.Tracer:

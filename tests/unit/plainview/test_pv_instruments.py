@@ -9,7 +9,7 @@ import httpx
 import pytest
 from redis import exceptions
 
-from plainview import observe_client, request_context
+from plainview import observe_httpx, request_context
 from plainview.instruments import mongo
 from plainview.instruments import redis as redis_instrument
 from plainview.signals import (
@@ -143,7 +143,7 @@ async def test_http_client_failures(error: BaseException, kind: str) -> None:
         raise error
 
     client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
-    observe_client(client, "unit-fail")
+    observe_httpx(client, "unit-fail")
     labels = {"upstream": "unit-fail"}
     with (
         metric_delta(HTTP_CLIENT_FAILURES, **labels, error_type=kind) as failures,
@@ -167,8 +167,8 @@ async def test_http_client_success_keeps_hooks_and_sends_the_request_id() -> Non
 
     transport = httpx.MockTransport(answer)
     client = httpx.AsyncClient(transport=transport, event_hooks={"request": [hook]})
-    assert observe_client(client, "unit-ok") is client
-    observe_client(client, "unit-ok")
+    assert observe_httpx(client, "unit-ok") is client
+    observe_httpx(client, "unit-ok")
     with (
         captured_spans() as spans,
         request_context("request-12345"),
@@ -186,7 +186,7 @@ async def test_http_client_success_keeps_hooks_and_sends_the_request_id() -> Non
 
 
 def test_failure_series_exist_before_the_first_failure() -> None:
-    observe_client(httpx.AsyncClient(), "unit-new")
+    observe_httpx(httpx.AsyncClient(), "unit-new")
     samples = [
         sample.labels["error_type"]
         for family in HTTP_CLIENT_FAILURES.collector.collect()
@@ -198,13 +198,19 @@ def test_failure_series_exist_before_the_first_failure() -> None:
 
 MISSING = """
 import sys
-for name in ("pymongo", "redis", "httpx"):
+for name in ("pymongo", "redis", "httpx", "sqlalchemy"):
     sys.modules[name] = None
 import plainview
+from plainview import checks
 for function, extra in (
     (plainview.observe_mongo, "mongo"),
     (plainview.observe_redis, "redis"),
-    (lambda: plainview.observe_client(None, "x"), "httpx"),
+    (lambda: plainview.observe_httpx(None, "x"), "httpx"),
+    (lambda: plainview.observe_sqlalchemy(None), "sqlalchemy"),
+    (lambda: checks.mongo(None), "mongo"),
+    (lambda: checks.redis(None), "redis"),
+    (lambda: checks.http("http://x"), "httpx"),
+    (lambda: checks.sqlalchemy(None), "sqlalchemy"),
 ):
     try:
         function()

@@ -112,7 +112,7 @@ CALLS = {
 BUILDS = {
     *("Alert", "Bounded", "Check", "CheckFailed", "CounterSpec", "GaugeSpec", "HistogramSpec"),
     *("Metric", "Observability", "ObservabilitySettings", "Slo", "configure_logging", "observe"),
-    *("observe_client", "observe_mongo", "observe_redis", "observe_transport", "set_log_level"),
+    *("observe_httpx", "observe_mongo", "observe_redis", "observe_sqlalchemy", "set_log_level"),
 }
 
 

@@ -1,4 +1,4 @@
-"""What the README shows is typed, and names what there is."""
+"""What the README and the pages show is typed, and names what there is."""
 
 import re
 import subprocess
@@ -7,41 +7,13 @@ from pathlib import Path
 
 import plainview
 from plainview import ObservabilitySettings
-
-ROOT = Path(__file__).parents[3]
-README = (ROOT / "shared/observability/README.md").read_text()
-# What a reader has around a snippet.
-AROUND = """
-import httpx
-from fastapi import FastAPI
-from plainview import Catalogue, ObservabilitySettings, observe
-
-event_id, user_id = "e", "u"
-app, settings = FastAPI(), ObservabilitySettings(service_name="shop")
-client = httpx.AsyncClient()
-"""
-CLAIMS = (
-    'CLAIMS = Catalogue("shop").counter("claims_total", "Claims", labels={"outcome": ("a",)})\n'
-)
-
-
-def snippets() -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+from tests.support.readme_snippets import LIBRARY, ROOT, snippets, write_modules
 
 
 def test_snippets_are_typed_strictly(tmp_path: Path) -> None:
-    files = []
-    for number, snippet in enumerate(snippets()):
-        around = AROUND if "CLAIMS =" in snippet or number == 0 else AROUND + CLAIMS
-        code = around + snippet if number else snippet
-        if re.search(r"^(async with|assert granted)", snippet, re.MULTILINE):  # inside of a test
-            imports, body = snippet.split("\n\n", 1)
-            inside = "".join(f"    {line}\n" for line in body.splitlines())
-            code = f"{around}{imports}\nasync def test() -> None:\n{inside}"
-        files.append(tmp_path / f"snippet_{number}.py")
-        files[-1].write_text(code)
-    assert len(files) >= 3
-    environment = {"MYPYPATH": f"{ROOT / 'shared/observability'}", "PATH": "/usr/bin:/bin"}
+    files = write_modules(tmp_path)
+    assert len(files) >= 5
+    environment = {"MYPYPATH": f"{LIBRARY}", "PATH": "/usr/bin:/bin"}
     # the project's own settings, without its list of packages
     settings = tmp_path / "mypy.ini"
     settings.write_text("[mypy]\nstrict = True\nplugins = pydantic.mypy\nfollow_imports = silent\n")
@@ -57,13 +29,20 @@ def test_snippets_are_typed_strictly(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_setting_is_in_the_table() -> None:
-    rows = re.findall(r"^\| (`[^|]*`) \|", README, re.MULTILINE)
-    told = {name for row in rows for name in re.findall(r"`([a-z_0-9]+)`", row)}
-    assert set(ObservabilitySettings.model_fields) <= told
+def test_every_setting_has_a_row_that_says_something() -> None:
+    page = (ROOT / "docs/plainview/settings.md").read_text()
+    cells = [line.split(" | ") for line in re.findall(r"^\| (.*) \|$", page, re.MULTILINE)]
+    rows = {first.strip("`"): [*others] for first, *others in cells}
+    for name, field in ObservabilitySettings.model_fields.items():
+        assert field.description, f"{name} has no docstring below it"
+        assert field.description in rows[name], f"{name}: run `make generate`"
+        assert f"PLAINVIEW_{name.upper()}" in rows[name][-1]
 
 
 def test_names_of_the_library_exist() -> None:
-    imported = re.findall(r"from plainview import ([\w, ]+)", "\n".join(snippets()))
-    for name in ", ".join(imported).split(", "):
-        assert name in plainview.__all__
+    imported = re.findall(
+        r"^from plainview import (\(.*?\)|[^(\n]+)$", "\n".join(snippets()), re.M | re.S
+    )
+    names = set(re.findall(r"\w+", " ".join(imported)))
+    assert {"observe", "Catalogue", "checks", "observe_sqlalchemy"} <= names
+    assert names - {"checks"} <= set(plainview.__all__)  # that one is a module

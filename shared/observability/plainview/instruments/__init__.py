@@ -6,17 +6,17 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar, overload
 
+from ..extras import extra
+
 if TYPE_CHECKING:
     import httpx
 
 Client = TypeVar("Client")
 
 
-def _load(name: str, extra: str) -> ModuleType:
-    try:
+def _load(name: str, of: str) -> ModuleType:
+    with extra(of):
         return importlib.import_module(f"{__name__}.{name}")
-    except ImportError as error:
-        raise ImportError(f"needs plainview[{extra}]: {error}", name=error.name) from error
 
 
 def observe_mongo() -> None:
@@ -40,24 +40,29 @@ def observe_redis(client: Client | None = None) -> Client | None:
     return client
 
 
-def observe_client(client: httpx.AsyncClient, upstream: str) -> httpx.AsyncClient:
-    """Spans, trace context, `X-Request-ID` and metrics of a client, whatever its transport.
+@overload
+def observe_httpx(given: httpx.AsyncClient, upstream: str) -> httpx.AsyncClient: ...
+@overload
+def observe_httpx(given: httpx.AsyncBaseTransport, upstream: str) -> httpx.AsyncBaseTransport: ...
+def observe_httpx(
+    given: httpx.AsyncClient | httpx.AsyncBaseTransport, upstream: str
+) -> httpx.AsyncClient | httpx.AsyncBaseTransport:
+    """Spans, trace context, `X-Request-ID` and metrics of an async client, whatever its transport.
 
-    `upstream` is the label of its metrics: one constant per client.
-    ImportError without `plainview[httpx]`.
+    Returns the client. A transport may be given instead, which proxies call without a client: then
+    returns a transport around it, with the same signals. `upstream` is the label of the metrics:
+    one constant per client. ImportError without `plainview[httpx]`, TypeError for a sync client.
     """
-    _load("http_client", "httpx").observe(client, upstream)
-    return client
+    observed: httpx.AsyncClient | httpx.AsyncBaseTransport
+    observed = _load("http_client", "httpx").observe(given, upstream)
+    return observed
 
 
-def observe_transport(
-    transport: httpx.AsyncBaseTransport, upstream: str
-) -> httpx.AsyncBaseTransport:
-    """The same signals for a transport that is called without a client, as proxies do.
+def observe_sqlalchemy(engine: Client) -> Client:
+    """Metrics and spans of an `Engine` or `AsyncEngine` of SQLAlchemy; returns what it was given.
 
-    Returns a transport around it. ImportError without `plainview[httpx]`.
+    Spans carry no statements. May be called again, before or after the first connection.
+    ImportError without `plainview[sqlalchemy]`, TypeError if it is no engine.
     """
-    around: httpx.AsyncBaseTransport = _load("http_transport", "httpx").ObservedTransport(
-        transport, upstream
-    )
-    return around
+    _load("sqlalchemy", "sqlalchemy").instrument(engine)
+    return engine

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any
@@ -13,22 +12,24 @@ from wrapt import wrap_function_wrapper
 
 from ..context import REQUEST_ID_HEADER, request_id
 from ..signals import CLIENT_ERRORS, CLIENT_METHODS, HTTP_CLIENT_DURATION, HTTP_CLIENT_FAILURES
+from .http_transport import ObservedTransport, error_type
 
 
-def error_type(error: BaseException) -> str:
-    """Which kind of failure an exception is."""
-    if isinstance(error, asyncio.CancelledError):
-        return "cancelled"
-    # httpx-aiohttp raises ConnectTimeout for a refused connection
-    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
-        return "connect"
-    if isinstance(error, (httpx.TimeoutException, TimeoutError)):
-        return "timeout"
-    return "protocol" if isinstance(error, httpx.TransportError) else "other"
+def observe(
+    given: httpx.AsyncClient | httpx.AsyncBaseTransport, upstream: str
+) -> httpx.AsyncClient | httpx.AsyncBaseTransport:
+    """Instrument one client, or wrap a transport; a second call with it changes nothing."""
+    if isinstance(given, ObservedTransport):
+        return given
+    if isinstance(given, httpx.AsyncBaseTransport):
+        return ObservedTransport(given, upstream)
+    if not isinstance(given, httpx.AsyncClient):
+        raise TypeError(f"needs an httpx.AsyncClient or an async transport, not {type(given)}")
+    _instrument(given, upstream)
+    return given
 
 
-def observe(client: httpx.AsyncClient, upstream: str) -> None:
-    """Instrument one client; a second call changes nothing."""
+def _instrument(client: httpx.AsyncClient, upstream: str) -> None:
     if getattr(client, "_plainview_upstream", None) is not None:
         return
     client._plainview_upstream = upstream  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
@@ -17,7 +18,19 @@ from ..guarded import guarded
 from ..propagation import TraceparentPropagator
 from ..request_span import RequestSpan, SpanMaker
 from ..signals import CLIENT_ERRORS, CLIENT_METHODS, HTTP_CLIENT_DURATION, HTTP_CLIENT_FAILURES
-from .http_client import error_type
+
+
+def error_type(error: BaseException) -> str:
+    """Which kind of failure an exception is."""
+    if isinstance(error, asyncio.CancelledError):
+        return "cancelled"
+    # httpx-aiohttp raises ConnectTimeout for a refused connection
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+        return "connect"
+    if isinstance(error, (httpx.TimeoutException, TimeoutError)):
+        return "timeout"
+    return "protocol" if isinstance(error, httpx.TransportError) else "other"
+
 
 _GUARD = guarded("http_client")
 MOST_ORIGINS = 64  # whose texts are kept

@@ -21,6 +21,7 @@ from ..signals import (
     DB_OPERATION_DURATION,
     DB_OPERATION_FAILURES,
 )
+from .databases import start_at_zero
 
 SYSTEM = "mongodb"
 _DUPLICATE_KEY = {11000, 11001, 12582}
@@ -127,6 +128,7 @@ _installed = threading.Lock()  # acquired once and for good: PyMongo's listeners
 def instrument() -> None:
     """Register the listeners; clients made before have none."""
     if _installed.acquire(blocking=False):
+        start_at_zero(SYSTEM)
         for listener in (CommandMetrics(), PoolMetrics(), HeartbeatMetrics()):
             monitoring.register(listener)
         PymongoInstrumentor().instrument(capture_statement=False)

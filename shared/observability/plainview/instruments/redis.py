@@ -21,6 +21,7 @@ from wrapt import BoundFunctionWrapper, wrap_function_wrapper
 from .. import tracing
 from ..guarded import guarded
 from ..signals import DB_CONNECTION_FAILURES, DB_OPERATION_DURATION, DB_OPERATION_FAILURES
+from .databases import start_at_zero
 
 SYSTEM = "redis"
 _WORD = re.compile(r"[A-Z.]{2,20}")
@@ -96,6 +97,7 @@ _installed = threading.Lock()  # acquired once and for good
 def instrument() -> None:
     """Wrap the classes of `redis.asyncio`, so clients made before are measured too."""
     if _installed.acquire(blocking=False):
+        start_at_zero(SYSTEM)
         RedisInstrumentor().instrument(response_hook=_name_pipeline)
         wrap_function_wrapper("redis.asyncio.client", "Redis.execute_command", _measure)
         wrap_function_wrapper("redis.asyncio.client", "Pipeline.execute", _measure)
