@@ -10,12 +10,15 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import httpx
 
+from shared.web.replicas import Replicas, Resolve, resolve
 from shared.web.upstream_connection import Reply, UpstreamConnection
 
 IDLE_S = 15.0  # shorter than a server's keep-alive (ours: 75 s), so this side closes first
+CLOSE_EVERY_S = 1.0
 _FRAMING = (b"content-length", b"transfer-encoding", b"connection")
 
 
@@ -23,7 +26,7 @@ def _nothing() -> None: ...
 
 
 class UpstreamTransport(httpx.AsyncBaseTransport):
-    """Connections of one origin, the last used first; a name is looked up for each new one.
+    """Connections of one origin: its addresses are asked in turn, each on the last used one.
 
     It uses these extensions of a request: `target` (path and query as bytes), `timeout` in seconds
     (`connect`; `read` from the end of sending to the reply's head; `idle` between two parts of the
@@ -34,13 +37,14 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
     headers about framing that the request has are dropped.
     """
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, resolve: Resolve = resolve) -> None:
         url = httpx.URL(base_url)
         self._ssl = ssl.create_default_context() if url.scheme == "https" else None
         self._host, self._port = url.host, url.port or (443 if self._ssl else 80)
         self._authority = url.netloc
-        self._free: deque[UpstreamConnection] = deque()
-        self._closed = False
+        self._replicas = Replicas(self._host, self._port, resolve)
+        self._free: dict[str, deque[UpstreamConnection]] = {}
+        self._close_at, self._closed = 0.0, False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request; returns when the head of the reply has come."""
@@ -49,7 +53,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         on_end: Callable[[], None] = extensions.get("on_end", _nothing)
         body = await request.aread()
         head = self._head(request, body)
-        connection = self._take() or await self._connect(timeout.get("connect"))
+        connection = await self._connection(timeout.get("connect"))
         reply = Reply(timeout.get("idle", timeout.get("read")), on_end)
         await connection.exchange(
             head + body, reply, bodiless=request.method == "HEAD", head_s=timeout.get("read")
@@ -64,8 +68,9 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the idle connections now, and those in use when they become idle."""
         self._closed = True
-        while self._free:
-            self._free.pop().close()
+        for free in self._free.values():
+            while free:
+                free.pop().close()
 
     def _head(self, request: httpx.Request, body: bytes) -> bytes:
         method = request.method.encode("ascii")
@@ -89,34 +94,60 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
             return [b"content-length: %d" % len(body)]
         return []
 
-    def _take(self) -> UpstreamConnection | None:
-        now = asyncio.get_running_loop().time()
-        while self._free and (self._free[0].closed or now - self._free[0].free_since > IDLE_S):
-            self._free.popleft().close()
-        while self._free:
-            connection = self._free.pop()
+    async def _connection(self, seconds: float | None) -> UpstreamConnection:
+        """A connection to the replica whose turn it is, or to the next that takes one."""
+        self._close_idle()
+        addresses, address = self._replicas.in_turn(), ""
+        if addresses and (kept := self._kept(addresses[0])):
+            return kept
+        try:
+            async with asyncio.timeout(seconds):
+                addresses = addresses or await self._replicas.look()
+                for number, address in enumerate(addresses, 1):
+                    try:
+                        return self._kept(address) or await self._connect(address)
+                    except OSError:
+                        self._replicas.refused(address)
+                        if number == len(addresses):
+                            raise
+        except TimeoutError as error:
+            self._replicas.refused(address)
+            raise httpx.ConnectTimeout("the upstream does not take connections") from error
+        except OSError as error:
+            raise httpx.ConnectError(str(error)) from error
+        raise httpx.ConnectError("the upstream has no address")
+
+    def _kept(self, address: str) -> UpstreamConnection | None:
+        free = self._free.get(address)
+        while free:
+            connection = free.pop()
             if not connection.closed:
                 return connection
         return None
 
-    def _put(self, connection: UpstreamConnection) -> None:
+    def _close_idle(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now < self._close_at:
+            return
+        self._close_at = now + CLOSE_EVERY_S
+        for address, free in [*self._free.items()]:
+            while free and (free[0].closed or now - free[0].free_since > IDLE_S):
+                free.popleft().close()
+            if not free:
+                del self._free[address]
+
+    def _put(self, address: str, connection: UpstreamConnection) -> None:
         if self._closed:
             connection.close()
         else:
-            self._free.append(connection)
+            self._free.setdefault(address, deque()).append(connection)
 
-    async def _connect(self, seconds: float | None) -> UpstreamConnection:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(seconds):
-                _, connection = await loop.create_connection(
-                    lambda: UpstreamConnection(self._put),
-                    self._host,
-                    self._port,
-                    ssl=self._ssl,
-                )
-        except TimeoutError as error:
-            raise httpx.ConnectTimeout("the upstream does not take connections") from error
-        except OSError as error:
-            raise httpx.ConnectError(str(error)) from error
+    async def _connect(self, address: str) -> UpstreamConnection:
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: UpstreamConnection(partial(self._put, address)),
+            address,
+            self._port,
+            ssl=self._ssl,
+            server_hostname=self._host if self._ssl else None,
+        )
         return connection
