@@ -105,10 +105,13 @@ def metric_table() -> str:
     )
 
 
-def block(path: Path, name: str, text: str) -> str:
-    """A hand-written page with what stands between its two comments written anew."""
+def block(path: Path, name: str, text: str, page: str | None = None) -> str:
+    """A hand-written page with what stands between its two comments written anew.
+
+    `page` is its text where another block was written before.
+    """
     begin, end = f"<!-- make generate: {name} -->\n", "\n<!-- end -->"
-    before, _, rest = (ROOT / path).read_text().partition(begin)
+    before, _, rest = (page or (ROOT / path).read_text()).partition(begin)
     _, found, after = rest.partition(end)
     if not found:
         raise ValueError(f"{path} has no block {begin.strip()} ... {end.strip()}")

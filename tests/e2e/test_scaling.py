@@ -1,0 +1,28 @@
+"""The inputs of docs/scaling.md that no machine changes are those of today's code."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from generate.scaling import COMPRESSED, MEASURED, SERIES
+from lab import scaling
+
+
+@pytest.mark.slow
+def test_what_a_request_leaves_is_what_the_page_counts_with(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        found = scaling.measured(tmp_path, stack, 80)
+    for kind, counted in MEASURED.items():
+        now = found[kind]
+        assert now["scripts"] == pytest.approx(counted["scripts"], abs=0.1)
+        written = sum(now[f"{name}_log_bytes"] for name in SERIES)
+        assert written == pytest.approx(counted["log_bytes"], rel=0.15)
+        # what waits for one round trip to Redis shares its span
+        assert now["spans"] == pytest.approx(counted["spans"], abs=2)
+        assert all(now[f"{name}_cpu_us"] > 0 for name in ("gateway", "event")), kind
+    for name, series in SERIES.items():
+        assert found["process"][f"{name}_series"] == pytest.approx(series, rel=0.3)
+    assert found["process"]["zstd_ratio"] > COMPRESSED / 2
