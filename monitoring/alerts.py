@@ -93,7 +93,7 @@ REWARDS = [
     Alert(
         "ClaimInvariant", "max(claim_invariant_violations) > 0",
         "{value:humanize} rewards do not add up: granted, pending and left are not the stock",
-        for_="0s", severity="critical", dashboards=("events",), panel="Rewards that do not add up",
+        for_="0s", severity="critical", dashboards=("events",), panel="Rewards gone wrong",
     ),
 ]  # fmt: skip
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from monitoring.dashboards import rewards
-from monitoring.dashboards.rewards import EVENT_SELECTOR, SINCE
-from monitoring.dashboards.users import event_variable
+from monitoring.dashboards.rewards import EVENT_SELECTOR, SINCE, event_variable
 from monitoring.settings import KIT, PENDING
+from monitoring.titles import titled
 from plainview.kit import Dashboard, Row
 from plainview.kit.panels import (
     BAD,
@@ -26,7 +27,7 @@ from plainview.kit.panels import (
     steps,
     table,
 )
-from plainview.kit.promql import SERVICE, highest, rate, where
+from plainview.kit.promql import anywhere, highest, rate
 from shared.thresholds import PENDING_S
 
 ALL = ("approved", "pending", "rejected")
@@ -34,13 +35,17 @@ ALL = ("approved", "pending", "rejected")
 
 def _requests(*statuses: str, each: str = " by (event_id)") -> str:
     """Requests of running events, from the database; every replica tells the same."""
-    which = where('event_id=~"$event"', f'status=~"{"|".join(statuses)}"')
+    which = anywhere('event_id=~"$event"', f'status=~"{"|".join(statuses)}"')
     return f"sum{each} ({highest('event_reward_requests', 'event_id, status', which)})"
+
+
+EVERYBODY = highest("event_participants", "event_id", EVENT_SELECTOR)
+DECIDED = f"({_requests('approved', 'rejected')} > 0)"
 
 
 def _now() -> list[Panel]:
     def now(title: str, why: str, metric: str, word: str, **changes: Any) -> Panel:
-        query = Query(highest(metric), word, instant=True)
+        query = Query(highest(metric, labels=anywhere()), word)
         return stat(title, why, query, no_data="nothing from event", **changes)
 
     return [
@@ -82,7 +87,7 @@ def _now() -> list[Panel]:
             thresholds=steps((PENDING_S, BAD)),
         ),
         now(
-            "Rewards that do not add up",
+            "Rewards gone wrong",
             "Granted, pending and left are not the stock. Never other than 0; see the runbook "
             "ClaimInvariant.",
             "claim_invariant_violations",
@@ -92,53 +97,62 @@ def _now() -> list[Panel]:
     ]
 
 
-def _events() -> list[Panel]:
-    everybody = highest("event_participants", "event_id", EVENT_SELECTOR)
-    decided = f"({_requests('approved', 'rejected')} > 0)"
+def _events() -> Panel:
     share = {"unit": "percentunit", "decimals": 1}
+
+    def each(expr: str, width: int, **how: Any) -> Column:
+        return Column(titled(expr), {**how, "custom__width": width})
+
+    return merged(
+        "Events",
+        "Running events, 100 at most. Asked counts reward requests: a user may ask once for "
+        "each reward of an event. Few who ask: conditions are hard or rewards dull.",
+        {"title": "Event"},
+        {
+            "Participants": each(EVERYBODY, 105),
+            "Of all users": each(
+                highest("event_participation_rate", "event_id", EVENT_SELECTOR), 100, **share
+            ),
+            "Asked": each(_requests(*ALL), 75),
+            "Granted": each(_requests("approved"), 80),
+            "Of decided": each(f"{_requests('approved')} / {DECIDED}", 95, **share),
+        },
+        hide=("event_id",),
+        transformations=[sorted_by("Participants", descending=True)],
+        size=(14, 8),
+    )
+
+
+def _funnel() -> Panel:
+    return bars(
+        "Claim funnel",
+        "Of the chosen running events: who joined, what was asked, what was granted. With "
+        "several rewards by event there can be more requests than participants.",
+        Query(f"sum({EVERYBODY})", "joined", instant=True),
+        Query(_requests(*ALL, each=""), "asked", instant=True),
+        Query(_requests("approved", each=""), "granted", instant=True),
+        no_data="no running event",
+    )
+
+
+def _over_time() -> list[Panel]:
     return [
-        merged(
-            "Events",
-            "Running events, 100 at most. Asked counts reward requests: a user may ask once for "
-            "each reward of an event. Few who ask: conditions are hard or rewards dull.",
-            {"event_id": "Event"},
-            {
-                "Participants": Column(everybody),
-                "Share of members": Column(
-                    highest("event_participation_rate", "event_id", EVENT_SELECTOR), share
-                ),
-                "Asked": Column(_requests(*ALL)),
-                "Granted": Column(_requests("approved")),
-                "Approval rate": Column(f"{_requests('approved')} / {decided}", share),
-            },
-            no_data="no running event",
-            size=(14, 8),
-        ),
-        bars(
-            "Claim funnel",
-            "Of the chosen running events: who joined, what was asked, what was granted. With "
-            "several rewards by event there can be more requests than participants.",
-            Query(f"sum({everybody})", "joined", instant=True),
-            Query(_requests(*ALL, each=""), "asked", instant=True),
-            Query(_requests("approved", each=""), "granted", instant=True),
-            no_data="no running event",
-            size=(10, 8),
-        ),
         lines(
             "Participants",
             "Who takes part in running events, the ten biggest.",
-            by("event_id", f"topk(10, {everybody})"),
+            by("title", titled(f"topk(10, {EVERYBODY})")),
             no_data="no running event",
         ),
         lines(
             "Approval rate by event",
             "Approved of the decided requests of running events, the ten lowest. A fall: "
-            "operators reject more; look at the reasons below.",
-            by("event_id", f"bottomk(10, {_requests('approved')} / {decided})"),
+            "operators reject more; look at the reasons above.",
+            by("title", titled(f"bottomk(10, {_requests('approved')} / {DECIDED})")),
             unit="percentunit",
             maximum=1,
             no_data="nothing decided yet",
         ),
+        rewards.stock_over_time(),
     ]
 
 
@@ -148,7 +162,7 @@ def _activity() -> list[Panel]:
     # 5 s more than a step: what comes between the last scrape of one and the first of the next
     # counts too. Exact, unlike `increase`, which is left for a minute with a restart, as far as
     # it lies in the step: it extrapolates to all that it looks at.
-    done = f"activity_total{SERVICE}[65s]"
+    done = f"activity_total{anywhere()}[65s]"
     each = (
         f"sum by (kind) (max_over_time({done}) - min_over_time({done})"
         f" unless resets({done}) > 0 or increase({done}) * 60 / 65)"
@@ -185,12 +199,12 @@ def _activity() -> list[Panel]:
             colour="continuous-blues",
             minimum=0,
             decimals=0,
-            no_data="nothing done yet",
+            size=(24, 8),
         ),
         lines(
             "Activity per minute",
             "What users and operators do, by kind.",
-            by("kind", f"{rate('activity_total', 'kind')} * 60"),
+            by("kind", f"{rate('activity_total', 'kind', anywhere())} * 60"),
         ),
     ]  # fmt: skip
 
@@ -203,14 +217,20 @@ def events() -> Dashboard:
         title="Event performance",
         why="Who takes part, who gets what, how long it takes, and what is left.",
         since="now-24h",
-        rows=[
-            Row("Right now", _now()),
-            Row("By event", _events()),
-            rewards.claims(),
-            rewards.decisions(),
+        first=[
+            *_now(),
+            _events(),
             rewards.stock(),
+            replace(_funnel(), size=(6, 7)),
+            replace(rewards.by_reason(), size=(9, 7)),
+            replace(rewards.per_second(), size=(9, 7)),
+        ],
+        rows=[
+            Row("Over time", _over_time(), (8, 8)),
+            rewards.decisions(),
             Row("Activity", _activity(), (24, 8)),
-            rewards.attempts(),
+            Row("Attempts", [rewards.by_status(), *rewards.attempts()], (6, 7)),
         ],
         variables=[event_variable()],
+        by_service=False,
     )

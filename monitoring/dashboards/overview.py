@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from monitoring.alerts import ALERTS
-from monitoring.dashboards.right_now import business
+from monitoring.dashboards.right_now import activity, last_requests, running_events
 from monitoring.settings import KIT
 from plainview.kit import Dashboard, Row
 from plainview.kit import overview as kit_overview
 from plainview.kit.panels import Query, stat
-from plainview.kit.promql import highest, where
+from plainview.kit.promql import anywhere, highest
 
 
 def overview() -> Dashboard:
@@ -17,8 +17,9 @@ def overview() -> Dashboard:
         "Active users today",
         "Users with an authenticated request today in the business time zone; counted "
         "with a HyperLogLog, standard error 0.81 %.",
-        Query(highest("active_users", labels=where('window="day"')), "today"),
+        Query(highest("active_users", labels=anywhere('window="day"')), "today"),
         no_data="none yet",
-        size=(6, 4),
+        size=(4, 4),
     )
-    return kit_overview(KIT, ALERTS, tiles=[users], more=[Row("Business, right now", business())])
+    business = Row("Business, right now", [activity(), last_requests()])
+    return kit_overview(KIT, ALERTS, tiles=[users], beside=[running_events()], more=[business])

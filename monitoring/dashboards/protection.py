@@ -5,22 +5,23 @@ from __future__ import annotations
 from monitoring.settings import JOB_STALE_S
 from plainview.kit import Row
 from plainview.kit.panels import BAD, GOOD, WARN, Query, by, lines, stat, steps, timed
-from plainview.kit.promql import SERVICE, highest, rate, where
+from plainview.kit.promql import anywhere, highest, rate
 
 
 def protection() -> Row:
     """What the gateway does so that one slow part does not take the others with it."""
     degraded = " or ".join(
-        highest(name, "service") for name in ("rate_limit_degraded", "auth_limiter_degraded")
+        highest(name, "service", anywhere())
+        for name in ("rate_limit_degraded", "auth_limiter_degraded")
     )
     retried = "upstream, outcome"
-    limited = where('outcome="limited"')
+    limited = anywhere('outcome="limited"')
     panels = [
         stat(
             "Breakers",
             "Open: calls of that upstream are refused at once, and tried again after a while. "
             "Look at the upstream's own panels.",
-            by("upstream", highest("upstream_breaker_open", "upstream")),
+            by("upstream", highest("upstream_breaker_open", "upstream", anywhere())),
             mappings=[timed("0", "closed", GOOD), timed("1", "open", BAD)],
             thresholds=steps((1, BAD)),
             size=(6, 8),
@@ -38,8 +39,10 @@ def protection() -> Row:
             "Retries and refusals of the gateway",
             "Calls repeated, calls that the retry budget did not pay for, and requests refused "
             "because the breaker was open.",
-            by(retried, rate("upstream_retries_total", retried)),
-            Query(rate("upstream_fast_failures_total", "upstream"), "{{upstream}} refused"),
+            by(retried, rate("upstream_retries_total", retried, anywhere())),
+            Query(
+                rate("upstream_fast_failures_total", "upstream", anywhere()), "{{upstream}} refused"
+            ),
             unit="reqps",
         ),
         lines(
@@ -56,7 +59,7 @@ def protection() -> Row:
             by(
                 "service, task",
                 "max by (service, task) (time()"
-                f" - background_job_last_success_timestamp_seconds{SERVICE})",
+                f" - background_job_last_success_timestamp_seconds{anywhere()})",
             ),
             unit="s",
             thresholds=steps((JOB_STALE_S, WARN)),

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from monitoring.titles import titled
 from plainview.kit import Row
+from plainview.kit.board import query_variable
 from plainview.kit.panels import (
     BAD,
+    GOOD,
     WARN,
     Column,
+    Json,
     Panel,
     Query,
     bars,
     by,
     coloured,
+    column,
     heatmap,
     lines,
     merged,
@@ -21,11 +26,23 @@ from plainview.kit.panels import (
     stat,
     steps,
 )
-from plainview.kit.promql import SERVICE, growth, highest, rate, total, where
+from plainview.kit.promql import anywhere, growth, highest, rate, total
 
 SINCE = "Counted by the services that run, within the time shown above."
-EVENT_SELECTOR = where('event_id=~"$event"')
+EVENT_SELECTOR = anywhere('event_id=~"$event"')
 PACE = "30m"  # over which the run-out of stock is foreseen
+
+
+def event_variable() -> Json:
+    """The running events, by title."""
+    query = f"query_result(max by (event_id, title) (event_info{anywhere()}))"
+    regex = '/event_id="(?<value>[^"]+)|title="(?<text>[^"]+)/g'
+    return query_variable("event", query, "Event", regex)
+
+
+def _of_rewards(expr: str) -> str:
+    """An expression by `reward_id` with the reward's name, and the title of its event."""
+    return titled(titled(expr, "reward_id", "reward"))
 
 
 def outcomes(
@@ -34,7 +51,7 @@ def outcomes(
     metric: str,
     label: str = "outcome",
     *,
-    which: str = SERVICE,
+    which: str = "",
     bad: str = "",
     **changes: Any,
 ) -> Panel:
@@ -42,46 +59,57 @@ def outcomes(
     return bars(
         title,
         f"{SINCE} {why}",
-        by(label, growth(metric, label, which), instant=True),
+        by(label, growth(metric, label, which or anywhere()), instant=True),
         overrides=[coloured(bad, BAD)] if bad else [],
         decimals=0,
         **changes,
     )
 
 
-def claims() -> Row:
-    """Requests by status and reason."""
-    panels = [
-        outcomes(
-            "Requests by status",
-            "Refused got nothing and is not stored; approved and rejected include "
-            "decisions on older requests.",
-            "reward_requests_total",
-            "status",
-        ),
-        outcomes(
-            "Rejections by reason",
-            "Technical is our fault, see the runbook ClaimRejections; operator was a "
-            "person's decision; sold_out and condition_unmet are normal.",
-            "reward_requests_total",
-            "reason",
-            which=where('status=~"refused|rejected"'),
-            bad="technical",
-        ),
-        lines(
-            "Requests per second",
-            "Reward requests and decisions by status. A peak of refused right after a start: "
-            "the stock was gone at once.",
-            by("status", rate("reward_requests_total", "status")),
-            unit="reqps",
-        ),
-    ]
-    return Row("Reward requests", panels, (8, 8))
+def by_status() -> Panel:
+    """What became of requests."""
+    return outcomes(
+        "Requests by status",
+        "Refused got nothing and is not stored; approved and rejected include "
+        "decisions on older requests.",
+        "reward_requests_total",
+        "status",
+    )
+
+
+def by_reason() -> Panel:
+    """Why requests got nothing."""
+    return outcomes(
+        "Rejections by reason",
+        "Technical is our fault, see the runbook ClaimRejections; operator was a "
+        "person's decision; sold_out and condition_unmet are normal.",
+        "reward_requests_total",
+        "reason",
+        which=anywhere('status=~"refused|rejected"', 'reason!="none"'),
+        bad="technical",
+        no_data="none in this time",
+    )
+
+
+def per_second() -> Panel:
+    """How many requests there are."""
+    return lines(
+        "Reward requests per second",
+        "Reward requests and decisions by status. A peak of refused right after a start: "
+        "the stock was gone at once.",
+        by("status", rate("reward_requests_total", "status", anywhere())),
+        overrides=[
+            coloured("approved", GOOD),
+            coloured("refused", WARN),
+            coloured("rejected", BAD),
+        ],
+        unit="reqps",
+    )
 
 
 def decisions() -> Row:
     """How long users wait for an operator."""
-    counted = f"reward_decision_duration_seconds_bucket{SERVICE}"
+    counted = f"reward_decision_duration_seconds_bucket{anywhere()}"
     panels = [
         *(
             stat(
@@ -115,7 +143,7 @@ def decisions() -> Row:
     return Row("Decisions", panels)
 
 
-def stock() -> Row:
+def stock() -> Panel:
     """What is left, and for how long."""
     each = "event_id, reward_id"
     left = highest("reward_stock_left", each, EVENT_SELECTOR)
@@ -124,33 +152,41 @@ def stock() -> Row:
         "thresholds": steps((1, "text"), base=WARN),
         "color": {"mode": "thresholds"},
         "custom__cellOptions": {"type": "color-text"},
+        "custom__width": 70,
     }
-    panels = [
-        merged(
-            "Stock",
-            "What is left of the rewards of running events, and when it ends at the pace of the "
-            f"last {PACE}; no time when it does not fall. At 0: StockExhausted.",
-            {"event_id": "Event", "reward_id": "Reward"},
-            {
-                "Left": Column(left, nothing_left),
-                "Runs out in": Column(f"({left} > 0) / ({pace} > 0)", {"unit": "s", "decimals": 1}),
-            },
-            transformations=[sorted_by("Left")],
-            no_data="no reward of a running event",
-        ),
-        lines(
-            "Stock left",
-            "The ten rewards of running events with the least left.",
-            by("reward_id", f"bottomk(10, {left})"),
-            no_data="no reward of a running event",
-        ),
-    ]
-    return Row("Stock", panels)
+    return merged(
+        "Stock",
+        "What is left of the rewards of running events, and when it ends at the pace of the "
+        f"last {PACE}; no time when it does not fall. At 0: StockExhausted.",
+        {"reward": "Reward", "title": "Event"},
+        {
+            "Left": Column(_of_rewards(left), nothing_left),
+            "Runs out in": Column(
+                _of_rewards(f"({left} > 0) / ({pace} > 0)"),
+                {"unit": "s", "decimals": 1, "custom__width": 105},
+            ),
+        },
+        hide=("event_id", "reward_id"),
+        transformations=[sorted_by("Left")],
+        overrides=[column("Event", custom__width=150)],
+        size=(10, 8),
+    )
 
 
-def attempts() -> Row:
+def stock_over_time() -> Panel:
+    """How fast it goes."""
+    left = highest("reward_stock_left", "event_id, reward_id", EVENT_SELECTOR)
+    return lines(
+        "Stock left",
+        "The ten rewards of running events with the least left.",
+        by("reward", _of_rewards(f"bottomk(10, {left})")),
+        no_data="no reward of a running event",
+    )
+
+
+def attempts() -> list[Panel]:
     """What clients try, and what had to be put right."""
-    panels = [
+    return [
         outcomes(
             "Attempts to take part",
             "Repeated: was in already; refused: the event is not active.",
@@ -169,4 +205,3 @@ def attempts() -> Row:
             "claims_recovered_total",
         ),
     ]
-    return Row("Attempts", panels, (8, 7))

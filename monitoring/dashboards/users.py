@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from monitoring.dashboards.rewards import EVENT_SELECTOR, outcomes
+from monitoring.dashboards.rewards import EVENT_SELECTOR, event_variable, outcomes
 from monitoring.settings import KIT, SIGN_IN_FAILURE_RATIO, SIGN_IN_FAILURES
+from monitoring.titles import titled
 from plainview.kit import Dashboard, Row
-from plainview.kit.board import query_variable
 from plainview.kit.panels import (
+    BAD,
+    GOOD,
     WARN,
-    Json,
     Panel,
     Query,
     bars,
     by,
     cells,
+    coloured,
     lines,
     organize,
     sorted_by,
     stat,
     steps,
 )
-from plainview.kit.promql import SERVICE, highest, rate, where
+from plainview.kit.promql import anywhere, highest, rate
 from shared.windows import WINDOWS
 
 ESTIMATED = (
     "Users with an authenticated request; days of the business time zone, today included. "
     "Counted with a HyperLogLog, standard error 0.81 %."
 )
-SHOWN = {window: "Today" if days == 1 else f"Last {days} days" for window, days in WINDOWS.items()}
-
-
-def event_variable() -> Json:
-    """The running events."""
-    query = 'label_values(event_participants{environment=~"$environment"}, event_id)'
-    return query_variable("event", query, "Event")
+SHOWN = {window: "Today" if days == 1 else f"{days} days" for window, days in WINDOWS.items()}
 
 
 def _by_day(title: str, why: str, expr: str, **changes: Any) -> Panel:
@@ -63,16 +60,31 @@ def _by_day(title: str, why: str, expr: str, **changes: Any) -> Panel:
     )  # fmt: skip
 
 
-def _active() -> list[Panel]:
-    def users(window: str) -> str:
-        return highest("active_users", labels=where(f'window="{window}"'))
+def _users(window: str) -> str:
+    return highest("active_users", labels=anywhere(f'window="{window}"'))
 
+
+def _new(window: str) -> Panel:
+    label = SHOWN[window]
+    return stat(
+        f"New sign-ups, {label.lower()}",
+        "Accounts in the database by the day they were made, business time zone.",
+        Query(
+            highest("new_sign_ups", labels=anywhere(f'window="{window}"')),
+            label,
+        ),
+        no_data="nothing from auth",
+    )
+
+
+def _how_many() -> list[Panel]:
+    today = next(iter(SHOWN))
     return [
         *(
             stat(
                 f"Active users, {label.lower()}",
                 f"{ESTIMATED} A fall without a fall of requests on the Overview is people, not us.",
-                Query(users(window), label),
+                Query(_users(window), label),
                 no_data="none yet",
             )
             for window, label in SHOWN.items()
@@ -81,74 +93,53 @@ def _active() -> list[Panel]:
             "Stickiness",
             "Today's active users as a share of the month's: 20 % means that a user comes every "
             "fifth day. Early in the day it is low.",
-            Query(f"{users('day')} / ({users('month')} > 0)", "day / month"),
+            Query(f"{_users('day')} / ({_users('month')} > 0)", "day / month"),
             unit="percentunit",
+            decimals=0,
             no_data="nobody this month",
         ),
+        _new(today),
         stat(
             "Registered users",
             "All accounts in the database of auth.",
-            Query(highest("registered_users"), "users"),
+            Query(highest("registered_users", labels=anywhere()), "users"),
             no_data="nothing from auth",
-            size=(4, 5),
-        ),
-        _by_day(
-            "Active users by day",
-            f"{ESTIMATED} The last 30 days, today at the right.",
-            highest("active_users_by_day", "days_ago"),
-            no_data="none yet",
-            size=(24, 8),
         ),
     ]
 
 
-def _new() -> list[Panel]:
+def _days() -> list[Panel]:
     return [
-        *(
-            stat(
-                f"New sign-ups, {label.lower()}",
-                "Accounts in the database by the day they were made, business time zone.",
-                Query(highest("new_sign_ups", labels=where(f'window="{window}"')), label),
-                no_data="nothing from auth",
-                size=(4, 4),
-            )
-            for window, label in SHOWN.items()
-        ),
-        outcomes(
-            "Sign-ups by outcome",
-            "Duplicate: the address had an account; many of them may be somebody who "
-            "tries addresses.",
-            "auth_sign_ups_total",
-            size=(12, 4),
+        _by_day(
+            "Active users by day",
+            f"{ESTIMATED} The last 30 days, today at the right.",
+            highest("active_users_by_day", "days_ago", anywhere()),
         ),
         _by_day(
             "New sign-ups by day",
             "Accounts in the database by the day they were made. The last 30 days, today at the "
             "right.",
-            highest("new_sign_ups_by_day", "days_ago"),
-            no_data="nothing from auth",
-            size=(24, 8),
+            highest("new_sign_ups_by_day", "days_ago", anywhere()),
         ),
     ]
 
 
-def _entry() -> list[Panel]:
-    tried = f"sum(increase(auth_sign_ins_total{SERVICE}[$__rate_interval]))"
-    failing = where('outcome=~"bad_credentials|limited"')
+def _signing_in() -> list[Panel]:
+    tried = f"sum(increase(auth_sign_ins_total{anywhere()}[$__rate_interval]))"
+    failing = anywhere('outcome=~"bad_credentials|limited"')
     failed = f"sum(increase(auth_sign_ins_total{failing}[$__rate_interval]))"
     return [
-        outcomes(
-            "Sign-ins by outcome",
-            "Limited: too many tries of one address or account.",
-            "auth_sign_ins_total",
-        ),
         lines(
             "Sign-ins per second",
             "Attempts by outcome. A wall of bad_credentials or limited is an attack, see the "
             "runbook LoginBruteForce.",
-            by("outcome", rate("auth_sign_ins_total", "outcome")),
+            by("outcome", rate("auth_sign_ins_total", "outcome", anywhere())),
+            overrides=[
+                coloured("success", GOOD),
+                coloured("bad_credentials", WARN),
+                coloured("limited", BAD),
+            ],
             unit="reqps",
-            size=(8, 8),
         ),
         lines(
             "Failed share of sign-ins",
@@ -160,7 +151,16 @@ def _entry() -> list[Panel]:
             thresholds=steps((SIGN_IN_FAILURE_RATIO, WARN)),
             maximum=1,
             no_data="nobody signs in",
-            size=(8, 8),
+        ),
+    ]
+
+
+def _outcomes() -> list[Panel]:
+    return [
+        outcomes(
+            "Sign-ins by outcome",
+            "Limited: too many tries of one address or account.",
+            "auth_sign_ins_total",
         ),
         outcomes(
             "Session refreshes by outcome",
@@ -168,53 +168,53 @@ def _entry() -> list[Panel]:
             "are ended. See the runbook RefreshTokenReuse.",
             "auth_token_refreshes_total",
             bad="reused",
-            size=(12, 7),
         ),
         outcomes(
             "Access tokens by outcome",
             "At the gateway. Rejected: expired or no token of ours; forbidden: a role "
             "is missing; keys_unavailable: auth's keys could not be had.",
             "token_verifications_total",
-            size=(12, 7),
+        ),
+        outcomes(
+            "Sign-ups by outcome",
+            "Duplicate: the address had an account; many of them may be somebody who "
+            "tries addresses.",
+            "auth_sign_ups_total",
         ),
     ]
 
 
-def _taking_part() -> list[Panel]:
-    shares = f"topk(20, {highest('event_participation_rate', 'event_id', EVENT_SELECTOR)})"
-    return [
-        bars(
-            "Participation rate by event",
-            "Participants of a running event as a share of all members, the 20 highest.",
-            by("event_id", shares, instant=True),
-            unit="percentunit",
-            maximum=1,
-            no_data="no running event",
-        ),
-        lines(
-            "Participation rate over time",
-            "The same over time: how fast an event is taken up. A flat line in its first days: "
-            "few know of it, or its conditions are hard.",
-            by("event_id", shares),
-            unit="percentunit",
-            no_data="no running event",
-        ),
-    ]
+def _taking_part() -> Panel:
+    rates = highest("event_participation_rate", "event_id", EVENT_SELECTOR)
+    return bars(
+        "Participation rate by event",
+        "Participants of a running event as a share of all members, the ten highest. Low after "
+        "some days: few know of it, or its conditions are hard.",
+        by("title", titled(f"topk(10, {rates})"), instant=True),
+        unit="percentunit",
+        maximum=1,
+        no_data="no running event",
+    )
 
 
 def users() -> Dashboard:
     """How many people come, and whether they can."""
+    _, *longer = SHOWN
     return Dashboard(
         KIT,
         "users",
         title="User activity",
         why="How many people come, come back and are new; how they sign in; who takes part.",
         since="now-24h",
+        first=[
+            *_how_many(),
+            *(replace(panel, size=(12, 8)) for panel in _days()),
+            *(replace(panel, size=(8, 7)) for panel in (*_signing_in(), _taking_part())),
+        ],
         rows=[
-            Row("Active users", _active(), (5, 5)),
-            Row("New sign-ups", _new()),
-            Row("Signing in", _entry(), (8, 8)),
-            Row("Taking part", _taking_part()),
+            Row("Signing in", _outcomes(), (6, 7)),
+            Row("New sign-ups", [_new(window) for window in longer], (12, 4)),
         ],
         variables=[event_variable()],
+        by_service=False,
     )

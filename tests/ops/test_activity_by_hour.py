@@ -17,8 +17,8 @@ HOUR = 3600 // SCRAPE_S  # in samples
 
 
 def query() -> str:
-    (panel,) = [each for each in events().json()["panels"] if "by hour" in each["title"]]
-    return fill(panel["targets"][0]["expr"])
+    (panel,) = [each for each in events().panels() if "by hour" in each.title]
+    return fill(panel.queries[0].expr)
 
 
 def counter(counts: Counter[int], restart: int = SAMPLES) -> str:

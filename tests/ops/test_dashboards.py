@@ -14,8 +14,10 @@ import pytest
 import yaml
 
 from monitoring.dashboards import boards
-from monitoring.settings import KIT
-from plainview.kit.panels import WIDTH
+from monitoring.settings import CATALOGUES, KIT
+from plainview import LIBRARY_METRICS
+from plainview.kit.names import declared, metrics_in
+from plainview.kit.panels import SERVICE_COLOURS, WIDTH
 from tests.stack.expected import EXPECTED
 from tests.stack.panels import of_the_business
 
@@ -42,7 +44,12 @@ BUILT_IN = {
     "__value",
     "__data",
     "__url",
+    "__url_time_range",
 }
+# The most rows of 38 px that are seen at 1,440 x 900 below Grafana's bars and the variables.
+SCREEN = 20
+IDS = re.compile(r"\b(event_id|reward_id|user_id|request_id|trace_id)\b")
+BUSINESS = declared(CATALOGUES) - declared([LIBRARY_METRICS])
 
 
 def read(file: Path) -> Json:
@@ -54,6 +61,11 @@ def shown(board: Json) -> list[Json]:
     """Panels that show something, those in closed rows too."""
     panels = [each for row in board["panels"] for each in [row, *row.get("panels", [])]]
     return [panel for panel in panels if panel["type"] != "row"]
+
+
+def rows(board: Json) -> list[Json]:
+    """The rows below the first screen."""
+    return [panel for panel in board["panels"] if panel["type"] == "row"]
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -81,23 +93,166 @@ def model(board: Json) -> Iterator[str]:
 
 def places(board: Json) -> Iterator[str]:
     """Numbers are unique, panels lie beside each other."""
-    numbers = [panel["id"] for panel in board["panels"]]
+    numbers = [panel["id"] for panel in [*rows(board), *shown(board)]]
     if len(set(numbers)) != len(numbers):
         yield "ids"
     titles = [panel["title"] for panel in shown(board)]
     if len(set(titles)) != len(titles):
         yield "titles"  # alerts find their panel by it
-    for panel in board["panels"]:
-        at = panel["gridPos"]
-        if at["x"] < 0 or at["x"] + at["w"] > WIDTH or min(at["w"], at["h"]) < 1:
-            yield f"{panel['title']} does not fit"
-    for one, other in combinations(board["panels"], 2):
-        a, b = one["gridPos"], other["gridPos"]
-        if (
-            a["x"] < b["x"] + b["w"] and b["x"] < a["x"] + a["w"]
-            and a["y"] < b["y"] + b["h"] and b["y"] < a["y"] + a["h"]
-        ):  # fmt: skip
-            yield f"{one['title']} covers {other['title']}"
+    for together in [board["panels"], *(row["panels"] for row in rows(board))]:
+        for panel in together:
+            at = panel["gridPos"]
+            if at["x"] < 0 or at["x"] + at["w"] > WIDTH or min(at["w"], at["h"]) < 1:
+                yield f"{panel['title']} does not fit"
+        for one, other in combinations(together, 2):
+            a, b = one["gridPos"], other["gridPos"]
+            if (
+                a["x"] < b["x"] + b["w"] and b["x"] < a["x"] + a["w"]
+                and a["y"] < b["y"] + b["h"] and b["y"] < a["y"] + a["h"]
+            ):  # fmt: skip
+                yield f"{one['title']} covers {other['title']}"
+
+
+def first_screen(board: Json) -> Iterator[str]:
+    """What is open fits into 900 px under Grafana's own bars; rows below are folded."""
+    opened = [panel for panel in board["panels"] if panel["type"] != "row"]
+    if max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in opened) > SCREEN:
+        yield "one has to scroll"
+    if len(opened) > 12:
+        yield f"{len(opened)} panels at once"
+    for row in rows(board):
+        if not row["collapsed"] or row["gridPos"]["y"] < SCREEN - 1:
+            yield f"{row['title']}: open, or in between"
+
+
+def colours(board: Json) -> Iterator[str]:
+    """Series have colours of their own: thresholds are lines; a service has one everywhere."""
+    for panel in shown(board):
+        config, defaults = panel["fieldConfig"], panel["fieldConfig"]["defaults"]
+        if panel["type"] in ("timeseries", "barchart"):
+            if defaults["color"]["mode"] == "thresholds":
+                yield f"{panel['title']}: all series in the colour of a threshold"
+            style = defaults["custom"].get("thresholdsStyle", {}).get("mode")
+            if panel["type"] == "timeseries" and (
+                (style == "off") == (len(defaults["thresholds"]["steps"]) > 1)
+            ):
+                yield f"{panel['title']}: its thresholds are not lines"
+        fixed = {
+            rule["matcher"]["options"]: rule["properties"][0]["value"]["fixedColor"]
+            for rule in config["overrides"]
+            if rule["properties"][0]["id"] == "color"
+            and "fixedColor" in rule["properties"][0]["value"]
+        }
+        by_service = [
+            target["legendFormat"]
+            for target in panel["targets"]
+            if target.get("legendFormat", "").startswith("{{service}}")
+        ]
+        if panel["type"] == "timeseries" and by_service:
+            for service, colour in zip(KIT.services, SERVICE_COLOURS, strict=False):
+                names = [service] if "{{service}}" in by_service else []
+                names += [f"/^{service}[ :]/"] if set(by_service) - {"{{service}}"} else []
+                if [fixed.get(name) for name in names] != [colour] * len(names):
+                    yield f"{panel['title']}: the colour of {service}"
+        if panel["type"] == "stat":
+            means = panel["options"]["colorMode"] != "none"
+            if means != (len(defaults["thresholds"]["steps"]) > 1):
+                yield f"{panel['title']}: a colour that means nothing, or none that means something"
+            if panel["options"]["graphMode"] != "none":
+                yield f"{panel['title']}: a line behind the words"
+
+
+def scales(board: Json) -> Iterator[str]:
+    """Zeros lie at the bottom of their axis; one axis; no unit that nobody knows."""
+    for panel in shown(board):
+        defaults = panel["fieldConfig"]["defaults"]
+        if panel["type"] == "timeseries" and not defaults["custom"].get("axisSoftMax"):
+            yield f"{panel['title']}: a line of zeros may fill the panel"
+        if defaults["unit"] in ("cps", "h"):
+            yield f"{panel['title']}: unit {defaults['unit']}"
+        if panel["type"] == "timeseries" and any(
+            each["id"] == "unit"
+            for rule in panel["fieldConfig"]["overrides"]
+            for each in rule["properties"]
+        ):
+            yield f"{panel['title']}: two axes"
+        if panel["type"] == "heatmap" and any(each["exemplar"] for each in panel["targets"]):
+            yield f"{panel['title']}: dots over the colours"
+
+
+def order(board: Json) -> Iterator[str]:
+    """The newest line first, and in a table what matters most: it says by what it is sorted."""
+    for panel in shown(board):
+        if panel["type"] == "logs" and panel["options"]["sortOrder"] != "Descending":
+            yield f"{panel['title']}: the oldest first"
+        if panel["type"] != "table":
+            continue
+        sorted_by = [
+            each["options"]["sort"][0]
+            for each in panel["transformations"]
+            if each["id"] == "sortBy"
+        ]
+        renamed = [
+            name
+            for each in panel["transformations"]
+            for name in each["options"].get("renameByName", {}).values()
+        ]
+        if not sorted_by:
+            yield f"{panel['title']}: in any order"
+        if "Time" in renamed and sorted_by != [{"field": "Time", "desc": True}]:
+            yield f"{panel['title']}: not the newest first"
+
+
+def legends(board: Json) -> Iterator[str]:
+    """Names, never IDs, and a legend leaves the panel to its lines."""
+    for panel in shown(board):
+        for target in panel["targets"]:
+            if IDS.search(target.get("legendFormat", "")):
+                yield f"{panel['title']}: {target['legendFormat']}"
+        legend = panel["options"].get("legend", {})
+        if legend.get("displayMode") == "table" and legend["placement"] == "bottom":
+            yield f"{panel['title']}: the legend takes half of it"
+        for each in panel["transformations"]:
+            names = each["options"].get("renameByName", {})
+            excluded = each["options"].get("excludeByName", {})
+            if shown_ids := set(filter(IDS.search, names)) - {"trace_id"} - set(excluded):
+                yield f"{panel['title']}: {shown_ids}"
+    for variable in board["templating"]["list"]:
+        if IDS.search(variable.get("definition", "")) and "<text>" not in variable["regex"]:
+            yield f"${variable['name']} shows IDs"
+
+
+def log_lines(board: Json) -> Iterator[str]:
+    """Of a log line the few fields that matter; of security lines not every success."""
+    for panel in shown(board):
+        if panel["type"] == "logs":
+            if "| line_format" not in panel["targets"][0]["expr"]:
+                yield f"{panel['title']}: raw JSON"
+            if "log_type" in panel["targets"][0]["expr"] and "$search" not in str(panel["targets"]):
+                yield f"{panel['title']}: not by level"
+
+
+def times(board: Json) -> Iterator[str]:
+    """Other dashboards open with their own time."""
+    (others,) = [link for link in board["links"] if link["type"] == "dashboards"]
+    if others["keepTime"]:
+        yield "15 minutes are carried into what is meant for a day"
+
+
+def of_all_services(board: Json) -> Iterator[str]:
+    """What one service tells of the business does not vanish when another is chosen."""
+    for panel in shown(board):
+        for target in panel["targets"]:
+            expr = target["expr"]
+            if "service=~" in expr and metrics_in(expr) & BUSINESS:
+                yield f"{panel['title']}: empty for the other services"
+
+
+def marks(board: Json) -> Iterator[str]:
+    """New versions, starts and critical alerts are marked on the graphs."""
+    found = {each["name"] for each in board["annotations"]["list"] if each["enable"]}
+    if found != {"New versions", "Starts", "Critical alerts"}:
+        yield f"marks {found}"
 
 
 def words(board: Json) -> Iterator[str]:
@@ -106,8 +261,11 @@ def words(board: Json) -> Iterator[str]:
         defaults = panel["fieldConfig"]["defaults"]
         if not panel["title"] or len(panel["description"]) < 20:
             yield f"{panel['title']}: description"
-        if not defaults.get("unit") or not defaults.get("noValue"):
-            yield f"{panel['title']}: unit or text for no data"
+        # a table draws the text into empty cells, a bar chart onto its axis
+        if ("noValue" in defaults) == (panel["type"] in ("table", "barchart")):
+            yield f"{panel['title']}: text for no data"
+        if not defaults.get("unit"):
+            yield f"{panel['title']}: unit"
         if panel["type"] == "table" and panel["gridPos"]["w"] < 8:
             yield f"{panel['title']}: too narrow for a table"
 
@@ -123,7 +281,10 @@ def sources(board: Json) -> Iterator[str]:
             yield f"${variable['name']}"
     asked = [("", variable.get("datasource")) for variable in board["templating"]["list"]]
     for panel in shown(board):
-        asked += [(panel["title"], panel["datasource"])]
+        if len({target["datasource"]["uid"] for target in panel["targets"]}) == 1:
+            asked += [(panel["title"], panel["datasource"])]
+        elif panel["datasource"]["uid"] != "-- Mixed --":
+            yield f"{panel['title']}: asks several"
         asked += [(panel["title"], target["datasource"]) for target in panel["targets"]]
     for title, source in asked:
         if source and source["uid"] != f"${{{source['type']}}}":
@@ -180,7 +341,10 @@ def targets_of_links(board: Json) -> Iterator[str]:
                 yield f"no page {page}"
 
 
-CHECKS = [model, places, words, sources, shapes, variables, bounds, targets_of_links]
+CHECKS = [
+    model, places, first_screen, words, colours, scales, order, legends, log_lines, times,
+    of_all_services, marks, sources, shapes, variables, bounds, targets_of_links,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -219,15 +383,77 @@ def _spoil(change: Callable[[Json], Any]) -> Json:
 
 
 def _first(board: Json, kind: str) -> Json:
-    return next(panel for panel in board["panels"] if panel["type"] == kind)
+    return next(panel for panel in shown(board) if panel["type"] == kind)
+
+
+def _defaults(board: Json, kind: str) -> Json:
+    defaults: Json = _first(board, kind)["fieldConfig"]["defaults"]
+    return defaults
+
+
+def _table(board: Json, title: str) -> Json:
+    return next(panel for panel in shown(board) if panel["title"] == title)
 
 
 SPOILT: dict[str, tuple[Any, Callable[[Json], Any]]] = {
     "exported for sharing": (model, lambda board: board.update(__inputs=[])),
     "own id": (model, lambda board: board.update(id=7)),
     "too fast": (model, lambda board: board.update(refresh="1s")),
-    "same id": (places, lambda board: board["panels"][2].update(id=1)),
-    "overlap": (places, lambda board: board["panels"][2]["gridPos"].update(x=0)),
+    "same id": (places, lambda board: board["panels"][2].update(id=board["panels"][1]["id"])),
+    "too tall": (first_screen, lambda board: board["panels"][0]["gridPos"].update(h=30)),
+    "an open row": (first_screen, lambda board: rows(board)[0].update(collapsed=False)),
+    "text in cells": (words, lambda board: _defaults(board, "table").update(noValue="none")),
+    "colour of a threshold": (
+        colours,
+        lambda board: _defaults(board, "timeseries")["color"].update(mode="thresholds"),
+    ),
+    "another blue": (
+        colours,
+        lambda board: _first(board, "timeseries")["fieldConfig"].update(overrides=[]),
+    ),
+    "a sparkline": (
+        colours,
+        lambda board: _first(board, "stat")["options"].update(graphMode="area"),
+    ),
+    "a colour for nothing": (
+        colours,
+        lambda board: _defaults(board, "stat").update(thresholds={"steps": [{}]}),
+    ),
+    "zeros fill it": (
+        scales,
+        lambda board: _defaults(board, "timeseries")["custom"].pop("axisSoftMax"),
+    ),
+    "c/s": (scales, lambda board: _defaults(board, "timeseries").update(unit="cps")),
+    "any order": (order, lambda board: _first(board, "table").update(transformations=[])),
+    "oldest first": (
+        order,
+        lambda board: [
+            each["options"]["sort"][0].update(desc=False)
+            for each in _table(board, "Last reward requests")["transformations"]
+            if each["id"] == "sortBy"
+        ],
+    ),
+    "IDs in a legend": (
+        legends,
+        lambda board: _first(board, "timeseries")["targets"][0].update(legendFormat="{{event_id}}"),
+    ),
+    "a table of a legend": (
+        legends,
+        lambda board: _first(board, "timeseries")["options"]["legend"].update(displayMode="table"),
+    ),
+    "raw JSON": (
+        log_lines,
+        lambda board: _first(board, "logs")["targets"][0].update(expr='{a="b"}'),
+    ),
+    "time is kept": (times, lambda board: board["links"][0].update(keepTime=True)),
+    "of one service": (
+        of_all_services,
+        lambda board: _first(board, "stat")["targets"][0].update(
+            expr='max(events_active{service=~"$service"})'
+        ),
+    ),
+    "no marks": (marks, lambda board: board["annotations"].update(list=[])),
+    "overlap": (places, lambda board: board["panels"][1]["gridPos"].update(x=0)),
     "no description": (words, lambda board: _first(board, "stat").update(description="")),
     "fixed source": (
         sources,

@@ -17,6 +17,9 @@ from tests.support import promql
 EMPTY_WHEN_HEALTHY = {
     'ALERTS{alertstate="firing",severity="critical"}': "test_a_critical_alert_that_fires",
     "loki_discarded_samples_total": "test_lines_that_loki_refuses",
+    'loki_discarded_samples_total{reason!~"too_far_behind|greater_than_max_sample_age"}': (
+        "test_lines_that_loki_refuses"
+    ),
     "telemetry: Lines refused by Loki A": "test_lines_that_loki_refuses",
     'otelcol_exporter_send_failed_spans{exporter!="otlp_http/console"}': (
         "test_spans_that_jaeger_refuses"
@@ -24,11 +27,12 @@ EMPTY_WHEN_HEALTHY = {
     'otelcol_exporter_enqueue_failed_spans{exporter!="otlp_http/console"}': (
         "test_spans_that_find_the_queue_full"
     ),
-    "telemetry: Spans refused or lost D": "test_spans_that_find_the_queue_full",
+    "telemetry: Lost telemetry H": "test_spans_that_find_the_queue_full",
 }
 # What has no series here because its program does not run here: nothing shows these.
 NOT_HERE = {
     "grafana_alerting_rule_evaluation_failures_total": "Grafana",
+    "telemetry: Rules that fail B": "Grafana",
     # other versions of the Collector than this one write `_total`; so does Jaeger, but not this
     'otelcol_exporter_enqueue_failed_spans_total{exporter!="otlp_http/console"}': "a Collector",
     **dict.fromkeys(
@@ -70,7 +74,7 @@ def gives_data(stack: Stack, expr: str) -> bool:
 
 def shows_data(stack: Stack, target: Target, request_id: str) -> bool:
     """A panel's query, over the session if the panel shows a time."""
-    expr = target.filled(request_id=request_id)
+    expr = target.filled(search=request_id)
     if target.source == "loki":
         assert stack.loki
         return bool(stack.loki.shown(expr, target.instant, stack.begin))

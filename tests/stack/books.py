@@ -107,6 +107,10 @@ class Books:
 
     # event
 
+    def titles(self, collection: str, field: str) -> dict[str, str]:
+        """Titles of events, names of rewards, by ID."""
+        return {each["_id"]: each[field] for each in self.event[collection].find()}
+
     def running(self) -> list[str]:
         return [each["_id"] for each in self.event.events.find({"status": "active"})]
 

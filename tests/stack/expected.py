@@ -53,7 +53,8 @@ def by_status(books: Books) -> dict[tuple[str, ...], int]:
 def by_reason(books: Books) -> Shown:
     refused = books.refused()
     refused["operator"] = books.made()["rejected"]
-    return books.increase({(str(reason),): refused[reason] for reason in Reason})
+    reasons = [reason for reason in Reason if reason is not Reason.NONE]
+    return books.increase({(str(reason),): refused[reason] for reason in reasons})
 
 
 def decisions_by_bound(books: Books) -> Shown:
@@ -76,6 +77,29 @@ def all_ended(books: Books) -> float:
     return math.nan if books.count("requests", op={"$exists": True}) else 0
 
 
+def titled(found: Callable[[Books], Shown]) -> Callable[[Books], Shown]:
+    """By event, each with its title."""
+
+    def by_title(books: Books) -> Shown:
+        titles = books.titles("events", "title")
+        return {(*key, titles[key[0]]): value for key, value in found(books).items()}
+
+    return by_title
+
+
+def named(found: Callable[[Books], Shown]) -> Callable[[Books], Shown]:
+    """By event and reward, each with its name; labels in their order: event, reward, IDs apart."""
+
+    def by_name(books: Books) -> Shown:
+        titles, names = books.titles("events", "title"), books.titles("rewards", "name")
+        return {
+            (event, names[reward], reward, titles[event]): value
+            for (event, reward), value in found(books).items()
+        }
+
+    return by_name
+
+
 def stickiness(books: Books) -> Shown:
     share = books.active(1).expected / books.active(30).expected
     return one(pytest.approx(share, rel=2 * ACTIVE_ERROR))
@@ -83,14 +107,14 @@ def stickiness(books: Books) -> Shown:
 
 USERS: dict[str, Callable[[Books], Shown]] = {
     "Active users, today A": lambda books: one(books.active(1)),
-    "Active users, last 7 days A": lambda books: one(books.active(7)),
-    "Active users, last 30 days A": lambda books: one(books.active(30)),
+    "Active users, 7 days A": lambda books: one(books.active(7)),
+    "Active users, 30 days A": lambda books: one(books.active(30)),
     "Stickiness A": stickiness,
     "Registered users A": lambda books: one(books.users()),
     "Active users by day A": lambda books: days(books.active_by_day()),
     "New sign-ups, today A": lambda books: one(books.new_by_day()[0]),
-    "New sign-ups, last 7 days A": lambda books: one(sum([*books.new_by_day().values()][:7])),
-    "New sign-ups, last 30 days A": lambda books: one(sum(books.new_by_day().values())),
+    "New sign-ups, 7 days A": lambda books: one(sum([*books.new_by_day().values()][:7])),
+    "New sign-ups, 30 days A": lambda books: one(sum(books.new_by_day().values())),
     "Sign-ups by outcome A": lambda books: books.increase(
         books.tally("sign_up", *get_args(SignUp))
     ),
@@ -104,8 +128,7 @@ USERS: dict[str, Callable[[Books], Shown]] = {
     "Access tokens by outcome A": lambda books: books.increase(
         books.tally("token", "accepted", "rejected", "forbidden", "keys_unavailable")
     ),
-    "Participation rate by event A": Books.participation_rate,
-    "Participation rate over time A": Books.participation_rate,
+    "Participation rate by event A": titled(Books.participation_rate),
 }
 EVENTS: dict[str, Callable[[Books], Shown]] = {
     "Running events A": lambda books: one(len(books.running())),
@@ -118,28 +141,28 @@ EVENTS: dict[str, Callable[[Books], Shown]] = {
     "Awaiting a decision A": lambda books: one(books.count("requests", status="pending")),
     "Stock work undone A": lambda books: one(all_ended(books)),
     "Oldest stock work A": lambda books: one(all_ended(books)),
-    "Rewards that do not add up A": lambda books: one(books.wrong_rewards()),
-    "Events A": Books.participants,
-    "Events B": Books.participation_rate,
-    "Events C": lambda books: books.requests("approved", "pending", "rejected"),
-    "Events D": lambda books: books.requests("approved"),
-    "Events E": Books.approval,
+    "Rewards gone wrong A": lambda books: one(books.wrong_rewards()),
+    "Events A": titled(Books.participants),
+    "Events B": titled(Books.participation_rate),
+    "Events C": titled(lambda books: books.requests("approved", "pending", "rejected")),
+    "Events D": titled(lambda books: books.requests("approved")),
+    "Events E": titled(Books.approval),
     "Claim funnel A": lambda books: one(sum(books.participants().values())),
     "Claim funnel B": lambda books: one(
         sum(books.requests("approved", "pending", "rejected").values())
     ),
     "Claim funnel C": lambda books: one(sum(books.requests("approved").values())),
-    "Participants A": Books.participants,
-    "Approval rate by event A": Books.approval,
+    "Participants A": titled(Books.participants),
+    "Approval rate by event A": titled(Books.approval),
     "Requests by status A": lambda books: books.increase(by_status(books)),
     "Rejections by reason A": by_reason,
-    "Requests per second A": lambda books: books.rate(by_status(books)),
+    "Reward requests per second A": lambda books: books.rate(by_status(books)),
     "Time to decision, median A": lambda books: one(books.decision_quantile(0.5)),
     "Time to decision, 95 of 100 A": lambda books: one(books.decision_quantile(0.95)),
     "Time to decision A": decisions_by_bound,
-    "Stock A": Books.stock,
-    "Stock B": Books.run_out,
-    "Stock left A": Books.stock,
+    "Stock A": named(Books.stock),
+    "Stock B": named(Books.run_out),
+    "Stock left A": named(Books.stock),
     "Activity by hour of day A": Books.by_hour,
     "Activity per minute A": lambda books: books.rate(text(books.done()), 60),
     "Attempts to take part A": lambda books: books.increase(
@@ -154,8 +177,9 @@ EVENTS: dict[str, Callable[[Books], Shown]] = {
 OVERVIEW: dict[str, Callable[[Books], Shown]] = {
     "Active users today A": lambda books: one(books.active(1)),
     "Activity by kind, last five minutes A": lambda books: text(books.done_recently()),
-    "Running events A": Books.participants,
-    "Running events B": Books.participation_rate,
+    "Running events A": titled(Books.participants),
+    "Running events B": titled(Books.participation_rate),
+    "Last reward requests B": named(lambda books: dict.fromkeys(books.stock(), 1)),
 }
 EXPECTED = {
     f"{dashboard}: {name}": expected

@@ -86,13 +86,18 @@ def texts(dashboard: dict[str, Any]) -> dict[str, str]:
 
 
 def label_queries() -> dict[str, tuple[str, str]]:
-    """Variables that ask Prometheus for the values of a label: name to (series, label)."""
+    """Variables that ask Prometheus for the values of a label: name to (series, label).
+
+    Those that ask for a query's answer have a text for each value: the label `title`.
+    """
     found = {}
     for name, dashboard in dashboards().items():
         for variable in dashboard["templating"]["list"]:
             query = variable.get("definition", "")
             if parts := re.fullmatch(r"label_values\((.+),\s*(\w+)\)", query):
                 found[f"{name}: ${variable['name']}"] = fill(parts[1]), parts[2]
+            elif parts := re.fullmatch(r"query_result\(.*?(\w+\{[^}]*\}).*\)", query):
+                found[f"{name}: ${variable['name']}"] = fill(parts[1]), "title"
     return found
 
 

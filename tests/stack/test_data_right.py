@@ -87,7 +87,11 @@ def test_with_two_replicas(stack: Stack, books: Books, traffic: Traffic) -> None
 def test_the_last_reward_requests_are_those_of_the_database(
     loki: Loki, books: Books, traffic: Traffic
 ) -> None:
-    (target,) = [each for each in panels.targets() if each.panel == "Last reward requests"]
+    (target,) = [
+        each
+        for each in panels.targets()
+        if each.panel == "Last reward requests" and each.source == "loki"
+    ]
 
     def lines() -> Counter[tuple[str, str]]:
         return Counter(

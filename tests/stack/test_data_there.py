@@ -159,7 +159,7 @@ def test_panel_of_loki_shows_data(name: str, stack: Stack, recorded: Traffic) ->
 
 def shows(stack: Stack, target: panels.Target, request_id: str) -> None:
     if target.source == "prometheus":
-        assert without_series(stack, [target.filled(request_id=request_id)]) - RARE == set()
+        assert without_series(stack, [target.filled(search=request_id)]) - RARE == set()
     if target.name not in RARE:
         # not in the moment of a missed scrape
         until(lambda: shows_data(stack, target, request_id), what=f"data of {target.name}")

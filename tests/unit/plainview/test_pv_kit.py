@@ -53,11 +53,10 @@ def test_nothing_of_event_rewards_is_in_it() -> None:
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_its_panels_ask_for_what_the_library_exposes(name: str) -> None:
-    for row in BOARDS[name].rows:
-        for panel in row.panels:
-            for query in panel.queries:
-                if query.source == "prometheus":
-                    assert names.metrics_in(query.expr) <= KNOWN, panel.title
+    for panel in BOARDS[name].panels():
+        for query in panel.queries:
+            if query.source == "prometheus":
+                assert names.metrics_in(query.expr) <= KNOWN, panel.title
 
 
 def test_its_rules_ask_for_what_the_library_exposes() -> None:

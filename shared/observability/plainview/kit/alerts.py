@@ -114,7 +114,7 @@ def _running(kit: Kit) -> list[Alert]:
         Alert(
             "NotReady", "service_ready == 0",  # for 2 minutes, as draining takes seconds
             "{{ $labels.service }} at {{ $labels.instance }} takes no requests",
-            for_="2m", severity="critical", dashboards=("overview",), panel="Dependencies",
+            for_="2m", severity="critical", dashboards=("overview",), panel="Verdict",
         ),
         Alert(
             # a restarted container may be a new instance, so vanished instances count too
@@ -167,7 +167,7 @@ def _databases(t: Thresholds) -> list[Alert]:
             "MongoFailures", failing_commands(t, "mongodb"),
             "{{ $labels.service }} cannot use MongoDB ({value:%.3g} of all commands fail, "
             "or connections a second)",
-            for_="1m", severity="critical", dashboards=("system",), panel="Failed connections",
+            for_="1m", severity="critical", dashboards=("system",), panel="Failures of databases",
         ),
         Alert(
             "MongoSlow",
@@ -214,20 +214,20 @@ def _telemetry(kit: Kit) -> list[Alert]:
         " unless on () sum(rate(loki_distributor_lines_received_total[10m])) > 0",
         "services write {value:humanize} log lines a second, Loki got none for 10 minutes",
         dashboards=("telemetry",),
-        panel="Lines received by Loki",
+        panel="Log lines written and received",
     )
     return [
         Alert(
             "TelemetryDrops", " or ".join(spans_lost),
             "{{ $labels.service }}{{ $labels.job }} loses telemetry, or its queue is nearly full "
             "({value:%.3g} a second, or the full share)",
-            dashboards=("telemetry",), panel="Lost in the services",
+            dashboards=("telemetry",), panel="Lost telemetry",
         ),
         Alert(
             "LogIngestion", " or ".join(lines_lost),
             "{{ $labels.service }}{{ $labels.job }} drops {value:humanize} log lines a second",
             dashboards=("telemetry",),
-            panel="Lines refused by Loki" if "loki" in kit.parts else "Lost in the services",
+            panel="Lines refused by Loki" if "loki" in kit.parts else "Lost telemetry",
         ),
         *([silent] if "loki" in kit.parts else []),
         Alert(

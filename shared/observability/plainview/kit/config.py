@@ -30,6 +30,7 @@ class Thresholds:
     connection_failures: float = 0.05
     queue_ratio: float = 0.8
     span_queue: int = 2048  # spans; OpenTelemetry's default size of the queue in a service
+    log_queue: int = 10_000  # lines; plainview's default size of the queue in a service
     sample_limit: int = 20_000  # samples of one scrape, the same as sample_limit in prometheus.yml
     series_growth: int = 3  # times the usual number of series
     series_base: int = 3000  # a service with fewer series than this counts as having this many

@@ -48,11 +48,10 @@ class Documents:
 
     def _expressions(self) -> Iterator[tuple[str, str]]:
         for board in self.boards.values():
-            for row in board.rows:
-                for panel in row.panels:
-                    for query in panel.queries:
-                        if query.source == "prometheus":
-                            yield f"panel {panel.title} of {board.name}", query.expr
+            for panel in board.panels():
+                for query in panel.queries:
+                    if query.source == "prometheus":
+                        yield f"panel {panel.title} of {board.name}", query.expr
         for group in recording.groups(self.kit):
             for rule in group["rules"]:
                 yield f"rule {rule['record']}", rule["expr"]

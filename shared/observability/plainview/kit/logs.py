@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .board import TRACE_LINK, Dashboard, Row, text_variable
 from .config import Kit
-from .panels import Json, Panel, Query, cells, column, lines, logs, organize, table
+from .overview import TROUBLE, newest
+from .panels import (
+    BAD,
+    WARN,
+    Json,
+    Panel,
+    Query,
+    cells,
+    column,
+    lines,
+    logs,
+    organize,
+    sorted_by,
+    table,
+    timed,
+)
 from .promql import where
 
 # Matches every line: Loki requires a matcher that cannot be empty, as a variable can.
 ALL = where('log_type=~"general|error|security"')
-TROUBLE = where('level=~"warning|error|critical"')
+LEVELS = [timed("warning", "warning", WARN), timed("error", "error", BAD)]
 # makes table columns from the fields of a line, which Loki returns as labels
 FROM_LABELS: Json = {
     "id": "extractFields",
@@ -28,6 +45,7 @@ def _volume(by: str, why: str) -> Panel:
 
 
 def _how_many(kit: Kit) -> list[Panel]:
+    kept = f"; days that each kind is kept: {kit.kept('{kind} {days}')}" if kit.log_days else ""
     return [
         _volume(
             "service",
@@ -35,77 +53,84 @@ def _how_many(kit: Kit) -> list[Panel]:
         ),
         _volume(
             "level",
-            "Log lines by level. Many warnings or errors: see which in the table below.",
-        ),
-        _volume(
-            "log_type",
-            f"Log lines by kind; days that each is kept: {kit.kept('{kind} {days}')}.",
+            f"Log lines by level{kept}. Many warnings or errors: see which in the table above.",
         ),
     ]
 
 
-def _errors() -> list[Panel]:
-    return [
-        table(
-            "Warnings and errors, grouped",
-            "Which warnings and errors there were in this time, the 20 most frequent. An event is "
-            "a constant: search for it to see its lines.",
-            Query(
-                f"topk(20, sum by (service, level, event) (count_over_time({TROUBLE} | json event"
-                " [$__range])))",
-                source="loki",
-                instant=True,
+def _grouped(kit: Kit) -> Panel:
+    return table(
+        "Warnings and errors, most frequent first",
+        "Which warnings and errors there were in this time, the 20 most frequent. An event is "
+        "a constant: a click shows its lines.",
+        Query(
+            f"topk(20, sum by (service, level, event) (count_over_time({TROUBLE} | json event"
+            " [$__range])))",
+            source="loki",
+            instant=True,
+        ),
+        transformations=[
+            {"id": "labelsToFields", "options": {"mode": "columns"}},
+            {"id": "merge", "options": {}},
+            sorted_by("Value #A", descending=True),
+            organize(
+                {"event": "Event", "level": "Level", "service": "Service", "Value #A": "Lines"}
             ),
-            transformations=[
-                {"id": "labelsToFields", "options": {"mode": "columns"}},
-                {"id": "merge", "options": {}},
-                organize(
-                    {"event": "Event", "level": "Level", "service": "Service", "Value #A": "Lines"}
-                ),
-            ],
-            no_data="no warning and no error in this time",
-            size=(10, 10),
-        ),
-        logs(
-            "Newest warnings and errors",
-            "The newest 100 lines. Open one: its trace is one click away.",
-            TROUBLE,
-            limit=100,
-            no_data="no warning and no error in this time",
-            size=(14, 10),
-        ),
-    ]
+        ],
+        overrides=[
+            column(
+                "Event",
+                links=[
+                    {
+                        "title": "Its lines",
+                        "url": f"/d/{kit.uid('logs')}?var-search=${{__value.raw}}"
+                        "&${__url_time_range}&${environment:queryparam}&${service:queryparam}",
+                        "targetBlank": False,
+                    }
+                ],
+            ),
+            column(
+                "Level",
+                mappings=LEVELS,
+                custom__cellOptions={"type": "color-text"},
+                custom__width=80,
+            ),
+            column("Service", custom__width=85),
+            column("Lines", custom__width=65),
+        ],
+        size=(10, 9),
+    )
 
 
-def _one() -> list[Panel]:
-    return [
-        logs(
-            "Lines of one request",
-            "Everything that all services said of the request whose ID (header X-Request-ID of "
-            "every reply) or trace ID stands above.",
-            f"{ALL} | request_id=`$request_id` or trace_id=`$request_id`",
-            no_data="paste a request ID above",
-        )
-    ]
+def _lines() -> Panel:
+    return logs(
+        "Lines",
+        "The newest 200 lines that have the text above: the ID of a request (header X-Request-ID "
+        "of every reply) or of a trace shows all that happened, an endpoint or event its lines. A "
+        "click shows all fields, and leads to the trace.",
+        f"{ALL} |= `$search`",
+        no_data="no line has this text in this time",
+        size=(24, 10),
+    )
 
 
-def _slow() -> list[Panel]:
+def _slow(limit_s: float) -> list[Panel]:
     fields = "service,http_request_method,http_route,http_response_status_code,duration_s"
     return [
         table(
             "Slow requests",
-            "The newest 100 requests that took at least as long as the limit above, each with its "
-            "trace.",
+            f"The newest 100 requests that took {limit_s} s at least, each with its trace.",
             Query(
                 where('component="http"') + " | json event, http_request_method, http_route,"
                 " http_response_status_code, duration_s"
-                ' | event="http.request" | duration_s >= $slower_than'
+                f' | event="http.request" | duration_s >= {limit_s}'
                 f" | keep {fields},trace_id",
                 source="loki",
                 limit=100,
             ),
             transformations=[
                 FROM_LABELS,
+                sorted_by("Time", descending=True),
                 organize(
                     {
                         "Time": "Time", "service": "Service", "http_request_method": "Method",
@@ -117,10 +142,12 @@ def _slow() -> list[Panel]:
             ],
             overrides=[
                 column("Time", unit="dateTimeAsIso", custom__width=170),
-                column("Duration", unit="s"),
-                column("Trace", links=[TRACE_LINK]),
+                column("Service", custom__width=90),
+                column("Method", custom__width=80),
+                column("Status", custom__width=70),
+                column("Duration", unit="s", custom__width=90),
+                column("Trace", links=[TRACE_LINK], custom__width=300),
             ],
-            no_data="no request was that slow",
             size=(24, 10),
         )
     ]  # fmt: skip
@@ -162,16 +189,14 @@ def logs_and_traces(kit: Kit) -> Dashboard:
         kit,
         "logs",
         title="Logs and traces",
-        why="What the services say: how much, what went wrong, one request from end to end.",
+        why="What the services say: what went wrong, one request from end to end, how much.",
         variables=[
-            text_variable("request_id", "Request or trace ID", "none"),
-            text_variable("slower_than", "Slow: at least, seconds", "0.25"),
+            text_variable("search", "Request ID, trace ID or text", ""),
         ],
+        first=[_grouped(kit), replace(newest(), size=(14, 9)), _lines()],
         rows=[
-            Row("One request", _one()),
-            Row("What goes wrong", _errors()),
-            Row("How many lines", _how_many(kit), (8, 8)),
-            Row("Slow requests", _slow()),
+            Row("Slow requests", _slow(kit.thresholds.latency_s / 2)),
+            Row("How many lines", _how_many(kit)),
             *([Row("Who calls whom", _graph())] if "collector" in kit.parts else []),
         ],
     )

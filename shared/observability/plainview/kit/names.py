@@ -14,6 +14,7 @@ from .recording import recorded
 EXTERNAL = {
     "up",
     "ALERTS",
+    "ALERTS_FOR_STATE",
     "scrape_duration_seconds",
     "scrape_samples_post_metric_relabeling",
     "prometheus_rule_group_last_duration_seconds",

@@ -1,48 +1,61 @@
-"""The first dashboard to look at: state, firing alerts, failed and slow requests, resources."""
+"""The first dashboard to look at: is it well, what fires, failed and slow requests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from plainview.catalogue import Alert
 
 from . import state
 from .board import Dashboard, Row
 from .config import Kit
-from .panels import BAD, Panel, by, coloured, lines, logs
-from .promql import SERVER_ERRORS, SERVICE_MATCHERS, rate
+from .panels import BAD, WIDTH, Panel, Query, by, coloured, lines, logs
+from .promql import SERVER_ERRORS, rate, where
 from .system import errors, latency, limits
+
+TROUBLE = where('level=~"warning|error|critical"')
 
 
 def _requests() -> Panel:
     every = rate("http_requests_total", "service")
-    failed = f"({rate('http_requests_total', 'service', SERVER_ERRORS)} or {every} * 0)"
+    failed = f"{rate('http_requests_total', labels=SERVER_ERRORS)} or sum({every}) * 0"
     return lines(
         "Requests and errors per second",
-        "Requests by service, and those that ended with a status of 500 or above; probes "
+        "Requests by service, and those of all that ended with a status of 500 or above; probes "
         "and scrapes left out.",
         by("service", every),
-        by("service", failed, "errors"),
-        overrides=[coloured("/ errors$/", BAD)],
+        Query(failed, "errors"),
+        overrides=[coloured("errors", BAD)],
         unit="reqps",
     )
 
 
-def _newest() -> Panel:
+def newest() -> Panel:
+    """Lines that say that something is wrong."""
     return logs(
-        "Errors and refusals",
-        "Lines of kind error and security. Open one for its trace.",
-        f'{{log_type=~"error|security", {SERVICE_MATCHERS}}}',
-        no_data="no line in this time",
+        "Newest warnings and errors",
+        "The newest 100 lines. A click shows all fields, and leads to the trace.",
+        TROUBLE,
+        limit=100,
+        no_data="no warning and no error in this time",
     )
 
 
 def overview(
-    kit: Kit, alerts: Sequence[Alert], tiles: Iterable[Panel] = (), more: Iterable[Row] = ()
+    kit: Kit,
+    alerts: Sequence[Alert],
+    tiles: Iterable[Panel] = (),
+    beside: Sequence[Panel] = (),
+    more: Iterable[Row] = (),
 ) -> Dashboard:
-    """The dashboard; `tiles` are put beside those of the services, `more` are further rows."""
+    """The dashboard: `tiles` come after those of the services, `beside` beside the alerts.
+
+    `more` are further rows. Panels of `beside` have a size.
+    """
     t = kit.thresholds
     services = [state.readiness(service) for service in kit.services]
+    left = WIDTH - sum(panel.size[0] for panel in beside if panel.size)
     return Dashboard(
         kit,
         "overview",
@@ -50,12 +63,18 @@ def overview(
         why="Is the platform well, and what is going on right now?",
         refresh="5s",
         since="now-15m",
+        first=[
+            state.verdict(kit),
+            *services,
+            state.dependencies(),
+            *tiles,
+            state.firing(kit, alerts, left),
+            *beside,
+            *(replace(panel, size=(8, 8)) for panel in (_requests(), errors(t), latency(t))),
+        ],
         rows=[
-            Row("Is it well?", [state.verdict(kit), *services, *tiles, state.dependencies()]),
-            Row("Alerts and restarts", [state.firing(kit, alerts), state.restarts(kit)]),
-            Row("Requests", [_requests(), errors(t), latency(t)], (8, 8)),
             *more,
-            Row("Resources", limits(t)),
-            *([Row("Newest errors", [_newest()])] if "loki" in kit.parts else []),
+            *([Row("Warnings and errors", [newest()])] if "loki" in kit.parts else []),
+            Row("Replicas", [state.restarts(kit), *limits(t)], (8, 8)),
         ],
     )

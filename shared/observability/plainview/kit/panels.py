@@ -7,8 +7,9 @@ grafana-foundation-sdk was tried: it takes twice as many lines and is tied to a 
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Json = dict[str, Any]
@@ -16,10 +17,20 @@ Json = dict[str, Any]
 PROMETHEUS: Json = {"type": "prometheus", "uid": "${prometheus}"}
 LOKI: Json = {"type": "loki", "uid": "${loki}"}
 
+MIXED: Json = {"type": "datasource", "uid": "-- Mixed --"}  # of a panel that asks several
+
 GOOD, WARN, BAD, PLAIN = "green", "orange", "red", "text"
+# Of the services in their order, and of none of the above; readable on light and on dark.
+SERVICE_COLOURS = ("#5b7be8", "#b36ae2", "#1fa8b8", "#c9719e", "#9a8058", "#7e8ca3")
+BAR = "#5794f2"  # of bars whose names stand beside them
 WIDTH = 24
 SIZE = (12, 8)  # default of a panel: columns (of 24), rows
 SIZES = {"stat": (4, 4), "logs": (24, 10)}
+# Grafana draws a text for "no data" into every empty cell of these, and onto their axes.
+WITHOUT_TEXT = ("table", "barchart")
+PER_SECOND = "suffix:/s"  # a unit; the panel's title says of what
+# The top of an axis while all values are lower, so that a line of zeros lies at its bottom.
+SOFT_MAXIMUM = {"percentunit": 1.0, "s": 0.1, "Bps": 1024.0}
 
 
 @dataclass(frozen=True)
@@ -34,11 +45,16 @@ class Query:
     source: str = "prometheus"
     limit: int = 200  # log lines
 
+    @property
+    def datasource(self) -> Json:
+        """Whom it asks."""
+        return PROMETHEUS if self.source == "prometheus" else LOKI
+
     def target(self, index: int) -> Json:
         """The target of a panel."""
         target: Json = {
             "refId": chr(ord("A") + index),
-            "datasource": PROMETHEUS if self.source == "prometheus" else LOKI,
+            "datasource": self.datasource,
             "expr": self.expr,
             "legendFormat": self.legend,
         }
@@ -79,6 +95,11 @@ def steps(*bounds: tuple[float, str], base: str = GOOD) -> Json:
     }
 
 
+def number(title: str) -> int:
+    """The ID of the panel with this title: its links stay right when others come or go."""
+    return zlib.crc32(title.encode()) % 1_000_000 + 1
+
+
 @dataclass
 class Panel:
     """One panel; `size` is (columns of 24, rows), by default that of its row or kind."""
@@ -102,31 +123,40 @@ class Panel:
     minimum: float | None = None
     maximum: float | None = None
 
-    def json(self, number: int, place: Json) -> Json:
-        """The panel as JSON with its ID and its place (`gridPos`)."""
+    def _colour(self) -> Json:
+        if self.colour:
+            return {"mode": self.colour}
+        # Thresholds colour a number. Lines keep their own colours, the threshold is a line itself.
+        if self.kind == "stat" or (self.kind == "bargauge" and self.thresholds):
+            return {"mode": "thresholds"}
+        if self.kind in ("bargauge", "barchart"):
+            return {"mode": "fixed", "fixedColor": BAR}
+        return {"mode": "palette-classic"}
+
+    def json(self, place: Json) -> Json:
+        """The panel as JSON; `place` is its `gridPos`."""
         defaults: Json = {
             "unit": self.unit,
-            "noValue": self.no_data,
             "mappings": self.mappings,
             "custom": self.custom,
-            "color": {
-                "mode": self.colour or ("thresholds" if self.thresholds else "palette-classic")
-            },
+            "color": self._colour(),
             "thresholds": self.thresholds or steps(base=PLAIN),
         }
+        if self.kind not in WITHOUT_TEXT:
+            defaults["noValue"] = self.no_data
         if self.decimals is not None:
             defaults["decimals"] = self.decimals
         if self.minimum is not None:
             defaults["min"] = self.minimum
         if self.maximum is not None:
             defaults["max"] = self.maximum
-        source = self.queries[0].source if self.queries else "prometheus"
+        sources = {query.source: query.datasource for query in self.queries}
         return {
-            "id": number,
+            "id": number(self.title),
             "type": self.kind,
             "title": self.title,
             "description": self.why,
-            "datasource": LOKI if source == "loki" else PROMETHEUS,
+            "datasource": MIXED if len(sources) > 1 else next(iter(sources.values())),
             "gridPos": place,
             "fieldConfig": {"defaults": defaults, "overrides": self.overrides},
             "options": self.options,
@@ -136,21 +166,35 @@ class Panel:
         }
 
 
-def stat(title: str, why: str, query: Query, **changes: Any) -> Panel:
-    """One number (or one per series), coloured by thresholds."""
+def stat(title: str, why: str, *queries: Query, fill: bool = False, **changes: Any) -> Panel:
+    """The current number of each series. Coloured only where a colour means something.
+
+    It asks for this moment: over a range, the last value of what is gone would still be shown.
+    """
+    meaning = bool(changes.get("thresholds") or changes.get("mappings"))
     options = {
-        "colorMode": "background" if changes.get("thresholds") else "value",
-        "graphMode": "area" if not query.instant else "none",
+        "colorMode": "background_solid" if fill else "value" if meaning else "none",
+        "graphMode": "none",
         "justifyMode": "center",
         "textMode": changes.pop("text", "auto"),
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
     }
-    return Panel(title, why, [query], "stat", options=options, **changes)
+    now = [replace(query, instant=True) for query in queries]
+    return Panel(title, why, now, "stat", options=options, **changes)
 
 
 def lines(title: str, why: str, *queries: Query, **changes: Any) -> Panel:
-    """Lines over time; the legend has the last and the highest value."""
-    stacked = changes.pop("stacked", False)
+    """Lines over time, one colour each; thresholds are dashed lines.
+
+    `values`: the legend is a table at the right with last and highest values. `soft` is the top of
+    the axis while all values are lower, by default a bit above the highest threshold. The axis
+    begins at 0, unless values are `signed`.
+    """
+    stacked, values = changes.pop("stacked", False), changes.pop("values", False)
+    signed = changes.pop("signed", False)
+    thresholds, unit = changes.get("thresholds"), changes.get("unit", "short")
+    bounds = [step["value"] for step in thresholds["steps"] if step["value"]] if thresholds else []
+    soft = changes.pop("soft", 1.2 * max(bounds) if bounds else SOFT_MAXIMUM.get(unit, 1.0))
     custom = {
         "drawStyle": "line",
         "lineWidth": 1,
@@ -158,14 +202,15 @@ def lines(title: str, why: str, *queries: Query, **changes: Any) -> Panel:
         "showPoints": "never",
         "spanNulls": False,
         "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
-        "thresholdsStyle": {"mode": "line" if changes.get("thresholds") else "off"},
+        "thresholdsStyle": {"mode": "dashed" if thresholds else "off"},
+        "axisSoftMax": soft,
     }
-    options = {
-        "legend": {"displayMode": "table", "placement": "bottom", "calcs": ["lastNotNull", "max"]},
-        "tooltip": {"mode": "multi", "sort": "desc"},
-    }
+    legend = {"displayMode": "list", "placement": "bottom", "calcs": []}
+    if values:
+        legend = {"displayMode": "table", "placement": "right", "calcs": ["lastNotNull", "max"]}
+    options = {"legend": legend, "tooltip": {"mode": "multi", "sort": "desc"}}
     panel = Panel(title, why, list(queries), custom=custom, options=options, **changes)
-    panel.minimum = 0 if panel.minimum is None else panel.minimum
+    panel.minimum = 0 if panel.minimum is None and not signed else panel.minimum
     return panel
 
 
@@ -174,7 +219,6 @@ def heatmap(title: str, why: str, query: Query, **changes: Any) -> Panel:
     options = {
         "calculate": False,
         "color": {"mode": "scheme", "scheme": "Blues", "steps": 32, "reverse": False},
-        "exemplars": {"color": "rgba(255,120,0,0.8)"},
         "yAxis": {"unit": changes.pop("unit", "s"), "axisPlacement": "left"},
         "cellGap": 1,
         "legend": {"show": True},
@@ -201,6 +245,7 @@ def bars(title: str, why: str, *queries: Query, **changes: Any) -> Panel:
         "showUnfilled": True,
         "sizing": "auto",
         "minVizHeight": 16,
+        "text": {"titleSize": 13, "valueSize": 15},
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
     }
     panel = Panel(title, why, list(queries), "bargauge", options=options, **changes)
@@ -251,39 +296,67 @@ def merged(
 ) -> Panel:
     """A table with a row for each set of labels: first its labels `keys`, then the values.
 
-    `keys` maps labels to titles, `columns` maps titles to what they show.
+    `keys` maps labels to titles, `columns` maps titles to what they show; `hide` are labels that
+    tell rows apart and say nothing to a person.
     """
     names = {**keys, **{f"Value #{chr(65 + n)}": title for n, title in enumerate(columns)}}
     changes["transformations"] = [
         {"id": "merge", "options": {}},
-        organize(names),
+        organize(names, hide=("Time", *changes.pop("hide", ()))),
         *changes.get("transformations", []),
     ]
     changes["overrides"] = [
-        column(title, **column_.how) for title, column_ in columns.items() if column_.how
+        *(column(title, **column_.how) for title, column_ in columns.items() if column_.how),
+        *changes.get("overrides", []),
     ]
     return table(title, why, *cells(*(each.expr for each in columns.values())), **changes)
 
 
-def coloured(series: str, colour: str) -> Json:
-    """A fixed colour for a series, or for those that match a `/regular expression/`."""
+def coloured(series: str, colour: str, mode: str = "fixed") -> Json:
+    """A colour (or `shades` of it) for a series, or for those that match a `/regular expression/`.
+
+    Of several that match one series the last one counts.
+    """
     how = "byRegexp" if series.startswith("/") else "byName"
     return {
         "matcher": {"id": how, "options": series},
-        "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": colour}}],
+        "properties": [{"id": "color", "value": {"mode": mode, "fixedColor": colour}}],
     }
 
 
+# What a person reads of a line first: who, what, the request, and what went wrong. A line that is
+# no JSON is shown as it is; a click shows all fields of any.
+LINE = (
+    " | json event, message, http_request_method, http_route, http_response_status_code, outcome,"
+    " reason, dependency, task, error_type, exception_type, exception_message"
+    " | drop __error__, __error_details__"
+    " | line_format `{{ if .event }}{{ .service }}  {{ .event }}"
+    "{{ if .http_route }}  {{ .http_request_method }} {{ .http_route }}"
+    " {{ .http_response_status_code }}{{ end }}"
+    + "".join(
+        f"{{{{ if .{name} }}}}  {{{{ .{name} }}}}{{{{ end }}}}"
+        for name in (
+            "dependency", "task", "outcome", "reason", "error_type", "exception_type",
+            "exception_message", "message",
+        )
+    )
+    + "{{ else }}{{ .service }}  {{ __line__ }}{{ end }}`"
+)  # fmt: skip
+
+
 def logs(title: str, why: str, expr: str, **changes: Any) -> Panel:
-    """Log lines, newest first, each with its details."""
+    """Log lines, newest first, the main fields of each; a click shows all of them."""
     options = {
         "showTime": True,
-        "wrapLogMessage": True,
+        "showLabels": False,
+        "showCommonLabels": False,
+        "prettifyLogMessage": False,
+        "wrapLogMessage": False,
         "enableLogDetails": True,
         "sortOrder": "Descending",
         "dedupStrategy": "none",
     }
-    query = Query(expr, source="loki", limit=changes.pop("limit", 200))
+    query = Query(expr + LINE, source="loki", limit=changes.pop("limit", 200))
     return Panel(title, why, [query], "logs", options=options, **changes)
 
 

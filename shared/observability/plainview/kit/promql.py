@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 # Every series of a service has both labels; "All" in a dashboard's variable matches all values.
-SERVICE_MATCHERS = 'environment=~"$environment",service=~"$service"'
+ENVIRONMENT = 'environment=~"$environment"'
+SERVICE_MATCHERS = f'{ENVIRONMENT},service=~"$service"'
 
 
 def where(*matchers: str) -> str:
     """A selector of the chosen services, with further matchers."""
     return "{" + ",".join((SERVICE_MATCHERS, *matchers)) + "}"
+
+
+def anywhere(*matchers: str) -> str:
+    """A selector of all services: for what one of them tells, whichever are chosen."""
+    return "{" + ",".join((ENVIRONMENT, *matchers)) + "}"
 
 
 SERVICE = where()

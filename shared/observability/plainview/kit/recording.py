@@ -55,6 +55,13 @@ def groups(kit: Kit) -> list[Json]:
         for window, count in DERIVED.items()
         for part in ("requests", "bad")
     ]
+    slow.append(
+        # of 30 days, the share in which there was traffic
+        _record(
+            "service:slo_seen:ratio30d",
+            f"count_over_time(service:slo_requests:rate5m[30d:5m]) / {DERIVED['30d']}",
+        )
+    )
     burn = [
         _record(
             f"service:slo_burn:rate{window}",

@@ -63,7 +63,11 @@ class Rules:
     def place(self, alert: Alert) -> tuple[str, int]:
         """UID of an alert's dashboard, number of its panel or 0; KeyError if one is unknown."""
         dashboard = self._boards[alert.dashboards[0]]
-        panels = {panel["title"]: panel["id"] for panel in dashboard["panels"]}
+        panels = {
+            panel["title"]: panel["id"]
+            for each in dashboard["panels"]
+            for panel in (each, *each.get("panels", ()))  # those of folded rows
+        }
         return dashboard["uid"], panels[alert.panel] if alert.panel else 0
 
     def prometheus_groups(self, alerts: Alerts) -> list[Json]:

@@ -2,75 +2,116 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from .board import Dashboard, Row
 from .config import Kit, Windows
-from .panels import BAD, GOOD, WARN, Panel, Query, by, lines, stat, steps
+from .panels import BAD, PLAIN, WARN, Column, Panel, by, column, lines, merged, sorted_by, steps
 from .promql import SERVICE
 
 EACH = "service, slo"
-LEFT = by(EACH, f"1 - service:slo_burn:rate30d{SERVICE}")
+# Of 30 days at the traffic so far: a young stack has spent little of it, however bad its start.
+SPENT = f"service:slo_burn:rate30d{SERVICE} * service:slo_seen:ratio30d{SERVICE}"
+LEFT = f"1 - {SPENT}"
 
 
 def _burn(windows: Windows, who: str) -> Panel:
     long, short, factor, for_ = windows
+    slower, faster = (f"service:slo_burn:rate{each}{SERVICE}" for each in (long, short))
     return lines(
         f"Burn rate over {long} and {short}",
-        f"How many times faster than allowed the budget is spent. Both windows above {factor:g} "
-        f"for {for_}: {who}. Above 1 the budget does not last 30 days.",
-        *(by(EACH, f"service:slo_burn:rate{each}{SERVICE}", each) for each in (long, short)),
+        "How many times faster than allowed the budget is spent, the lower of both windows. Above "
+        f"the line for {for_}: {who}. Above 1 the budget does not last 30 days.",
+        by(EACH, f"{slower} < {faster} or {faster}"),
         thresholds=steps((factor, BAD)),
         no_data="no request in this time",
     )
 
 
-def _budget(kit: Kit) -> list[Panel]:
+def _now(kit: Kit) -> Panel:
     says = "; ".join(f"{slo.name}: {slo.objective:.3%} are {slo.summary}" for slo in kit.slos)
-    return [
-        stat(
-            "Objectives",
-            f"What is promised over 30 days. {says}.",
-            Query("max by (slo) (slo:objective:ratio)", "{{slo}}"),
-            unit="percentunit",
-            decimals=2,
-            size=(6, 8),
-        ),
-        stat(
-            "Error budget left, 30 days",
-            "Share of the errors allowed in 30 days that is still to be had. At 0 the objective is "
-            "missed: nothing risky is released until it grows again. A young stack has only seen "
-            "its own life; before it counts as no traffic.",
-            LEFT,
-            unit="percentunit",
-            thresholds=steps((0, WARN), (0.25, GOOD), base=BAD),
-            no_data="no request yet",
-            size=(18, 8),
-        ),
-        lines(
-            "Budget left over time",
-            "A step down is an incident, a slope is a fault that nobody was called for.",
-            LEFT,
-            unit="percentunit",
-            maximum=1,
-        ),
-        lines(
-            "Requests that spend the budget",
-            "Requests a second that were not good, over five minutes.",
-            by(EACH, f"service:slo_bad:rate5m{SERVICE}"),
-            unit="reqps",
-        ),
-    ]
+    share = {"unit": "percentunit", "decimals": 2, "custom__width": 120}
+
+    def coloured(*bounds: tuple[float, str], base: str, **how: Any) -> dict[str, Any]:
+        return {
+            "thresholds": steps(*bounds, base=base),
+            "color": {"mode": "thresholds"},
+            "custom__cellOptions": {"type": "color-text"},
+            "custom__width": 150,
+            **how,
+        }
+
+    good = f"1 - service:slo_bad:rate30d{SERVICE} / (service:slo_requests:rate30d{SERVICE} > 0)"
+    objective = (
+        f"max by ({EACH}) (service:slo_burn:rate30d{SERVICE}) * 0 + on (slo) group_left ()"
+        " max by (slo) (slo:objective:ratio)"
+    )
+    fast = kit.thresholds.page[0]
+    return merged(
+        "Promises of the last 30 days",
+        f"{says}. Budget left: of the errors allowed in 30 days at the traffic so far. At 0 the "
+        "promise is broken: nothing risky is released until it grows again. Burn rate: above 1 "
+        "the budget does not last 30 days.",
+        {"service": "Service", "slo": "Promise"},
+        {
+            "Objective": Column(objective, share),
+            "Kept": Column(f"max by ({EACH}) ({good})", share),
+            "Budget left": Column(
+                f"max by ({EACH}) ({LEFT})",
+                coloured((0, WARN), (0.25, PLAIN), base=BAD, unit="percentunit", decimals=1),
+            ),
+            f"Burn rate, {fast[0]}": Column(
+                f"max by ({EACH}) (service:slo_burn:rate{fast[0]}{SERVICE})",
+                coloured((1, WARN), (fast[2], BAD), base=PLAIN, decimals=1),
+            ),
+        },
+        transformations=[sorted_by("Budget left")],
+        overrides=[column("Service", custom__width=140)],
+        size=(24, 9),
+    )
 
 
 def slos(kit: Kit) -> Dashboard:
     """The dashboard: whether objectives are met, and how fast error budgets are used up."""
-    page = [_burn(windows, "somebody is called") for windows in kit.thresholds.page]
+    fast, *page = [_burn(windows, "somebody is called") for windows in kit.thresholds.page]
     ticket = [_burn(windows, "a ticket by e-mail") for windows in kit.thresholds.ticket]
     return Dashboard(
         kit,
         "slos",
         title="SLOs and error budgets",
         why="Are the promises kept, how much may still go wrong, how fast is it going wrong?",
-        since="now-6h",
+        since="now-24h",
         refresh="1m",
-        rows=[Row("Budget", _budget(kit)), Row("Fast burn", page), Row("Slow burn", ticket)],
+        first=[
+            _now(kit),
+            lines(
+                "Budget left over time",
+                "A step down is an incident, a slope is a fault that nobody was called for. Below "
+                "0 the promise is broken.",
+                by(EACH, LEFT),
+                unit="percentunit",
+                thresholds=steps((0, BAD)),
+                maximum=1,
+                signed=True,
+                no_data="no request in this time",
+                size=(12, 10),
+            ),
+            replace(fast, size=(12, 10)),
+        ],
+        rows=[
+            Row("Slower burn", [*page, *ticket], (8, 8)),
+            Row(
+                "What spends the budget",
+                [
+                    lines(
+                        "Requests that spend the budget",
+                        "Requests a second that were not good, over five minutes.",
+                        by(EACH, f"service:slo_bad:rate5m{SERVICE}"),
+                        unit="reqps",
+                    )
+                ],
+                (24, 8),
+            ),
+        ],
     )

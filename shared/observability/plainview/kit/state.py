@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
 from plainview.catalogue import Alert
 
@@ -14,30 +14,27 @@ from .panels import (
     READY,
     UP,
     WARN,
+    WIDTH,
+    Column,
     Json,
     Panel,
     Query,
-    cells,
     column,
-    organize,
+    merged,
+    number,
+    sorted_by,
     stat,
     steps,
-    table,
     timed,
 )
-from .promql import SERVICE_MATCHERS
+from .promql import ENVIRONMENT, SERVICE_MATCHERS
 
-ENVIRONMENT = 'environment=~"$environment"'
 CRITICAL = 'ALERTS{alertstate="firing",severity="critical"}'
-FIRING = 'ALERTS{alertstate="firing",alertname!="Watchdog"}'
 VERDICT = [
     timed("2", "all well", GOOD),
     timed("1", "a part is missing", WARN),
     timed("0", "look below", BAD),
 ]
-
-# The states below are instant queries: over a range, the last value of a service that died would
-# still be shown as its state.
 
 
 def verdict(kit: Kit) -> Panel:
@@ -53,12 +50,13 @@ def verdict(kit: Kit) -> Panel:
         Query(
             f"({present}) * min(service_ready{ours}) * (1 + min(dependency_up{ours})) * {calm}",
             "system",
-            instant=True,
         ),
         mappings=VERDICT,
+        fill=True,
         thresholds=steps((1, WARN), (2, GOOD), base=BAD),
         no_data="nothing scraped",
-        size=(6, 4),
+        text="value",
+        size=(4, 4),
     )
 
 
@@ -68,73 +66,96 @@ def readiness(service: str) -> Panel:
     return stat(
         service.capitalize(),
         f"Readiness of {service} over all its replicas, as its own /health/ready says.",
-        Query(f"min(service_ready{ours}) or min(up{ours}) * 0", service, instant=True),
+        Query(f"min(service_ready{ours}) or min(up{ours}) * 0", service),
         mappings=READY,
         thresholds=steps((1, GOOD), base=BAD),
         no_data="not scraped",
-        size=(4, 4),
+        text="value",
+        size=(3, 4),
     )
 
 
 def dependencies() -> Panel:
-    """The state of each service's dependencies, as the service reports it."""
+    """The state of what the services need, as they report it."""
     return stat(
         "Dependencies",
-        "What each service says of what it needs, checked every two seconds. One that is "
-        "down: the service's line dependency.failed says why.",
+        "What the services need, as they say, checked every two seconds: down if one of them "
+        "cannot use it. The service's line dependency.failed says why.",
         Query(
-            f"min by (service, dependency) (dependency_up{{{SERVICE_MATCHERS}}})",
-            "{{service}}: {{dependency}}",
-            instant=True,
+            f"min by (dependency) (dependency_up{{{SERVICE_MATCHERS}}})",
+            "{{dependency}}",
         ),
         mappings=UP,
         thresholds=steps((1, GOOD), base=BAD),
         no_data="not scraped",
-        size=(24, 4),
+        size=(7, 4),
     )
 
 
-def firing(kit: Kit, alerts: Iterable[Alert]) -> Panel:
-    """The alerts that fire, each with its runbook."""
-    runbooks: Json = {
-        "type": "value",
-        "options": {
-            alert.name: {"text": alert.runbook, "index": index}
-            for index, alert in enumerate(alerts)
-        },
-    }
-    address = kit.runbook("${__value.text}")
-    link = {"title": "Open the runbook", "url": address, "targetBlank": True}
-    severities = {"critical": BAD, "warning": WARN, "ticket": PLAIN}
-    named = f'label_replace({FIRING}, "runbook", "$1", "alertname", "(.*)")'
+def _since(severity: str) -> str:
+    """When the alerts of a severity that fire began, in s since 1970."""
+    which = f'alertname!="Watchdog",severity=~"{severity}"'
+    expr = f'(ALERTS_FOR_STATE{{{which}}} and ignoring (alertstate) ALERTS{{alertstate="firing"}})'
     # alerts of other programs have no `service`, only `job`
-    named = f'label_replace({named}, "service", "$1", "job", "(.+)")'
-    return table(
+    for label, source in (("service", "job"), ("graph", "alertname"), ("runbook", "alertname")):
+        expr = f'label_replace({expr}, "{label}", "$1", "{source}", "(.+)")'
+    return f"min by (severity, alertname, service, graph, runbook) ({expr})"
+
+
+def _shown_as(texts: Mapping[str, str]) -> list[Json]:
+    """Show these values as other texts."""
+    return [{"type": "value", "options": {value: {"text": texts[value]} for value in texts}}]
+
+
+def firing(kit: Kit, alerts: Sequence[Alert], width: int = WIDTH) -> Panel:
+    """The alerts that fire, the worst first, each with its graph and its runbook."""
+
+    def graph(alert: Alert) -> str:
+        if not alert.dashboards:
+            return kit.uid("overview")
+        view = f"?viewPanel={number(alert.panel)}" if alert.panel else ""
+        return f"{kit.uid(alert.dashboards[0])}{view}"
+
+    link = {
+        "title": "Open the runbook", "url": kit.runbook("${__value.text}"), "targetBlank": True,
+    }  # fmt: skip
+    # A table is sorted by one column: severity and time in one number.
+    order = f"{_since('critical')} + 4e10 or {_since('warning')} + 2e10 or {_since('.+')}"
+    colours = {"critical": BAD, "warning": WARN, "ticket": PLAIN}
+    return merged(
         "Firing alerts",
-        "What fires in Prometheus, without the watchdog. Open the runbook first. The history "
-        "and who was told is in Grafana's alert list.",
-        *cells(f"sum by (alertname, severity, service, runbook) ({named})"),
-        transformations=[
-            organize(
-                {
-                    "severity": "Severity",
-                    "alertname": "Alert",
-                    "service": "Where",
-                    "runbook": "Runbook",
-                    "Value": "How many",
-                }
-            )
-        ],
+        "What fires, the worst first; an empty table is good. The runbook says what to do, the "
+        "alert's name leads to the graph that shows the fault. Who was told: Alerts, above.",
+        {"severity": "Severity", "alertname": "Alert", "service": "Where", "runbook": "Runbook"},
+        {
+            "Since": Column(f"{_since('.+')} * 1000", {"unit": "dateTimeFromNow"}),
+            "order": Column(order, {"custom__hidden": True}),
+        },
+        transformations=[sorted_by("order", descending=True)],
         overrides=[
-            column("Runbook", mappings=[runbooks], links=[link] if address else []),
             column(
                 "Severity",
-                mappings=[timed(name, name, colour) for name, colour in severities.items()],
+                mappings=[timed(name, name, colour) for name, colour in colours.items()],
                 custom__cellOptions={"type": "color-text"},
+                custom__width=90,
             ),
+            column(
+                "Alert",
+                links=[{"title": "Open the graph", "url": "/d/${__data.fields.graph.text}"}],
+            ),
+            column(
+                "graph",
+                mappings=_shown_as({alert.name: graph(alert) for alert in alerts}),
+                custom__hidden=True,
+            ),
+            column(
+                "Runbook",
+                mappings=_shown_as({alert.name: alert.runbook for alert in alerts}),
+                links=[link] if link["url"] else [],
+            ),
+            column("Since", custom__width=130),
         ],
-        no_data="no alert fires",
-        size=(16, 6),
+        size=(width, 7),
     )
 
 
@@ -151,8 +172,7 @@ def restarts(kit: Kit) -> Panel:
             f"sum by (service) (changes({started}[1h])) + {seen}"
             f" - (count by (service) ({started}) or {seen} * 0)",
             "{{service}}",
-            instant=True,
         ),
         no_data="not scraped",
-        size=(8, 6),
+        size=(8, 8),
     )

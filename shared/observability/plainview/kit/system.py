@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from .board import Dashboard, Row
+from .board import Dashboard, Row, endpoint_links
 from .config import Kit, Thresholds
-from .panels import BAD, WARN, Column, Panel, Query, by, heatmap, lines, merged, steps
+from .panels import (
+    BAD,
+    BAR,
+    PER_SECOND,
+    PLAIN,
+    WARN,
+    Column,
+    Panel,
+    Query,
+    bars,
+    by,
+    column,
+    heatmap,
+    lines,
+    merged,
+    sorted_by,
+    steps,
+)
 from .promql import (
     SERVER_ERRORS,
     SERVICE,
@@ -20,6 +38,8 @@ from .promql import (
 
 DURATION = "http_request_duration_seconds"
 ENDPOINT = "service, method, path"
+# kinds of failed commands that are not an answer of the database
+FAILURES = 'error_type=~"timeout|unavailable|other"'
 
 
 def latency(t: Thresholds) -> Panel:
@@ -49,19 +69,83 @@ def errors(t: Thresholds) -> Panel:
     )
 
 
+def _endpoints(kit: Kit) -> Panel:
+    names = {"service": "Service", "method": "Method", "path": "Endpoint"}
+    errors_ = {
+        "unit": "percentunit",
+        "decimals": 1,
+        "thresholds": steps((kit.thresholds.error_ratio, BAD), base=PLAIN),
+        "color": {"mode": "thresholds"},
+        "custom__cellOptions": {"type": "color-text"},
+        "custom__width": 80,
+    }
+    slowest = Column(
+        f"topk(20, {quantile(0.95, DURATION, ENDPOINT)})", {"unit": "s", "custom__width": 90}
+    )
+    return merged(
+        "Endpoints, slowest first",
+        "P95 (95 of 100 requests were faster), requests a second and share of errors; the 20 "
+        "slowest. A click on an endpoint leads to its log lines and to its traces.",
+        names,
+        {
+            "P95": slowest,
+            "Requests": Column(
+                f"{rate('http_requests_total', ENDPOINT)} > 0",
+                {"unit": "reqps", "custom__width": 110},
+            ),
+            "Errors": Column(error_ratio(ENDPOINT), errors_),
+        },
+        transformations=[sorted_by("P95", descending=True)],
+        overrides=[
+            column("Service", custom__width=100),
+            column("Method", custom__width=90),
+            column("Endpoint", links=endpoint_links(kit)),
+        ],
+        size=(16, 11),
+    )
+
+
+def _nearest_limit(kit: Kit) -> Panel:
+    """What runs out first: shares of limits, of the worst replica."""
+    on = "on (service, instance)"
+    pool = f"(db_client_connections_max{SERVICE} > 0)"
+    shares = {
+        "CPU": f"max(rate(process_cpu_seconds_total{SERVICE}[$__rate_interval])"
+        f" / {on} (container_cpu_limit_cores{SERVICE} > 0))",
+        "memory": f"max(process_resident_memory_bytes{SERVICE}"
+        f" / {on} (container_memory_limit_bytes{SERVICE} > 0))",
+        "open files": highest("process_open_fds", "", f"{SERVICE} / process_max_fds{SERVICE}"),
+    }
+    if {"mongodb", "redis"} & kit.parts:
+        used = where('state="used"')
+        shares["database connections"] = (
+            f"max(db_client_connections{used} / ignoring (state) {pool})"
+        )
+    return bars(
+        "How near the limit",
+        "Of the worst replica, the share in use. Orange: look at it today. At 100 % requests wait, "
+        "then fail; memory at 100 % ends the process. Rows below show each replica.",
+        *(Query(expr, name, instant=True) for name, expr in shares.items()),
+        unit="percentunit",
+        maximum=1,
+        decimals=0,
+        thresholds=steps((kit.thresholds.cpu_ratio, WARN), (0.95, BAD), base=BAR),
+        no_data="not scraped",
+        size=(8, 11),
+    )
+
+
 def _latency(t: Thresholds) -> list[Panel]:
     return [
         heatmap(
             "Latency of all requests",
             "How many requests took how long. A second band above the first is a group of slow "
-            "ones: a dot is one request, click it to open its trace.",
+            "ones.",
             Query(
                 total(f"increase({DURATION}_bucket{SERVICE}[$__rate_interval])", "le"),
                 "{{le}}",
-                exemplars=True,
                 format="heatmap",
             ),
-            size=(12, 9),
         ),
         lines(
             "Latency: median, 95 and 99 of 100",
@@ -73,44 +157,31 @@ def _latency(t: Thresholds) -> list[Panel]:
             ),
             unit="s",
             thresholds=steps((t.latency_s, BAD)),
-            size=(12, 9),
-        ),
-        latency(t),
-        merged(
-            "Endpoints, slowest first",
-            "P95, requests a second and share of errors of each endpoint; the slowest 20.",
-            {"service": "Service", "method": "Method", "path": "Endpoint"},
-            {
-                "P95": Column(f"topk(20, {quantile(0.95, DURATION, ENDPOINT)})", {"unit": "s"}),
-                "Requests": Column(
-                    f"{rate('http_requests_total', ENDPOINT)} > 0", {"unit": "reqps"}
-                ),
-                "Errors": Column(error_ratio(ENDPOINT), {"unit": "percentunit"}),
-            },
-            no_data="no request in this time",
         ),
     ]
 
 
-def _errors(t: Thresholds) -> list[Panel]:
+def _statuses() -> Panel:
+    return lines(
+        "Requests by status",
+        "All replies. 401, 403, 409 and 429 are refusals and no errors; 503 and 504 are.",
+        by("status_code", rate("http_requests_total", "status_code")),
+        unit="reqps",
+        stacked=True,
+    )
+
+
+def _errors() -> Panel:
     failed = rate("http_requests_total", "service, path", SERVER_ERRORS)
     every = rate("http_requests_total", "service, path")
-    return [
-        errors(t),
-        lines(
-            "Errors by endpoint",
-            "Requests that ended with a status of 500 or above; the ten endpoints with most.",
-            by("service, path", f"topk(10, {failed} or {every} * 0)"),
-            unit="reqps",
-        ),
-        lines(
-            "Requests by status",
-            "All replies. 401, 403, 409 and 429 are refusals and no errors; 503 and 504 are.",
-            by("status_code", rate("http_requests_total", "status_code")),
-            unit="reqps",
-            stacked=True,
-        ),
-    ]
+    return lines(
+        "Errors by endpoint",
+        "Requests that ended with a status of 500 or above; the ten endpoints with most.",
+        by("service, path", f"topk(10, {failed} or {every} * 0)"),
+        unit="reqps",
+        values=True,
+        size=(24, 8),
+    )
 
 
 def _replicas(title: str, why: str, used: str, limit: str, line: float) -> Panel:
@@ -162,15 +233,6 @@ def _resources(t: Thresholds) -> list[Panel]:
             "Requests begun and not answered. A line that only rises: a stuck upstream.",
             by("service", total(f"http_requests_in_progress{SERVICE}", "service")),
         ),
-        lines(
-            "Open files, of the most",
-            "Sockets are files too. At 100 % no connection can be made or taken.",
-            by(
-                "service",
-                highest("process_open_fds", "service", f"{SERVICE} / process_max_fds{SERVICE}"),
-            ),
-            unit="percentunit",
-        ),
     ]
 
 
@@ -189,7 +251,6 @@ def _databases(kit: Kit) -> list[Panel]:
         f"(db_client_connections{in_use} / ignoring (state)"
         f" (db_client_connections_max{SERVICE} > 0))"
     )
-    kinds = "db_system_name, error_type"
     durations = {
         "mongodb": lines(
             "MongoDB, 95 of 100",
@@ -215,25 +276,13 @@ def _databases(kit: Kit) -> list[Panel]:
             thresholds=steps((t.pool_ratio, WARN)),
         ),
         lines(
-            "Failed commands",
-            "Commands of a database that failed, by kind. duplicate_key and rejected are answers, "
-            "the others are failures.",
-            by(kinds, f"topk(10, {rate('db_client_operation_failures_total', kinds)})"),
-            unit="ops",
-        ),
-        lines(
-            "Failed connections",
-            "Connections that could not be made or had from the pool. Above the line "
+            "Failures of databases",
+            "Commands that failed, and connections that could not be made or had, a second. The "
+            "database's normal answers (duplicate key, rejected) are left out. More than a few: "
             "MongoFailures or RedisDown.",
-            by(each, rate("db_client_connection_failures_total", each)),
-            unit="cps",
-            thresholds=steps((t.connection_failures, BAD)),
-        ),
-        lines(
-            "Commands",
-            "Commands a second, by service and database.",
-            by(each, rate("db_client_operation_duration_seconds_count", each)),
-            unit="ops",
+            by(each, rate("db_client_operation_failures_total", each, where(FAILURES)), "commands"),
+            by(each, rate("db_client_connection_failures_total", each), "connections"),
+            unit=PER_SECOND,
         ),
     ]
 
@@ -250,7 +299,7 @@ def _calls() -> list[Panel]:
         ),
         lines(
             "Calls without a reply",
-            "Outgoing requests that got none, by upstream and reason.",
+            "Outgoing requests to other services that got none, by upstream and reason.",
             by(kinds, f"topk(10, {rate('http_client_request_failures_total', kinds)})"),
             unit="reqps",
         ),
@@ -265,12 +314,16 @@ def system(kit: Kit, more: Iterable[Row] = ()) -> Dashboard:
         "system",
         title="System performance",
         why="Which endpoint is slow or fails, and which resource or dependency is the reason.",
+        first=[
+            *(replace(panel, size=(8, 8)) for panel in (latency(t), errors(t), _statuses())),
+            _endpoints(kit),
+            _nearest_limit(kit),
+        ],
         rows=[
-            Row("Latency", _latency(t)),
-            Row("Errors", _errors(t), (8, 8)),
-            Row("Resources", _resources(t), (8, 8)),
             *([Row("Databases", _databases(kit), (8, 8))] if databases & kit.parts else []),
             *([Row("Calls of other services", _calls())] if "http_client" in kit.parts else []),
+            Row("Replicas", _resources(t)),
+            Row("More of latency and errors", [*_latency(t), _errors()]),
             *more,
         ],
     )

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from .board import Dashboard, Row
-from .config import Kit, Thresholds
-from .panels import BAD, GOOD, PLAIN, UP, WARN, Panel, Query, by, lines, stat, steps, timed
-from .promql import highest, rate
+from .config import Kit
+from .panels import (
+    BAD,
+    GOOD,
+    PER_SECOND,
+    UP,
+    WARN,
+    Panel,
+    Query,
+    by,
+    lines,
+    stat,
+    steps,
+    timed,
+)
+from .promql import SERVICE, highest, rate, where
 
 
 def _either(metric: str, labels: str, legend: str, selector: str = "") -> Query:
@@ -14,9 +27,7 @@ def _either(metric: str, labels: str, legend: str, selector: str = "") -> Query:
     return Query(" or ".join(rate(name, labels, selector) for name in names), legend)
 
 
-def _scrapes(kit: Kit) -> list[Panel]:
-    t = kit.thresholds
-    samples = highest("scrape_samples_post_metric_relabeling", "service", f"{{{kit.selector}}}")
+def _arrives(kit: Kit) -> list[Panel]:
     return [
         stat(
             "Targets",
@@ -25,7 +36,7 @@ def _scrapes(kit: Kit) -> list[Panel]:
             by("job", "min by (job) (up)"),
             mappings=UP,
             thresholds=steps((1, GOOD), base=BAD),
-            size=(24, 4),
+            size=(20, 4),
         ),
         stat(
             "Watchdog",
@@ -35,13 +46,123 @@ def _scrapes(kit: Kit) -> list[Panel]:
             mappings=[timed("1", "on watch", GOOD)],
             thresholds=steps((1, GOOD), base=BAD),
             no_data="silent",
-            size=(4, 8),
+            text="value",
+            size=(4, 4),
         ),
+        _lost(kit),
+        _queues(kit),
+        _lines(kit),
+        _spans(kit),
+    ]
+
+
+def _lines(kit: Kit) -> Panel:
+    received = Query(rate("loki_distributor_lines_received_total", labels=""), "received by Loki")
+    return lines(
+        "Log lines written and received",
+        "Lines a second that all services write, and that Loki gets, from other programs too. "
+        "Written and not received: LogsSilent.",
+        Query(rate("telemetry_log_lines_total"), "written by services"),
+        *([received] if "loki" in kit.parts else []),
+        unit=PER_SECOND,
+        size=(12, 7),
+    )
+
+
+def _spans(kit: Kit) -> Panel:
+    around = [
+        _either("otelcol_receiver_accepted_spans", "job", "{{job}} in"),
+        _either("otelcol_exporter_sent_spans", "job, exporter", "{{job}} out, {{exporter}}"),
+    ]
+    sent = where('outcome="success"')
+    return lines(
+        "Spans from the services to Jaeger",
+        "Spans a second. Fewer leave the Collector than come in when tail sampling leaves "
+        "out some; none in while the services send: look at Lost telemetry.",
+        Query(rate("telemetry_spans_exported_total", labels=sent), "sent by services"),
+        *(around if "collector" in kit.parts else []),
+        unit=PER_SECOND,
+        size=(12, 7),
+    )
+
+
+def _lost(kit: Kit) -> Panel:
+    """Everything that the alert TelemetryDrops looks at, but the queues."""
+    failed = where('outcome="failure"')
+    around = [
+        _either("otelcol_receiver_refused_spans", "job", "{{job}} refused"),
+        _either("otelcol_receiver_failed_spans", "job", "{{job}} failed"),
+        _either("otelcol_exporter_send_failed_spans", "job", "{{job}} not sent", kit.sinks),
+        _either("otelcol_exporter_enqueue_failed_spans", "job", "{{job}} not queued", kit.sinks),
+    ]
+    return lines(
+        "Lost telemetry",
+        "A second: spans and lines dropped, refused or not passed on, errors inside the telemetry. "
+        "Anything above 0 is TelemetryDrops or LogIngestion; no request felt it. The console is "
+        "left out: it is a view that may lose some.",
+        *(
+            Query(rate(metric, labels=which), legend)
+            for legend, metric, which in (
+                ("spans dropped", "telemetry_spans_dropped_total", SERVICE),
+                ("batches failed", "telemetry_spans_exported_total", failed),
+                ("lines dropped", "telemetry_log_lines_dropped_total", SERVICE),
+                ("errors", "telemetry_errors_total", SERVICE),
+            )
+        ),
+        *(around if "collector" in kit.parts else []),
+        unit=PER_SECOND,
+        no_data="none was lost",
+    )
+
+
+def _queues(kit: Kit) -> Panel:
+    t = kit.thresholds
+    size = "otelcol_exporter_queue_size / otelcol_exporter_queue_capacity"
+    return lines(
+        "Queues, of their size",
+        "What waits in the services for the Collector and to be written, and in the Collector for "
+        "Jaeger. A queue that fills: what comes after it is too slow or away. Full, it drops.",
+        by(
+            "service",
+            f"{highest('telemetry_span_queue_depth', 'service')} / {t.span_queue}",
+            "spans",
+        ),
+        by(
+            "service", f"{highest('telemetry_log_queue_depth', 'service')} / {t.log_queue}", "lines"
+        ),
+        *([by("exporter", f"max by (exporter) ({size})")] if "collector" in kit.parts else []),
+        unit="percentunit",
+        thresholds=steps((t.queue_ratio, WARN)),
+    )
+
+
+def _refused_by_loki() -> Panel:
+    return lines(
+        "Lines refused by Loki",
+        "Lines a second that Loki refused, by reason, writes that its full disk refused, and "
+        "lines that the services dropped: LogIngestion.",
+        by("reason", rate("loki_discarded_samples_total", "reason", "")),
+        Query(rate("loki_ingester_wal_disk_full_failures_total", labels=""), "the disk is full"),
+        Query(rate("telemetry_log_lines_dropped_total"), "dropped by services"),
+        unit=PER_SECOND,
+    )
+
+
+def _prometheus(kit: Kit) -> list[Panel]:
+    t = kit.thresholds
+    samples = highest("scrape_samples_post_metric_relabeling", "service", f"{{{kit.selector}}}")
+    named = (
+        "label_replace(prometheus_rule_group_last_duration_seconds,"
+        ' "group", "$1", "rule_group", ".*;(.*)")'
+    )
+    return [
         lines(
             "Scrape duration",
             "How long the slowest target of each job takes to answer; at 4 s Prometheus gives up.",
             by("job", highest("scrape_duration_seconds", "job", "")),
             unit="s",
+            thresholds=steps((4, BAD)),
+            soft=1,
         ),
         lines(
             "Series of a service, of its budget",
@@ -52,126 +173,6 @@ def _scrapes(kit: Kit) -> list[Panel]:
             unit="percentunit",
             thresholds=steps((1, BAD)),
         ),
-    ]
-
-
-def _services(t: Thresholds) -> list[Panel]:
-    exported, written = "service, outcome", "service, log_type"
-    of_queue = {
-        "matcher": {"id": "byRegexp", "options": "/of the queue/"},
-        "properties": [{"id": "unit", "value": "percentunit"}],
-    }
-    return [
-        lines(
-            "Spans exported",
-            "Spans that each service handed to the Collector, and batches that failed.",
-            by(exported, rate("telemetry_spans_exported_total", exported)),
-            unit="cps",
-        ),
-        lines(
-            "Lost in the services",
-            "Spans and log lines dropped because a queue was full, errors inside the telemetry. "
-            "Anything above 0 is TelemetryDrops or LogIngestion; no request felt it.",
-            by("service", rate("telemetry_spans_dropped_total", "service"), "spans"),
-            by("service", rate("telemetry_log_lines_dropped_total", "service"), "lines"),
-            by("service", rate("telemetry_errors_total", "service"), "errors"),
-            unit="cps",
-        ),
-        lines(
-            "Waiting in the services",
-            "Spans waiting as a share of the queue, and log lines waiting. A queue that fills: "
-            "the Collector, or whatever reads the output, is too slow or away.",
-            by(
-                "service",
-                f"{highest('telemetry_span_queue_depth', 'service')} / {t.span_queue}",
-                "spans, of the queue",
-            ),
-            by("service", highest("telemetry_log_queue_depth", "service"), "lines"),
-            overrides=[of_queue],
-        ),
-        lines(
-            "Log lines written",
-            "Lines that each service wrote, by kind.",
-            by(written, rate("telemetry_log_lines_total", written)),
-            unit="cps",
-            stacked=True,
-            size=(24, 7),
-        ),
-    ]
-
-
-def _collector(kit: Kit) -> list[Panel]:
-    return [
-        lines(
-            "Spans in and out",
-            "Spans that the Collector and Jaeger took and passed on. Fewer go out than come in "
-            "when tail sampling leaves out some.",
-            _either("otelcol_receiver_accepted_spans", "job", "{{job}} in"),
-            _either("otelcol_exporter_sent_spans", "job, exporter", "{{job}} out, {{exporter}}"),
-            unit="cps",
-        ),
-        lines(
-            "Spans refused or lost",
-            "Spans that could not be taken, passed on or queued. The console is left out: it is a "
-            "view that may lose some.",
-            _either("otelcol_receiver_refused_spans", "job", "{{job}} refused"),
-            _either("otelcol_receiver_failed_spans", "job", "{{job}} failed"),
-            _either("otelcol_exporter_send_failed_spans", "job", "{{job}} not sent", kit.sinks),
-            _either(
-                "otelcol_exporter_enqueue_failed_spans", "job", "{{job}} not queued", kit.sinks
-            ),
-            unit="cps",
-            no_data="none was lost",
-        ),
-        lines(
-            "Collector's queue, of its size",
-            "Batches that wait for Jaeger, on disk. Full, the Collector refuses spans.",
-            by(
-                "exporter",
-                "max by (exporter) (otelcol_exporter_queue_size / otelcol_exporter_queue_capacity)",
-            ),
-            unit="percentunit",
-            thresholds=steps((kit.thresholds.queue_ratio, WARN)),
-        ),
-    ]
-
-
-def _loki(kit: Kit) -> list[Panel]:
-    return [
-        lines(
-            "Lines received by Loki",
-            "Lines a second. The services write, Loki gets none: LogsSilent.",
-            Query(rate("loki_distributor_lines_received_total", labels=""), "received"),
-            unit="cps",
-        ),
-        lines(
-            "Lines refused by Loki",
-            "Lines a second that Loki refused, by reason, and writes its full disk refused.",
-            by("reason", rate("loki_discarded_samples_total", "reason", "")),
-            Query(
-                rate("loki_ingester_wal_disk_full_failures_total", labels=""), "the disk is full"
-            ),
-            unit="cps",
-        ),
-        lines(
-            "Bytes received by Loki",
-            f"What comes in, by the hours it is kept: {kit.kept('{hours} {kind}')}.",
-            by(
-                "retention_hours",
-                rate("loki_distributor_bytes_received_total", "retention_hours", ""),
-                "h",
-            ),
-            unit="Bps",
-        ),
-    ]
-
-
-def _rules() -> list[Panel]:
-    named = (
-        "label_replace(prometheus_rule_group_last_duration_seconds,"
-        ' "group", "$1", "rule_group", ".*;(.*)")'
-    )
-    return [
         lines(
             "Duration of the rules",
             "How long each group of rules took last. Beyond its interval (15 s or more) alerts "
@@ -181,15 +182,13 @@ def _rules() -> list[Panel]:
         ),
         lines(
             "Rules that fail",
-            "Evaluations that ended with an error, a second: RuleFailures.",
-            by("job", rate("prometheus_rule_evaluation_failures_total", "job", "")),
-            unit="cps",
-            thresholds=steps((0.0001, BAD), base=PLAIN),
-        ),
-        lines(
-            "Series in Prometheus",
-            "Series in memory, of everything. It grows with replicas and new labels.",
-            Query("max(prometheus_tsdb_head_series)", "series"),
+            "Evaluations that ended with an error, a second, of Prometheus and of Grafana: "
+            "RuleFailures.",
+            *(
+                by("job", rate(f"{name}_rule_evaluation_failures_total", "job", ""))
+                for name in ("prometheus", "grafana_alerting")
+            ),
+            unit=PER_SECOND,
         ),
     ]
 
@@ -201,15 +200,9 @@ def telemetry(kit: Kit) -> Dashboard:
         "telemetry",
         title="Telemetry health",
         why="Can the other dashboards be trusted: does everything arrive, is anything lost?",
+        first=_arrives(kit),
         rows=[
-            Row("Scrapes", _scrapes(kit), (10, 8)),
-            Row("Services", _services(kit.thresholds), (8, 8)),
-            *(
-                [Row("Collector and Jaeger", _collector(kit), (8, 8))]
-                if "collector" in kit.parts
-                else []
-            ),
-            *([Row("Loki", _loki(kit), (8, 8))] if "loki" in kit.parts else []),
-            Row("Rules", _rules(), (8, 8)),
+            *([Row("Loki", [_refused_by_loki()])] if "loki" in kit.parts else []),
+            Row("Prometheus", _prometheus(kit)),
         ],
     )
