@@ -31,6 +31,8 @@ def _drop_odd_limits() -> list[str]:
 def _import_propagate() -> tuple[Any, list[str]]:
     """OpenTelemetry's module; its import raises if OTEL_PROPAGATORS has an unknown name."""
     name = "opentelemetry.propagate"
+    if not os.environ.get("OTEL_PROPAGATORS", "x").strip():
+        del os.environ["OTEL_PROPAGATORS"]  # older versions look for a propagator named ""
     try:
         return importlib.import_module(name), []
     except Exception as error:  # whatever a propagator's own import raises

@@ -7,9 +7,10 @@ searched, as a router does not tell which mounted app it chose.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
-from fastapi.routing import iter_route_contexts
+import fastapi.routing
 from starlette.routing import BaseRoute, Host, Mount
 from starlette.types import Scope
 
@@ -123,8 +124,18 @@ class _Index:
         return str(routes[0].path) if routes else None
 
 
+def _copied(routes: Sequence[BaseRoute]) -> Iterator[SimpleNamespace]:
+    """The same for FastAPI that copies the routes of included routers, prefixes and all."""
+    for route in routes:
+        about = {name: getattr(route, name, None) for name in ("path", "path_regex", "endpoint")}
+        yield SimpleNamespace(original_route=route, **about)
+
+
+_contexts: Any = getattr(fastapi.routing, "iter_route_contexts", _copied)
+
+
 def _flat(routes: Sequence[BaseRoute]) -> Iterator[Any]:
-    for route in iter_route_contexts(routes):
+    for route in _contexts(routes):
         yield route
         if isinstance(route.original_route, Host):  # a Host route changes no path
             yield from _flat(route.original_route.routes)

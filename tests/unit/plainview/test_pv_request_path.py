@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import contextmanager
 
+import fastapi.routing
 import pytest
 from fastapi import APIRouter, BackgroundTasks, FastAPI, HTTPException, WebSocket
 from fastapi.testclient import TestClient
@@ -22,6 +23,8 @@ from tests.support.in_process import client_of
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 WAYS = ("plainview", "stock")
+# since 0.137 or so FastAPI includes a router as it is, before it copied the routes of the moment
+LIVE_ROUTERS = hasattr(fastapi.routing, "iter_route_contexts")
 
 
 def settings(**values):
@@ -133,7 +136,6 @@ REQUESTS = [
     ("POST", "/own/1", {}, "/own/{i}", 405),
     ("GET", "/api/r/in/1", {}, "/api/r/in/{i}", 200),
     ("GET", "/api/raw/1", {}, "/api/raw/{i}", 200),
-    ("GET", "/api/deep/1", {}, "/api/deep/{i}", 200),
     ("GET", "/raw/1", {}, "/raw/{i}", 200),
     ("GET", "/tenants/acme/items/1", {}, "/tenants/{tenant}/items/{i}", 200),
     ("GET", "/tenants/acme/docs", {}, "/tenants/{tenant}/docs", 200),
@@ -157,6 +159,8 @@ REQUESTS = [
     ("PURGE", "/own/1", {}, None, 405),
     ("FOO", "/nowhere", {}, None, 404),
 ]
+if LIVE_ROUTERS:
+    REQUESTS.append(("GET", "/api/deep/1", {}, "/api/deep/{i}", 200))
 
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["as it is", "with a BaseHTTPMiddleware"])
@@ -204,7 +208,7 @@ async def test_routes_that_are_added_later_are_found():
     observe(app, settings(service_name="later"))
     async with client_of(app) as client:
         await client.get("/openapi.json")
-        router.add_route("/raw/{i}", plain)
+        (router if LIVE_ROUTERS else app).add_route("/raw/{i}", plain)
         app.mount("/sub", Starlette(routes=[Route("/{i}", plain)]))
         app.add_route("/own/{i}", plain)
         with signals("later") as found:
