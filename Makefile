@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check test-faults test-stack test-compose follow break fix incidents generate lock clean up up-core down logs ps reset backup restore rotate load bench screenshots
+.PHONY: help demo test coverage check test-faults test-stack test-compose test-lowest follow break fix incidents generate lock clean up up-core down logs ps reset backup restore rotate load bench screenshots
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -73,6 +73,9 @@ check: $(VENV)/.dev  ## style, types, imports, generated files, configuration; s
 	$(BIN)/lint-imports
 	$(BIN)/python -m generate --check
 	$(BIN)/python -m pytest -q -r fE tests/ops
+
+test-lowest: $(VENV)/.dev  ## the library on the lowest versions it declares, its size and import time (package index): 1 minute
+	@$(BOUNDED) 300 tests/lowest
 
 test-stack: $(VENV)/.dev  ## faults, and the real Prometheus, Collector, Jaeger, Chromium (tests/stack/build), and Loki if it is here
 	@$(BOUNDED) 2400 $(BIN)/python -m pytest -n 2 --no-loadscope-reorder tests/stack tests/faults

@@ -37,7 +37,8 @@ class LeanExporter(OTLPSpanExporter):
             data = encode(spans)
         except Exception:  # a value that no encoder takes
             data = b""
-        if self._shutdown or not data or 0 < self._max_request_size < len(data):
+        limit = getattr(self, "_max_request_size", None)  # None: of a version with other parts
+        if self._shutdown or not data or limit is None or 0 < limit < len(data):
             return super().export(spans)
         with self._metrics.export_operation(len(spans)) as operation:
             sent = self._client.export(data)

@@ -146,3 +146,12 @@ def test_what_it_cannot_send_is_left_to_the_official_exporter(
             exporter.shutdown()
         assert exporter.export(batch) is SpanExportResult.FAILURE
     assert official == batches
+
+
+def test_a_version_with_other_parts_is_left_to_itself_too(
+    official: list[Sequence[ReadableSpan]],
+) -> None:
+    exporter = LeanExporter("http://127.0.0.1:1/v1/traces")
+    exporter.__dict__.pop("_max_request_size", None)
+    assert exporter.export([_span("a")]) is SpanExportResult.FAILURE
+    assert len(official) == 1
