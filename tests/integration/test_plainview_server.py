@@ -170,7 +170,7 @@ def thousand_routes() -> FastAPI:
     for number in range(1000):
         record = Record("request-1", None, f"/api/v1/things{number}/{{id}}", status=200)
         counted.begin(record.method)
-        counted.end(record)
+        counted.end(record, {})
     return app
 
 

@@ -92,6 +92,11 @@ class Alert:
         return "".join(f"-{c.lower()}" if c.isupper() else c for c in self.name).lstrip("-")
 
 
+def label_text(value: object) -> str:
+    """The value as a text that a page can show, whatever halves of characters it has."""
+    return str(value).encode("utf-8", "replace").decode()
+
+
 def _values(labels: LabelValues) -> tuple[str, ...]:
     if isinstance(labels, Bounded):
         return ()
@@ -133,7 +138,7 @@ class _Spec:
     def _new(self, labels: Mapping[str, object]) -> Any:
         if set(labels) != set(self._names):
             raise ValueError(f"{self.name}: labels {sorted(labels)}, not {sorted(self._names)}")
-        values = self._admit(tuple(str(labels[name]) for name in self._names))
+        values = self._admit(tuple(label_text(labels[name]) for name in self._names))
         return self._children.get(values) or self._add(values)
 
     def _admit(self, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -208,7 +213,7 @@ class GaugeSpec(_Spec):
             for key, value in values.items():
                 if len(key) != len(self._names):
                     raise ValueError(f"{self.name}: {key} are not the labels {self._names}")
-                folded.setdefault(self._admit(tuple(map(str, key))), []).append(value)
+                folded.setdefault(self._admit(tuple(map(label_text, key))), []).append(value)
             # set new values before removing old series, so that no scrape finds a gap
             for key, group in folded.items():
                 (self._children.get(key) or self._add(key)).set(fold(group))

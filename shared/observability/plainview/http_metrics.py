@@ -11,26 +11,31 @@ from collections.abc import Mapping
 from typing import Any
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from starlette.types import Scope
 
+from .http_labels import OWN, HttpLabels
 from .record import METHODS, OTHER_METHOD, UNKNOWN, Record
 from .settings import ObservabilitySettings
 from .signals import HTTP_LATE_FAILURES
 
-_LABELS = ("method", "path", "status_code", "app_name")
+_SIZE_NAMES = ("http_request_size_bytes", "http_response_size_bytes")
+_SIZES = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)  # bytes
 
 
 class Collectors:
-    """The three metrics of this process; its buckets are those of the first app."""
+    """The metrics of this process; labels, buckets and sizes are those of the first app."""
 
-    def __init__(self, buckets: tuple[float, ...]) -> None:
-        self.buckets = buckets
-        self.requests = Counter(
-            "http_requests_total", "Total HTTP requests", _LABELS, registry=None
-        )
+    def __init__(
+        self, buckets: tuple[float, ...], own: tuple[str, ...] = (), *, sizes: bool = False
+    ) -> None:
+        self.shape = (buckets, own, sizes)
+        self.sizes: tuple[Histogram, Histogram] | None = None
+        labels = (*OWN, *own)
+        self.requests = Counter("http_requests_total", "Total HTTP requests", labels, registry=None)
         self.duration = Histogram(
             "http_request_duration_seconds",
             "HTTP request duration, in seconds",
-            _LABELS,
+            labels,
             buckets=buckets,
             registry=None,
         )
@@ -41,6 +46,16 @@ class Collectors:
             registry=None,
             multiprocess_mode="livesum",
         )
+        if sizes:
+            self.sizes = (
+                self._size("request", "read by the application", labels),
+                self._size("response", "sent", labels),
+            )
+
+    @staticmethod
+    def _size(of: str, what: str, labels: tuple[str, ...]) -> Histogram:
+        text = f"Bytes of the {of}'s body, as {what}"
+        return Histogram(f"http_{of}_size_bytes", text, labels, buckets=_SIZES, registry=None)
 
     def register(self) -> list[str]:
         """Expose them; returns the names that another library has registered already."""
@@ -54,41 +69,59 @@ class Collectors:
 
     def named(self) -> Mapping[str, Any]:
         """The metrics by name."""
+        sizes = zip(_SIZE_NAMES, self.sizes or (), strict=False)
         return {
             "http_requests_total": self.requests,
             "http_request_duration_seconds": self.duration,
             "http_requests_in_progress": self.in_progress,
+            **dict(sizes),
         }
 
 
 _collectors: Collectors | None = None
 
 
-def collectors(settings: ObservabilitySettings) -> tuple[Collectors, list[str]]:
+def collectors(
+    settings: ObservabilitySettings, own: tuple[str, ...] = ()
+) -> tuple[Collectors, list[str]]:
     """The metrics, made and registered for the first app, and sentences about what failed."""
     global _collectors  # noqa: PLW0603 - one per process, as its registry
     told = []
     if _collectors is None:
-        _collectors = Collectors(settings.latency_buckets)
+        _collectors = Collectors(settings.latency_buckets, own, sizes=settings.http_sizes)
         told = [
             f"the name {name} is taken, its values are not shown" for name in _collectors.register()
         ]
-    elif _collectors.buckets != settings.latency_buckets:
-        told = ["latency_buckets are those of the app that was observed first"]
+    else:
+        wanted = (settings.latency_buckets, own, settings.http_sizes)
+        names = ("latency_buckets", "http_labels", "http_sizes")
+        told = [
+            f"{name} are those of the app that was observed first"
+            for name, mine, there in zip(names, wanted, _collectors.shape, strict=True)
+            if mine != there
+        ]
     return _collectors, told
 
 
 class HttpMetrics:
     """Counts the requests of one app."""
 
-    def __init__(self, made: Collectors, app_name: str, *, exemplars: bool) -> None:
+    def __init__(
+        self, made: Collectors, app_name: str, *, exemplars: bool, labels: HttpLabels | None = None
+    ) -> None:
         self._made = made
         self._app_name = app_name
         self._exemplars = exemplars
-        self._children: dict[tuple[str, str, int], tuple[Any, Any]] = {}
+        own = made.shape[1]
+        #: None if the collectors have other labels than these, or none
+        self._labels = labels if labels is not None and own and labels.names == own else None
+        self._none = ("",) * len(own)
+        #: whether the bytes of requests are to be counted
+        self.sizes = made.sizes is not None
+        self._children: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         # series that any client can cause exist from the start, so that a scan adds none
         for method, status in (("GET", 404), ("POST", 404), (OTHER_METHOD, 405)):
-            self._add((method, UNKNOWN, status))
+            self._add((method, UNKNOWN, status), self._none)
         self._in_progress = {
             method: made.in_progress.labels(method, app_name) for method in (*METHODS, OTHER_METHOD)
         }
@@ -97,13 +130,17 @@ class HttpMetrics:
         """Count a request as in progress."""
         self._in_progress[method].inc()
 
-    def end(self, record: Record) -> None:
+    def end(self, record: Record, scope: Scope) -> None:
         """Count a request as over and observe how long it took."""
         self._in_progress[record.method].dec()
         if record.silent:
             return
         key = (record.method, record.path, record.status)
-        requests, duration = self._children.get(key) or self._add(key)
+        if self._labels is None:
+            found = self._children.get(key) or self._add(key, self._none)
+        else:
+            own = self._labels.of(scope)
+            found = self._children.get((*key, *own)) or self._add(key, own)
         exemplar = None
         if self._exemplars:
             context = record.span.get_span_context()
@@ -112,15 +149,19 @@ class HttpMetrics:
                     "trace_id": f"{context.trace_id:032x}",
                     "span_id": f"{context.span_id:016x}",
                 }
-        requests.inc()
-        duration.observe(record.duration_s, exemplar)
+        found[0].inc()
+        found[1].observe(record.duration_s, exemplar)
+        if self.sizes:
+            found[2].observe(record.received)
+            found[3].observe(record.size)
 
     def failed_late(self, record: Record, phase: str) -> None:
         """Count an exception that came after a good status was sent."""
         HTTP_LATE_FAILURES.inc(path=record.path, phase=phase, app_name=self._app_name)
 
-    def _add(self, key: tuple[str, str, int]) -> tuple[Any, Any]:
-        labels = (*key, self._app_name)
-        made = (self._made.requests.labels(*labels), self._made.duration.labels(*labels))
-        self._children[key] = made
+    def _add(self, key: tuple[str, str, int], own: tuple[str, ...]) -> tuple[Any, ...]:
+        labels = (*key, self._app_name, *own)
+        metrics = (self._made.requests, self._made.duration, *(self._made.sizes or ()))
+        made = tuple([metric.labels(*labels) for metric in metrics])
+        self._children[key if self._labels is None else (*key, *own)] = made
         return made

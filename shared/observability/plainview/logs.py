@@ -23,12 +23,15 @@ from opentelemetry import trace
 from structlog.contextvars import get_contextvars
 
 from . import context, stdlib_logs
+from .client_address import Networks, client_address
 from .guarded import guarded
 from .log_sink import LogSink
 from .masking import bounded, mask, mask_trace
 from .record import Record
 
 if TYPE_CHECKING:
+    from starlette.types import Scope
+
     from .settings import ObservabilitySettings
 
 Component = Literal["http", "db", "cache", "messaging", "security", "business", "job"]
@@ -50,6 +53,9 @@ class _State:
     masking = True
     console = False
     names: tuple[str, str] = ("service", "development")
+    client = path = False
+    trusted: Networks = ()
+    renderer: Callable[[Any, str, Any], Any] | None = None
 
 
 SINK = LogSink()
@@ -77,9 +83,48 @@ def configure_logging(settings: ObservabilitySettings, stream: IO[Any] | None = 
     _State.console = settings.log_format == "console" or terminal
     set_log_level(settings.log_level)
     _State.configured_level = _State.level
+    _State.client, _State.path = settings.access_log_client, settings.access_log_path
+    _State.trusted = settings.trusted_proxies
+    take_over()
+
+
+def take_over() -> None:
+    """Write what others log, too: by stdlib logging and by structlog; may be called again.
+
+    If the application has configured structlog, all of its processors stay but the last one, the
+    renderer: each line is written here instead.
+    """
     stdlib_logs.take_over()
     if not structlog.is_configured():
         structlog.configure(processors=[], wrapper_class=Logger)
+        return
+    config = structlog.get_config()
+    processors = config["processors"]
+    if not processors or processors[-1] is _taken:
+        return
+    if config["wrapper_class"] is Logger:  # from here, and theirs would not be asked
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(0))
+    _State.renderer = processors[-1]
+    if isinstance(processors, list):
+        processors[-1:] = [_taken]  # in place, as loggers that were made before hold this list
+    else:
+        structlog.configure(processors=[*processors[:-1], _taken])
+
+
+def _taken(logger: Any, method: str, event_dict: Any) -> Any:
+    """The last processor of an application's own structlog."""
+    if not _State.enabled and _State.renderer is not None:
+        return _State.renderer(logger, method, event_dict)
+    with guarded("logs"):
+        fields = dict(event_dict)
+        event = formatted(fields.pop("event", ""), fields.pop("positional_args", ()))
+        for name in ("level", "timestamp"):  # the line has its own
+            fields.pop(name, None)
+        if method == "exception":
+            fields.setdefault("exc_info", True)
+        level = "error" if method == "exception" else _ALIASES.get(method, method)
+        write(level if level in _LEVELS else "info", event, fields)
+    raise structlog.DropEvent
 
 
 def enabled() -> bool:
@@ -235,10 +280,11 @@ def _base(level: str, event: str, component: str) -> dict[str, Any]:
     return line
 
 
-def access(record: Record) -> None:
+def access(record: Record, scope: Scope) -> None:
     """Write `http.request`, as an error from status 500 on; without a route it is `__unknown__`.
 
-    Nothing is masked: method and route are of closed sets, never what a client wrote.
+    Only the path is masked, if it is asked for: method and route are of closed sets, never what a
+    client wrote.
     """
     failed = record.status >= 500 or record.error is not None
     level = "error" if failed else "info"
@@ -252,10 +298,19 @@ def access(record: Record) -> None:
     line["duration_s"] = round(record.duration_s, 6)
     if failed:
         line["error_type"] = record.error_type
+    if _State.client or _State.path:
+        _add_request(line, scope)
     _send(line)
 
 
-def websocket(record: Record, close_code: int | None) -> None:
+def _add_request(line: dict[str, Any], scope: Scope) -> None:
+    if _State.client:
+        line["client_address"] = client_address(scope, _State.trusted)
+    if _State.path:
+        line["url_path"] = (mask if _State.masking else bounded)(scope["path"])
+
+
+def websocket(record: Record, close_code: int | None, scope: Scope) -> None:
     """Write `websocket.closed`, as an error if the application failed; code None: not accepted."""
     level = "info" if record.error is None else "error"
     if not _State.enabled or _LEVELS[level] < _State.level:
@@ -266,6 +321,8 @@ def websocket(record: Record, close_code: int | None) -> None:
     if close_code is not None:
         line["websocket_close_code"] = close_code
     line["duration_s"] = round(record.duration_s, 6)
+    if _State.client or _State.path:
+        _add_request(line, scope)
     _send(line)
 
 

@@ -37,10 +37,12 @@ _GUARD = guarded("middleware")
 class Metrics(Protocol):
     """What counts requests."""
 
+    sizes: bool  # whether bytes of requests are counted
+
     def begin(self, method: str) -> None:
         """Count a request as in progress."""
 
-    def end(self, record: Record) -> None:
+    def end(self, record: Record, scope: Scope) -> None:
         """Count a request as over."""
 
     def failed_late(self, record: Record, phase: str) -> None:
@@ -169,6 +171,8 @@ class _Exchange:
         if middleware.metrics is not None:
             with _GUARD:
                 middleware.metrics.begin(record.method)
+            if middleware.metrics.sizes:
+                receive = self.counted(receive)
         if middleware.spans is not None:
             with _GUARD:
                 token = otel_context.attach(middleware.spans.begin(record, scope, traceparents))
@@ -194,6 +198,14 @@ class _Exchange:
             self.end()
             if token is not None:
                 otel_context.detach(token)
+
+    def counted(self, receive: Receive) -> Receive:
+        async def counting() -> Message:
+            message = await receive()
+            self.record.received += len(message.get("body", b""))
+            return message
+
+        return counting
 
     async def on_send(self, message: Message) -> None:
         kind, record = message["type"], self.record
@@ -226,12 +238,12 @@ class _Exchange:
                 record.route = None  # no route takes an unknown method
         if middleware.metrics is not None:
             with _GUARD:
-                middleware.metrics.end(record)
+                middleware.metrics.end(record, self.scope)
         if record.silent:  # its span is not ended, so not exported
             return
         if middleware.access is not None:
             with _GUARD:
-                middleware.access(record)
+                middleware.access(record, self.scope)
         if middleware.spans is not None:
             with _GUARD:
                 middleware.spans.end(record, self.scope)

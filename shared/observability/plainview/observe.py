@@ -19,6 +19,7 @@ from .catalogue import Catalogue, HistogramSpec
 from .context import text_of
 from .guarded import guarded
 from .health import Check, Finding, HealthMonitor, Probe, refresh_ready
+from .http_labels import HttpLabels, LabelSource
 from .http_metrics import Collectors, HttpMetrics, collectors
 from .middleware import Page, RequestMiddleware, Watch
 from .ops_server import OpsServer
@@ -72,7 +73,9 @@ class Observability:
         with guarded("traces"):
             _tell(tracing.start() if self.settings.traces else [])
         if self.settings.logs:
-            stdlib_logs.take_over()  # servers may have configured logging since
+            logs.take_over()  # servers and the application may have configured logging since
+            if self.settings.debug_signal and not logs.toggle_debug_on_signal():
+                _tell(["debug_signal needs the main thread"])
         if self.settings.metrics:
             _tell_of_workers()
         ops = self._ops_server()
@@ -128,27 +131,35 @@ def observe(
     *,
     checks: Callable[[], Mapping[str, Check]] = dict,
     catalogue: Catalogue | None = None,
+    http_labels: Mapping[str, LabelSource] | None = None,
 ) -> Observability:
     """Give the app metrics, health, traces, logs and request IDs, each unless switched off.
 
     `checks` is called once, when the app has started: name to `Check` of each dependency.
-    `catalogue` holds the app's own metrics. Logs and traces belong to the process: of several
-    apps the last one's log settings and the first one's trace settings hold.
+    `catalogue` holds the app's own metrics. `http_labels` are labels of your own on the HTTP
+    metrics: name to `header:X-Tenant`, `state:plan` (of `request.state`) or a function of the ASGI
+    scope. Logs and traces belong to the process: of several apps the last one's log settings and
+    the first one's trace settings hold, and the first one's buckets and labels.
 
     Whatever fails is left out, and a log line `telemetry.degraded` says which part and why.
-    RuntimeError if the app is observed already or has served a request.
+    RuntimeError if the app is observed already or has served a request, ValueError for
+    `http_labels` that cannot be.
     """
     if isinstance(getattr(app.state, "observability", None), Observability):
         raise RuntimeError(f"observe() was called twice on the app {app.title!r}")
     if app.middleware_stack is not None:
         raise RuntimeError("observe() has to come before the first request of the app")
+    labels = HttpLabels(http_labels, settings.http_labels_limit) if http_labels else None
     settings = settings.identified()
     observability = Observability(settings, checks, catalogue)
     app.state.observability = observability
     logs.configure_logging(settings)
     told = settings.told
-    made = _install_metrics(settings, catalogue, told)
-    _Stack(app, observability, made, told)
+    if settings.metrics_by == "stock" and (labels or settings.http_sizes):
+        told.append("http_labels and http_sizes are not used with metrics_by=stock")
+        labels, settings = None, settings.model_copy(update={"http_sizes": False})
+    made = _install_metrics(settings, catalogue, labels, told)
+    _Stack(app, observability, made, labels, told)
     if settings.metrics and settings.traces and settings.exemplars:
         HistogramSpec.exemplar = staticmethod(tracing.exemplar)
     _wrap_lifespan(app, observability)
@@ -157,7 +168,10 @@ def observe(
 
 
 def _install_metrics(
-    settings: ObservabilitySettings, catalogue: Catalogue | None, told: list[str]
+    settings: ObservabilitySettings,
+    catalogue: Catalogue | None,
+    labels: HttpLabels | None,
+    told: list[str],
 ) -> Collectors | None:
     if not settings.metrics:
         return None
@@ -167,7 +181,7 @@ def _install_metrics(
         if catalogue is not None:
             told += catalogue.expose()
         if settings.http_metrics:
-            made, more = collectors(settings)
+            made, more = collectors(settings, labels.names if labels else ())
             told += more
     return made
 
@@ -184,6 +198,7 @@ class _Stack:
         app: FastAPI,
         observability: Observability,
         made: Collectors | None,
+        labels: HttpLabels | None,
         told: list[str],
     ) -> None:
         settings = observability.settings
@@ -193,7 +208,9 @@ class _Stack:
         self._inside: Callable[[ASGIApp], ASGIApp] = Watch
         counts = None
         if made is not None and not self._stock_metrics(told):
-            counts = HttpMetrics(made, settings.service_name, exemplars=settings.exemplars)
+            counts = HttpMetrics(
+                made, settings.service_name, exemplars=settings.exemplars, labels=labels
+            )
         self._build = app.build_middleware_stack
         app.build_middleware_stack = self._build_inner  # type: ignore[method-assign]
         spans = None

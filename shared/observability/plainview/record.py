@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from opentelemetry import trace
+from starlette.types import Scope
 
 from .context import RequestContext
 
@@ -28,13 +29,15 @@ class Record(RequestContext):
 
     `method` is of a closed set, `status` is the one sent (499 if the client left before that).
     `duration_s` ends with the last byte of the reply, before background tasks. `error` is an
-    exception that the application did not handle. `size` counts bytes of the reply's body.
+    exception that the application did not handle. `size` counts bytes of the reply's body, and
+    `received`, if sizes are metrics, those of the request's body that the application read.
     """
 
     method: str = OTHER_METHOD
     status: int = 0
     duration_s: float = 0.0
     size: int = 0
+    received: int = 0
     error: BaseException | None = None
     span: trace.Span = trace.INVALID_SPAN
     parent: trace.SpanContext | None = None  # the caller's span
@@ -55,5 +58,5 @@ class Record(RequestContext):
         return str(self.status) if self.status >= 500 else type(self.error).__qualname__
 
 
-#: is called with the record at the end of the reply
-Writer = Callable[[Record], None]
+#: is called with the record and the request's scope at the end of the reply
+Writer = Callable[[Record, Scope], None]

@@ -65,6 +65,10 @@ class ObservabilitySettings(BaseSettings):
     """`/metrics`, and with it everything that a dashboard or an alert asks."""
     http_metrics: bool = True
     """Rate, errors and duration by route."""
+    http_sizes: bool = False
+    """Bytes of the bodies of requests and replies as histograms: twice as many series."""
+    http_labels_limit: int = Field(100, ge=1)
+    """Combinations of values of the labels in `observe(http_labels=...)`; others are `_other`."""
     health: bool = True
     """`/health/*`, `service_ready`, `dependency_up`. Off, it saves a task per dependency."""
     traces: bool = True
@@ -73,13 +77,19 @@ class ObservabilitySettings(BaseSettings):
     """Secrets are hidden in lines and spans. Off, they are there as the service wrote them."""
     access_log: bool = True
     """The line `http.request` of each request."""
+    access_log_client: bool = False
+    """`client_address` in that line and in `websocket.closed`: personal data in many places."""
+    access_log_path: bool = False
+    """`url_path` in these lines, masked, without the query; a mask does not know every secret."""
     exemplars: bool = True
     """The way from a slow bucket of a histogram to its trace."""
     event_loop_lag: bool = True
     """Shows that something blocks the event loop; wakes up 4 times a second."""
 
     log_level: LogLevel = Field("info", validation_alias=_env("log_level", "LOG_LEVEL"))
-    """Lines below this level are not written."""
+    """Lines below this level are not written; `set_log_level()` changes it at any time."""
+    debug_signal: bool = False
+    """SIGUSR1 switches debug lines on and off; not under gunicorn, which uses that signal."""
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", validation_alias=_env("log_format", "LOG_FORMAT")
     )

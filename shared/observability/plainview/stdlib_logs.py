@@ -1,12 +1,18 @@
 """Writes records of the standard library's logging, also those of servers, as lines of ours.
 
 Servers configure logging at different times: uvicorn before or after the application is imported,
-depending on how it is started. So their loggers get a filter, which survives that.
+depending on how it is started. So their loggers get a filter, which survives that, and each
+`logging.config.dictConfig` is followed by another take-over.
 """
 
 from __future__ import annotations
 
 import logging
+import logging.config
+import sys
+from typing import Any
+
+from structlog.contextvars import get_contextvars
 
 from . import logs
 from .guarded import guarded
@@ -49,15 +55,43 @@ def _write(record: logging.LogRecord) -> None:
     own = {"logger": record.name, "message": message, "exc_info": record.exc_info}
     if record.stack_info:
         own["stack"] = record.stack_info
-    fields = {"component": component, **extra, **own}
+    fields = {**get_contextvars(), "component": component, **extra, **own}
     logs.write(logs.level_name(record.levelno), "log.message", fields)
 
 
 HANDLER = Handler()
 
 
+class Configurator(logging.config.DictConfigurator):
+    """What `dictConfig` uses, as the stdlib lets one choose: takes over again after each."""
+
+    def configure(self) -> Any:
+        """Do what is asked, then write the lines of what was configured."""
+        done = super().configure()
+        if logs.enabled():
+            with guarded("logs"):
+                take_over()
+        return done
+
+
+def _is_console(handler: logging.Handler) -> bool:
+    streams = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    return type(handler) is logging.StreamHandler and handler.stream in streams
+
+
 def take_over() -> None:
-    """Handle all records of the stdlib from now on; may be called again."""
+    """Handle all records of the stdlib from now on; may be called again.
+
+    Handlers that write to the console are removed, as their lines would be doubled and unmasked;
+    those that write to files or elsewhere stay.
+    """
+    if logging.config.dictConfigClass is logging.config.DictConfigurator:
+        logging.config.dictConfigClass = Configurator
+    for one in tuple(logging.root.manager.loggerDict.values()):
+        if isinstance(one, logging.Logger):
+            for handler in [h for h in one.handlers if _is_console(h)]:
+                one.removeHandler(handler)
+                one.propagate = True
     root = logging.getLogger()
     for handler in [h for h in root.handlers if type(h) is logging.StreamHandler]:
         root.removeHandler(handler)

@@ -113,4 +113,4 @@ class Connection:
             WEBSOCKET_DURATION.observe(record.duration_s, **about)
         if access:
             with _GUARD:
-                logs.websocket(record, code if self._accepted else None)
+                logs.websocket(record, code if self._accepted else None, self._scope)

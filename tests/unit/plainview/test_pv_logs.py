@@ -104,7 +104,7 @@ def record(status: int, route: str | None = "/", duration_s: float = 0) -> Recor
 
 def test_the_access_line(raw: list[bytes]) -> None:
     with request_context("request-1"):
-        logs.access(record(200, "/api/v1/events/{id}", 0.0123456789))
+        logs.access(record(200, "/api/v1/events/{id}", 0.0123456789), {})
     line = only(raw)
     assert line["event"] == "http.request"
     assert (line["level"], line["component"], line["log_type"]) == ("info", "http", "general")
@@ -116,7 +116,7 @@ def test_the_access_line(raw: list[bytes]) -> None:
         "http_response_body_size": 0,
         "duration_s": 0.012346,
     }
-    logs.access(record(503, None, 1))
+    logs.access(record(503, None, 1), {})
     line = only(raw)
     assert (line["level"], line["log_type"], line["error_type"]) == ("error", "error", "503")
     assert line["http_route"] == "__unknown__"
@@ -235,7 +235,7 @@ def test_levels_change_while_it_runs(raw: list[bytes]) -> None:
     log.debug("yes")
     logging.getLogger("lib").debug("never of libraries")
     logs.set_log_level("warning")
-    logs.access(record(200))
+    logs.access(record(200), {})
     log.info("no")
     assert only(raw)["event"] == "yes"
     with pytest.raises(ValueError, match="loud"):
@@ -293,7 +293,7 @@ def test_lines_are_counted(raw: list[bytes]) -> None:
 def test_switched_off_nothing_is_written(raw: list[bytes]) -> None:
     configure(logs=False)
     logs.get_logger().error("e")
-    logs.access(record(500))
+    logs.access(record(500), {})
     assert raw == []
 
 
@@ -476,7 +476,7 @@ log, slowest = logs.get_logger(), 0.0
 for i in range(5000):
     start = time.perf_counter()
     log.info("e", text="x" * 200)
-    logs.access(Record("request-1", method="GET", status=200))
+    logs.access(Record("request-1", method="GET", status=200), {})
     slowest = max(slowest, time.perf_counter() - start)
 print(slowest, logs.SINK.dropped["general"], logs.SINK.depth, file=sys.stderr)
 """

@@ -65,7 +65,9 @@ async def test_bad_ids_are_replaced(given):
 
 async def test_unknown_methods_share_a_name_and_reach_the_app_as_they_are():
     seen, lines = [], []
-    app = RequestMiddleware(replying(seen=seen), access=lambda record: lines.append(record.method))
+    app = RequestMiddleware(
+        replying(seen=seen), access=lambda record, scope: lines.append(record.method)
+    )
     for method in ("PROPFIND", "FOO", "get", "PATCH"):
         await call(app, method=method)
     assert [method for _, method in seen] == ["PROPFIND", "FOO", "get", "PATCH"]
@@ -117,7 +119,7 @@ async def test_access_line_at_the_end_of_the_reply_not_of_background_work():
     lines, release = [], asyncio.Event()
     app = RequestMiddleware(
         replying(201, then=release.wait),
-        access=lambda record: lines.append((request_id(), record)),
+        access=lambda record, scope: lines.append((request_id(), record)),
     )
     headers = [(b"x-request-id", b"one-request")]
     task = asyncio.create_task(call(app, method="POST", headers=headers))
@@ -138,7 +140,7 @@ async def test_a_reply_that_never_came_is_499():
     async def gone(scope, receive, send):
         raise asyncio.CancelledError
 
-    app = RequestMiddleware(gone, access=lines.append)
+    app = RequestMiddleware(gone, access=lambda record, scope: lines.append(record))
     with pytest.raises(asyncio.CancelledError):
         await call(app)
     assert [record.status for record in lines] == [499]
@@ -153,7 +155,9 @@ async def test_failure_before_a_reply_still_gets_an_id_and_is_raised():
     async def send(message):
         sent.append(message)
 
-    app = RequestMiddleware(broken, access=lines.append, failure=errors.append)
+    app = RequestMiddleware(
+        broken, access=lambda record, scope: lines.append(record), failure=errors.append
+    )
     scope = {"type": "http", "path": "/", "method": "GET", "headers": []}
     with pytest.raises(RuntimeError):
         await app(scope, None, send)
@@ -175,7 +179,7 @@ async def test_websockets_have_a_context():
 
 
 async def test_a_broken_log_does_not_break_the_request(monkeypatch):
-    def broken(record):
+    def broken(record, scope):
         raise RuntimeError("disk full")
 
     app = RequestMiddleware(replying(), access=broken)

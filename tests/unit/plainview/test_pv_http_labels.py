@@ -1,0 +1,123 @@
+"""Labels of one's own on HTTP metrics, their bound, and sizes; each a process, as its registry."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plainview.decode import Sample, parse_metrics
+from plainview.http_labels import HttpLabels
+
+ROOT = Path(__file__).parents[3]
+PROGRAM = """
+import json, sys
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.testclient import TestClient
+from plainview import ObservabilitySettings, observe
+from plainview.testing import captured_logs
+
+app = FastAPI()
+
+@app.post("/items/{item}")
+async def item(item: str, request: Request):
+    request.state.plan = item
+    return len(await request.body())
+
+def fails(scope):
+    raise LookupError("none")
+
+arguments = json.loads(sys.argv[1])
+labels = arguments.pop("labels")
+if labels is not None:
+    labels = {**labels, "kind": lambda scope: scope["path"][:2] + chr(0xd800), "fails": fails}
+with captured_logs() as lines:
+    observe(app, ObservabilitySettings(service_name="own", **arguments), http_labels=labels)
+with TestClient(app) as client:
+    for number in range(6):
+        client.post(f"/items/{number % 2}", headers={"X-Tenant": f"t{number}"}, content=b"x" * 500)
+    client.get("/nowhere")
+    page = client.get("/metrics").text
+print(json.dumps([page, [line["reason"] for line in lines if "reason" in line]]))
+"""
+
+
+def page(labels: dict[str, str] | None, **arguments: Any) -> tuple[list[Sample], list[str]]:
+    """What the metrics page has of HTTP that is not zero, and what was told at the start."""
+    environment = {
+        **{name: text for name, text in os.environ.items() if not name.startswith("OTEL_")},
+        **{"PYTHONPATH": str(ROOT / "shared/observability"), "PLAINVIEW_STRICT": "0"},
+    }
+    given = json.dumps({"labels": labels, "traces": False, **arguments})
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, given],
+        **{"env": environment, "capture_output": True, "text": True},
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    text, told = json.loads(done.stdout.splitlines()[-1])
+    return [s for s in parse_metrics(text) if s.name.startswith("http_") and s.value], told
+
+
+def requests(samples: list[Sample], *names: str) -> dict[tuple[str, ...], float]:
+    """`http_requests_total` by these labels."""
+    found = [s for s in samples if s.name == "http_requests_total"]
+    return {tuple(s.labels[name] for name in names): s.value for s in found}
+
+
+def test_values_come_from_headers_state_and_functions() -> None:
+    samples, _ = page({"tenant": "header:X-Tenant", "plan": "state:plan"})
+    counts = requests(samples, "path", "tenant", "plan", "kind", "fails")
+    assert counts == {
+        **{("/items/{item}", f"t{n}", str(n % 2), "/i?", ""): 1 for n in range(6)},
+        ("__unknown__", "", "", "/n?", ""): 1,
+    }
+    timed = [s for s in samples if s.name == "http_request_duration_seconds_count"]
+    assert [s.value for s in timed if s.labels["tenant"] == "t3"] == [1]
+
+
+def test_further_values_are_other() -> None:
+    samples, _ = page({"tenant": "header:X-Tenant"}, http_labels_limit=2)
+    assert requests(samples, "path", "tenant", "kind") == {
+        ("/items/{item}", "t0", "/i?"): 1,
+        ("/items/{item}", "t1", "/i?"): 1,
+        ("/items/{item}", "_other", "_other"): 4,
+        ("__unknown__", "_other", "_other"): 1,
+    }
+
+
+def test_sizes_by_setting_and_nothing_without() -> None:
+    samples, _ = page(None, http_sizes=True)
+    sums = {(s.name, s.labels["path"]): s.value for s in samples if s.name.endswith("bytes_sum")}
+    assert sums["http_request_size_bytes_sum", "/items/{item}"] == 3000
+    assert sums["http_response_size_bytes_sum", "/items/{item}"] == 18
+    samples, told = page(None)
+    assert not [s for s in samples if "size_bytes" in s.name]
+    assert told == []
+    assert {len(s.labels) for s in samples if s.name == "http_requests_total"} == {4}
+
+
+def test_the_stock_way_has_neither_and_says_so() -> None:
+    samples, told = page({"tenant": "header:X-Tenant"}, http_sizes=True, metrics_by="stock")
+    assert len(requests(samples, "path")) == 2
+    assert {len(s.labels) for s in samples if s.name == "http_requests_total"} == {4}
+    assert not [s for s in samples if "size_bytes" in s.name]
+    assert told == ["http_labels and http_sizes are not used with metrics_by=stock"]
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("path", "header:x"), ("le", "state:x"), ("__a", "header:x"), ("a-b", "header:x"),
+        ("", "header:x"), ("a", "cookie:x"), ("a", "header:"), ("a", ""), ("a", 7), ("a", None),
+    ],
+)  # fmt: skip
+def test_a_label_that_cannot_be_is_an_error_at_once(name: str, source: Any) -> None:
+    with pytest.raises(ValueError, match="http_labels"):
+        HttpLabels({name: source}, 10)

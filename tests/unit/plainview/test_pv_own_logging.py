@@ -1,0 +1,178 @@
+"""Applications that have configured logging themselves, before or after; each a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+HEAD = """
+import logging, logging.config, os, signal, sys
+import structlog
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from plainview import ObservabilitySettings, flush_logs, get_logger, observe, request_context
+
+def observed(**settings):
+    app = FastAPI()
+    observe(app, ObservabilitySettings(service_name="own", log_format="json", **settings))
+    return app
+"""
+
+
+def ran(program: str, folder: Path) -> tuple[list[dict[str, Any]], str]:
+    """Lines of the program, and whatever else it wrote."""
+    environment = {
+        **{name: text for name, text in os.environ.items() if not name.startswith("OTEL_")},
+        "PYTHONPATH": str(ROOT / "shared/observability"),
+        "PLAINVIEW_STRICT": "1",
+        "PYTHONWARNINGS": "ignore",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", HEAD + program],
+        **{"env": environment, "cwd": folder, "text": True, "timeout": 60},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    written = done.stdout.splitlines()
+    lines = [json.loads(line) for line in written if line.startswith('{"timestamp"')]
+    return lines, "\n".join(line for line in written if not line.startswith('{"timestamp"'))
+
+
+STRUCTLOGS = {
+    "printing JSON": "structlog.configure(processors=[structlog.contextvars.merge_contextvars,"
+    " mine, structlog.processors.add_log_level, structlog.processors.JSONRenderer()])",
+    "cached, by stdlib": "structlog.configure(processors=[structlog.contextvars.merge_contextvars,"
+    " mine, structlog.stdlib.add_log_level, structlog.processors.TimeStamper(fmt='iso'),"
+    " structlog.stdlib.PositionalArgumentsFormatter(),"
+    " structlog.stdlib.ProcessorFormatter.wrap_for_formatter],"
+    " logger_factory=structlog.stdlib.LoggerFactory(), wrapper_class=structlog.stdlib.BoundLogger,"
+    " cache_logger_on_first_use=True); logging.basicConfig(level=10); log.info('cached')",
+    "a tuple": "structlog.configure(processors=(structlog.contextvars.merge_contextvars, mine,"
+    " structlog.processors.KeyValueRenderer()))",
+}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("how", STRUCTLOGS)
+def test_a_structlog_of_the_applications_own(how: str, when: str, tmp_path: Path) -> None:
+    order = [STRUCTLOGS[how], "app = observed()"]
+    program = f"""
+def mine(logger, method, event_dict):
+    event_dict["added"] = "by the application"
+    return event_dict
+
+log = structlog.get_logger()
+{chr(10).join(order if when == "before" else order[::-1])}
+with TestClient(app), request_context("request-1"):
+    structlog.contextvars.bind_contextvars(tenant="acme")
+    log.warning("order.placed", password="hunter2", n=1)
+    log.debug("too low")
+    try:
+        raise ValueError("token=hunter2")
+    except ValueError:
+        log.exception("order.failed")
+    get_logger().info("of plainview")
+    logging.getLogger("std").warning("of stdlib")
+"""
+    lines, rest = ran(program, tmp_path)
+    assert rest.replace("cached", "") == "" or ("cached" in how and rest.count("\n") == 0), rest
+    placed, failed, own, std = [line for line in lines if line.get("request_id") == "request-1"]
+    assert (placed["event"], placed["level"], placed["n"]) == ("order.placed", "warning", 1)
+    assert (failed["event"], failed["level"]) == ("order.failed", "error")
+    assert failed["exception_message"] == "token=***"
+    assert placed["added"] == failed["added"] == "by the application"
+    assert {line["tenant"] for line in (placed, failed, own, std)} == {"acme"}
+    assert not {"level_", "timestamp_"} & placed.keys()
+    assert "hunter2" not in str(lines) + rest
+
+
+CONFIG = """
+CONFIG = {
+    "version": 1, "disable_existing_loggers": False,
+    "handlers": {
+        "console": {"class": "logging.StreamHandler"},
+        "file": {"class": "logging.FileHandler", "filename": "own.log"},
+    },
+    "loggers": {"shop": {"handlers": ["console", "file"], "level": "INFO", "propagate": False}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+}
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after", "while it runs"])
+def test_a_dict_config_of_the_applications_own(when: str, tmp_path: Path) -> None:
+    configure = "logging.config.dictConfig(CONFIG)"
+    program = f"""
+{CONFIG}
+{configure if when == "before" else ""}
+app = observed()
+{configure if when == "after" else ""}
+with TestClient(app):
+    {configure if when == "while it runs" else ""}
+    logging.getLogger("shop").info("sold %s", 3)
+    logging.getLogger("shop.cart").info("filled, password=hunter2")
+    logging.getLogger("other").warning("other")
+    get_logger().info("of plainview")
+"""
+    lines, rest = ran(program, tmp_path)
+    assert rest == ""
+    found = [line.get("message", line["event"]) for line in lines]
+    assert found == ["sold 3", "filled, password=***", "other", "of plainview"]
+    assert (tmp_path / "own.log").read_text().startswith("sold 3\n")  # a file is the application's
+
+
+def test_client_and_path_are_in_the_access_line_if_asked_for(tmp_path: Path) -> None:
+    program = """
+from fastapi import WebSocket
+asked = {"access_log_client": True, "access_log_path": True, "trusted_proxies": "10.0.0.1"}
+for more in ({}, asked):
+    app = observed(**more)
+
+    @app.get("/items/{item}")
+    async def item(item: str):
+        return item
+
+    @app.websocket("/ws/{room}")
+    async def ws(socket: WebSocket):
+        await socket.accept()
+        await socket.close()
+
+    headers = {"X-Forwarded-For": "192.0.2.7"}
+    with TestClient(app, client=("10.0.0.1", 1)) as client:
+        client.get("/items/password=hunter2?token=hunter2", headers=headers)
+        with client.websocket_connect("/ws/1") as socket:
+            socket.receive()
+"""
+    plain, closed, full, closed_full = ran(program, tmp_path)[0]
+    assert not {"client_address", "url_path"} & (plain.keys() | closed.keys())
+    assert (full["client_address"], full["url_path"]) == ("192.0.2.7", "/items/password=***")
+    assert closed_full["url_path"] == "/ws/1"
+    assert "client_address" in closed_full
+
+
+def test_the_level_changes_by_signal_if_asked_for(tmp_path: Path) -> None:
+    program = """
+with TestClient(observed()):
+    assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+app = observed(debug_signal=True)
+import asyncio
+async def main():
+    async with app.router.lifespan_context(app):
+        get_logger().debug("before")
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await asyncio.sleep(0)
+        get_logger().debug("after")
+asyncio.run(main())
+"""
+    lines, rest = ran(program, tmp_path)
+    assert rest == ""
+    assert [line["event"] for line in lines] == ["log.level_changed", "after"]
