@@ -3,76 +3,24 @@
 import json
 import shutil
 import subprocess
-import sys
-import sysconfig
 import time
 from collections.abc import Iterator
-from importlib.metadata import distribution
 from pathlib import Path
 
 import httpx
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from tests.support.servers import free_port, ready
 from tests.support.waiting import until
+from tests.support.wheel import environment, run
 
 ROOT = Path(__file__).parents[2]
-
-
-def run(*command: object, **more) -> str:
-    words = [str(word) for word in command]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=100, check=False, **more)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def closure(wheel_requires: list[str]) -> set[str]:
-    """Names of all distributions that are needed, extras only where somebody asks for them."""
-    found: set[str] = set()
-    todo = [(text, "") for text in wheel_requires]
-    seen = set()
-    while todo:
-        text, extra = todo.pop()
-        need = Requirement(text)
-        if (text, extra) in seen or (need.marker and not need.marker.evaluate({"extra": extra})):
-            continue
-        seen.add((text, extra))
-        found.add(canonicalize_name(need.name))
-        for wanted in ("", *need.extras):
-            todo += [(line, wanted) for line in distribution(need.name).requires or []]
-    return found
 
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory) -> Path:
     """Python of an environment with the wheel, its dependencies and uvicorn, nothing else."""
-    tmp = tmp_path_factory.mktemp("adopt")
-    source = tmp / "source"
-    skip = shutil.ignore_patterns("__pycache__", "dist", "build")
-    shutil.copytree(ROOT / "shared" / "observability", source, ignore=skip)
-    run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp, source)
-    (wheel,) = tmp.glob("plainview-*.whl")
-    run(sys.executable, "-m", "venv", "--without-pip", tmp / "venv")
-    python = tmp / "venv" / "bin" / "python"
-    site = Path(run(python, "-c", "import sysconfig as s; print(s.get_path('purelib'))").strip())
-    target = ("--no-deps", "--no-index", "--no-compile", "--target", site)
-    run(sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", *target, wheel)
-    (metadata,) = site.glob("plainview-*.dist-info/METADATA")
-    requires = [
-        line.removeprefix("Requires-Dist: ")
-        for line in metadata.read_text().splitlines()
-        if line.startswith("Requires-Dist: ")
-    ]
-    # links instead of an install from an index, which would need the network
-    own = Path(sysconfig.get_path("purelib"))
-    for name in closure([*requires, "uvicorn"]):
-        for file in distribution(name).files or []:
-            if ".." not in file.parts and (own / file).is_file():
-                (site / file).parent.mkdir(parents=True, exist_ok=True)
-                (site / file).symlink_to(own / file)
-    return python
+    return environment(tmp_path_factory.mktemp("adopt"), others=["uvicorn"])
 
 
 @pytest.fixture
@@ -132,3 +80,11 @@ def test_ten_lines_give_everything(service):
     assert (access["event"], access["http_route"]) == ("http.request", "/hello/{name}")
     assert own["trace_id"] == access["trace_id"]
     assert f'trace_id="{own["trace_id"]}"' in page
+
+
+def test_the_command_is_installed_and_finds_nothing_wrong(service, python: Path):
+    url, _ = service
+    said = run(python, "-m", "plainview", "check", url)
+    assert "0 wrong" in said
+    (script,) = python.parents[1].rglob("plainview-*.dist-info/entry_points.txt")
+    assert "plainview = plainview.command:main" in script.read_text()

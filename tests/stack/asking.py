@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from monitoring.settings import EXPORTED
 from tests.stack.panels import Target
-from tests.stack.stack import Stack
+from tests.stack.stack import Prometheus, Stack
 from tests.support import promql
 
 # Selectors, and panels by name, that only a fault fills: the test of test_faults_show_data.py
@@ -63,12 +63,12 @@ def is_number(value: str) -> bool:
     return not math.isnan(float(value))
 
 
-def has_series(stack: Stack, selector: str) -> bool:
+def has_series(stack: Prometheus, selector: str) -> bool:
     """There was such a series in this session; it may be gone with a process that ended."""
     return bool(stack.query(f"count(last_over_time({selector}[1h]))"))
 
 
-def gives_data(stack: Stack, expr: str) -> bool:
+def gives_data(stack: Prometheus, expr: str) -> bool:
     return any(is_number(row["value"][1]) for row in stack.query(expr))
 
 

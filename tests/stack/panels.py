@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from auth.signals import CATALOGUE as AUTH
@@ -13,6 +14,7 @@ from event.signals import CATALOGUE as EVENT
 from plainview.kit.names import metrics_in
 from tests.stack.programs import ROOT
 
+DASHBOARDS = ROOT / "grafana" / "dashboards"
 # `All` of a variable is whatever there is; Grafana's own are as for a range of minutes.
 VALUES = {
     "service": ".+", "environment": ".+", "event": ".+",
@@ -47,9 +49,9 @@ def fill(expr: str, values: Mapping[str, str] | None = None) -> str:
     return re.sub(r"\$\{?([A-Za-z_]\w*)(?::\w+)?\}?", lambda found: known[found[1]], expr)
 
 
-def dashboards() -> dict[str, Any]:
+def dashboards(folder: Path = DASHBOARDS) -> dict[str, Any]:
     """Name to JSON."""
-    files = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
+    files = sorted(folder.glob("*.json"))
     return {path.stem: json.loads(path.read_text()) for path in files}
 
 
@@ -59,7 +61,7 @@ def _flat(panels: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield from _flat(panel.get("panels", []))  # of a row that is closed
 
 
-def targets() -> list[Target]:
+def targets(folder: Path = DASHBOARDS) -> list[Target]:
     """Every query of every panel."""
     return [
         Target(
@@ -71,7 +73,7 @@ def targets() -> list[Target]:
             bool(target.get("instant")) or target.get("queryType") == "instant",
             texts(dashboard),
         )
-        for name, dashboard in dashboards().items()
+        for name, dashboard in dashboards(folder).items()
         for panel in _flat(dashboard["panels"])
         for target in panel.get("targets", [])
     ]

@@ -28,8 +28,32 @@ def until(look: Callable[[], T], timeout_s: float = 120, what: str = "") -> T:
     return waiting.until(look, timeout_s, what, every_s=0.5)
 
 
+class Prometheus:
+    """Asks the Prometheus at `prometheus_url`."""
+
+    prometheus_url: str
+
+    def query(self, expr: str, at: float | None = None) -> list[dict[str, Any]]:
+        """An instant PromQL query."""
+        params = {"query": expr, "time": at or time.time()}
+        url = f"{self.prometheus_url}/api/v1/query"
+        reply = httpx.get(url, params=params, timeout=ANSWER_S)
+        reply.raise_for_status()
+        found: list[dict[str, Any]] = reply.json()["data"]["result"]
+        return found
+
+    def history(self, expr: str, begin: float, end: float, step_s: int = 5) -> list[dict[str, Any]]:
+        """A PromQL query over a time."""
+        times = {"start": begin, "end": end, "step": step_s}
+        url = f"{self.prometheus_url}/api/v1/query_range"
+        reply = httpx.get(url, params={"query": expr, **times}, timeout=ANSWER_S)
+        reply.raise_for_status()
+        found: list[dict[str, Any]] = reply.json()["data"]["result"]
+        return found
+
+
 @dataclass
-class Stack:
+class Stack(Prometheus):
     """Addresses of what runs, and how to ask it."""
 
     trio: Trio
@@ -45,7 +69,7 @@ class Stack:
     watched_from: float  # s since 1970: Prometheus runs
 
     @property
-    def prometheus_url(self) -> str:
+    def prometheus_url(self) -> str:  # type: ignore[override]
         return f"http://127.0.0.1:{self.ports.prometheus}"
 
     @property
@@ -69,24 +93,6 @@ class Stack:
             second.start().wait_ready()
             self.retarget(event=self.targets["event"])
             until(lambda: len(self.query('up{job="event"} == 1')) == 2, what="two replicas")
-
-    def query(self, expr: str, at: float | None = None) -> list[dict[str, Any]]:
-        """An instant PromQL query."""
-        params = {"query": expr, "time": at or time.time()}
-        url = f"{self.prometheus_url}/api/v1/query"
-        reply = httpx.get(url, params=params, timeout=ANSWER_S)
-        reply.raise_for_status()
-        found: list[dict[str, Any]] = reply.json()["data"]["result"]
-        return found
-
-    def history(self, expr: str, begin: float, end: float, step_s: int = 5) -> list[dict[str, Any]]:
-        """A PromQL query over a time."""
-        times = {"start": begin, "end": end, "step": step_s}
-        url = f"{self.prometheus_url}/api/v1/query_range"
-        reply = httpx.get(url, params={"query": expr, **times}, timeout=ANSWER_S)
-        reply.raise_for_status()
-        found: list[dict[str, Any]] = reply.json()["data"]["result"]
-        return found
 
     def trace(self, trace_id: str) -> list[dict[str, Any]]:
         """A trace's spans from Jaeger, each with the name of its service; none if unknown."""

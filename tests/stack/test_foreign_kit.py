@@ -1,0 +1,237 @@
+"""The kit of another company's service: every panel has data, every rule is evaluated.
+
+The shop runs on the wheel, its kit is written by the command and read by a real Prometheus, as the
+kit's README says. Time goes faster: what the rules do in minutes they do here in seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.stack import loki as loki_program
+from tests.stack import programs
+from tests.stack.asking import gives_data, has_series, is_number, is_of_loki
+from tests.stack.loki import Loki
+from tests.stack.panels import Target, targets
+from tests.stack.shipping import Shipper
+from tests.stack.stack import ANSWER_S, Prometheus, until
+from tests.support import promql
+from tests.support.otlp import OtlpReceiver
+from tests.support.servers import EmbeddedMongo, EmbeddedValkey, free_port, ready
+from tests.support.wheel import environment, run
+
+pytestmark = pytest.mark.timeout(300)  # the first test builds the wheel and starts everything
+SHOP = Path(__file__).parent / "foreign" / "shop.py"
+PARTS = "mongodb,redis,http_client,collector,loki"
+LOST = r"otelcol_\w+_(refused|failed)_spans|otelcol_exporter_(send|enqueue)_failed_spans"
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Python with the wheel, its extras and a server."""
+    extras = ("mongo", "redis", "httpx", "kit")
+    return environment(tmp_path_factory.mktemp("wheel"), extras, ["uvicorn"])
+
+
+@pytest.fixture(scope="module")
+def folder(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shop's own folder, with its kit beside the code."""
+    folder = tmp_path_factory.mktemp("shop")
+    (folder / "shop.py").write_text(SHOP.read_text())
+    said = run(
+        python, "-m", "plainview", "kit", "--out", "kit", "--app", "shop:app", "--parts", PARTS,
+        cwd=folder,
+    )  # fmt: skip
+    assert "no catalogue" not in said
+    return folder
+
+
+class Shop(Prometheus):
+    """What runs, and how to ask it."""
+
+    def __init__(self, folder: Path, url: str, prometheus_url: str, loki: Loki | None) -> None:
+        self.folder, self.url, self.prometheus_url, self.loki = folder, url, prometheus_url, loki
+        self.begin = time.time()
+        self.request_id = ""
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._buy, daemon=True)
+        self._thread.start()
+
+    def _buy(self) -> None:
+        with httpx.Client(base_url=self.url, timeout=10) as client:
+            while not self._over.wait(0.1):
+                with suppress(httpx.TransportError):
+                    for name in ("cheap", "dear"):
+                        reply = client.post(f"/orders/{name}")
+                        self.request_id = reply.headers["X-Request-ID"]
+                    client.get("/items/cheap")
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join(30)
+
+    def shows_data(self, target: Target) -> bool:
+        """A panel's query, over the whole time if the panel shows a time."""
+        expr = target.filled(request_id=self.request_id, slower_than="0")
+        if target.source == "loki":
+            assert self.loki
+            return bool(self.loki.shown(expr, target.instant, self.begin))
+        if target.instant:
+            return gives_data(self, expr)
+        rows = self.history(expr, self.begin, time.time(), 1)
+        return any(is_number(value) for row in rows for _, value in row["values"])
+
+
+def configured(folder: Path, directory: Path, jobs: dict[str, str]) -> Path:
+    """Prometheus' configuration as the kit's README has it; its rules with seconds for minutes."""
+    (block, *_) = re.findall(
+        r"```yaml\n(scrape_configs:.*?)```", (folder / "kit/README.md").read_text(), re.S
+    )
+    config: dict[str, Any] = yaml.safe_load(block)
+    (shop,) = config["scrape_configs"]
+    shop["static_configs"][0]["targets"] = [jobs.pop("shop")]
+    config["scrape_configs"] += [
+        {"job_name": job, "static_configs": [{"targets": [target]}]} for job, target in jobs.items()
+    ]
+    for job in config["scrape_configs"]:
+        job["scrape_interval"] = job["scrape_timeout"] = "1s"
+        job["honor_labels"] = job["job_name"] == "span-metrics"
+    directory.mkdir()
+    for file in (folder / "kit/prometheus/rules").glob("*.yml"):
+        text = re.sub(r"(?m)^(\s+interval): \w+$", r"\1: 1s", file.read_text())
+        (directory / file.name).write_text(re.sub(r"\[(\w+):5m\]", r"[\1:10s]", text))
+    config["rule_files"] = [str(directory / "*.yml")]
+    path = directory / "prometheus.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@pytest.fixture(scope="module")
+def shop(
+    python: Path, folder: Path, mongo: EmbeddedMongo, valkey: EmbeddedValkey
+) -> Iterator[Shop]:  # fmt: skip
+    ports, port, dead = programs.Ports.free(), free_port(), free_port()
+    url, prometheus_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{ports.prometheus}"
+    variables = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("PLAINVIEW_")},
+        "MONGO_URL": mongo.url, "REDIS_URL": valkey.url, "SHOP_URL": url,
+        "BANK_URL": f"http://127.0.0.1:{dead}", "LOG_FORMAT": "json", "ENVIRONMENT": "local",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{ports.collector_http}",
+        "OTEL_BSP_SCHEDULE_DELAY": "500",
+    }  # fmt: skip
+    with ExitStack() as opened:
+
+        def start(program: programs.Program) -> None:
+            opened.callback(program.stop)
+            program.start()
+
+        jobs = {
+            "shop": f"127.0.0.1:{port}",
+            "collector": f"127.0.0.1:{ports.collector_metrics}",
+            "span-metrics": f"127.0.0.1:{ports.span_metrics}",
+            "jaeger": f"127.0.0.1:{ports.jaeger_metrics}",
+            "prometheus": f"127.0.0.1:{ports.prometheus}",
+        }
+        console = opened.enter_context(OtlpReceiver())
+        loki = None
+        if binary := loki_program.program():
+            program, loki_url = loki_program.prepared(folder / "loki", binary)
+            start(program)
+            loki = Loki(loki_url)
+            jobs["loki"] = loki_url.removeprefix("http://")
+        start(programs.jaeger(folder / "jaeger", ports))
+        start(programs.collector(folder / "collector", ports, console.endpoint))
+        log = folder / "shop.log"
+        command = [python, "-m", "uvicorn", "shop:app", "--port", str(port)]
+        with log.open("wb") as out:
+            process = subprocess.Popen(command, cwd=folder, env=variables, stdout=out, stderr=out)
+        opened.callback(process.wait, 30)
+        opened.callback(process.terminate)
+        until(lambda: ready(url), what=f"the shop, see {log}")
+        config = configured(folder, folder / "prometheus", jobs)
+        flags = [
+            f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{ports.prometheus}",
+            "--enable-feature=exemplar-storage",
+        ]  # fmt: skip
+        command = [str(programs.binary("prometheus")), *flags]
+        start(programs.Program("prometheus", command, f"{prometheus_url}/-/ready", folder))
+        if loki:
+            opened.callback(Shipper(loki.url, {log: "shop"}).close)
+        shop = Shop(folder, url, prometheus_url, loki)
+        opened.callback(shop.close)
+        yield shop
+
+
+def test_promtool_accepts_the_rules(folder: Path) -> None:
+    rules = (folder / "kit/prometheus/rules").glob("*.yml")
+    run(programs.binary("promtool"), "check", "rules", "--lint-fatal", *rules)
+
+
+def test_the_check_finds_nothing_wrong(shop: Shop, python: Path) -> None:
+    said = run(python, "-m", "plainview", "check", shop.url, "--path", "/items/cheap")
+    assert "0 wrong" in said
+
+
+def test_every_rule_is_evaluated(shop: Shop) -> None:
+    files = (shop.folder / "kit/prometheus/rules").glob("*.yml")
+    groups = [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
+
+    def evaluated() -> list[dict[str, Any]]:
+        reply = httpx.get(f"{shop.prometheus_url}/api/v1/rules", timeout=ANSWER_S)
+        found = [rule for each in reply.json()["data"]["groups"] for rule in each["rules"]]
+        return found if all(rule["health"] != "unknown" for rule in found) else []
+
+    found = until(evaluated, what="an evaluation of every rule")
+    assert [rule for rule in found if rule["health"] != "ok"] == []
+    assert len(found) == sum(len(group["rules"]) for group in groups)
+
+
+def asked(folder: Path) -> list[Target]:
+    return targets(folder / "kit/grafana/dashboards")
+
+
+def test_every_panel_has_data(shop: Shop) -> None:
+    """But those of Loki, and those of spans that are lost: nothing is lost here."""
+    wanted = [
+        each for each in asked(shop.folder)
+        if each.source == "prometheus" and not is_of_loki(each.expr)
+        and not re.search(LOST, each.expr)
+    ]  # fmt: skip
+    assert len(wanted) > 50
+
+    def empty() -> list[str]:
+        return [target.name for target in wanted if not shop.shows_data(target)]
+
+    until(lambda: not empty(), 120, f"data of {empty()}")
+
+
+def test_what_is_empty_here_names_metrics_that_exist(shop: Shop) -> None:
+    lost = [each for each in asked(shop.folder) if re.search(LOST, each.expr)]
+    assert lost
+    tree = [promql.parse(shop.prometheus_url, each.filled()) for each in lost]
+    read = set().union(*map(promql.selectors, tree))
+    assert any(has_series(shop, each) for each in read)
+
+
+@pytest.mark.usefixtures("loki_binary")
+def test_every_panel_of_loki_has_data(shop: Shop) -> None:
+    wanted = [each for each in asked(shop.folder) if each.source == "loki"]
+    assert wanted
+
+    def empty() -> list[str]:
+        return [target.name for target in wanted if not shop.shows_data(target)]
+
+    until(lambda: not empty(), 60, f"data of {empty()}")
