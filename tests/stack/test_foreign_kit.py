@@ -152,7 +152,11 @@ def shop(
             loki = Loki(loki_url)
             jobs["loki"] = loki_url.removeprefix("http://")
         start(programs.jaeger(folder / "jaeger", ports))
-        start(programs.collector(folder / "collector", ports, console.endpoint))
+        collector = programs.collector(folder / "collector", ports, console.endpoint)
+        collector.command.append(
+            "--config=yaml:connectors::service_graph::metrics_flush_interval: 1s"
+        )
+        start(collector)
         log = folder / "shop.log"
         command = [python, "-m", "uvicorn", "shop:app", "--port", str(port)]
         with log.open("wb") as out:

@@ -12,12 +12,12 @@ from redis.asyncio import Redis
 from plainview import (
     Alert,
     Catalogue,
-    Check,
     ObservabilitySettings,
     Slo,
+    checks,
     get_logger,
     observe,
-    observe_client,
+    observe_httpx,
     observe_mongo,
     observe_redis,
 )
@@ -43,8 +43,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.mongo = AsyncMongoClient(os.environ["MONGO_URL"])
     app.state.redis = Redis.from_url(os.environ["REDIS_URL"])
     async with httpx.AsyncClient(base_url=own) as stock, httpx.AsyncClient(base_url=bank) as other:
-        app.state.stock = observe_client(stock, "stock")
-        app.state.bank = observe_client(other, "bank")
+        app.state.stock = observe_httpx(stock, "stock")
+        app.state.bank = observe_httpx(other, "bank")
         yield
     await app.state.redis.aclose()
     await app.state.mongo.close()
@@ -81,7 +81,7 @@ observe(
     ObservabilitySettings(service_name="shop"),
     catalogue=CATALOGUE,
     checks=lambda: {
-        "mongo": Check(lambda: app.state.mongo.admin.command("ping")),
-        "redis": Check(app.state.redis.ping, required=False, component_type="cache"),
+        "mongo": checks.mongo(app.state.mongo),
+        "redis": checks.redis(app.state.redis, required=False),
     },
 )
