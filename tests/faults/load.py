@@ -19,6 +19,7 @@ from shared.tokens import Role
 from tests.support.trio import Trio
 
 API = "/api/v1"
+ADDRESSES = tuple(f"127.0.0.{n}" for n in range(2, 12))
 BROKEN = 0  # the status of a request whose connection broke off or that got no reply in 20 s
 
 
@@ -52,27 +53,33 @@ def browsing(trio: Trio) -> Callable[[int], Ask]:
 
 @asynccontextmanager
 async def crowd(
-    size: int = 10, timeout_s: float = 20
+    addresses: Sequence[str] = ADDRESSES, timeout_s: float = 20
 ) -> AsyncIterator[list[aiohttp.ClientSession]]:
-    """Sessions from as many addresses of loopback: no client is refused for being many."""
+    """A session from each of these addresses of loopback: no client is refused for being many."""
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     async with AsyncExitStack() as stack:
         yield [
             await stack.enter_async_context(
                 aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(limit=0, local_addr=(f"127.0.0.{n + 2}", 0)),
+                    connector=aiohttp.TCPConnector(limit=0, local_addr=(address, 0)),
                     timeout=timeout,
                 )
             )
-            for n in range(size)
+            for address in addresses
         ]
 
 
 class Load:
     """`with Load(url, browsing(trio), rps=50) as load: ...; load.samples`."""
 
-    def __init__(self, url: str, ask: Callable[[int], Ask], rps: float = 50) -> None:
-        self._url, self._ask, self._rps = url, ask, rps
+    def __init__(
+        self,
+        url: str,
+        ask: Callable[[int], Ask],
+        rps: float = 50,
+        addresses: Sequence[str] = ADDRESSES,
+    ) -> None:
+        self._url, self._ask, self._rps, self._addresses = url, ask, rps, addresses
         self.samples: list[Sample] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
@@ -86,7 +93,7 @@ class Load:
         self._thread.join(60)
 
     async def _run(self) -> None:
-        async with crowd() as sessions:
+        async with crowd(self._addresses) as sessions:
             running: set[asyncio.Task[None]] = set()
             began = time.monotonic()
             for number in itertools.count():

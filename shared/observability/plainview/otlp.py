@@ -8,11 +8,13 @@ The numbers of the fields are those of `opentelemetry/proto/trace/v1/trace.proto
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 
+import requests
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -29,7 +31,18 @@ _flags = struct.Struct("<HI").pack
 
 
 class LeanExporter(OTLPSpanExporter):
-    """OpenTelemetry's exporter over HTTP with this module's encoding."""
+    """OpenTelemetry's exporter over HTTP with this module's encoding.
+
+    It reads no proxy variables (`HTTP_PROXY` and so on): a Collector is inside, and spans are
+    nobody else's. A session of OpenTelemetry's credential provider is used as it is.
+    """
+
+    def __init__(self, endpoint: str | None = None, *, max_request_size: int | None = None) -> None:
+        session = None
+        if not any(name.endswith("_CREDENTIAL_PROVIDER") for name in os.environ):
+            session = requests.Session()
+            session.trust_env = False
+        super().__init__(endpoint, session=session, max_request_size=max_request_size)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send one batch. Where this module cannot, the parent does, and logs what is wrong."""

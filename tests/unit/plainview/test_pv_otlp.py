@@ -136,6 +136,19 @@ def test_batches_arrive_without_the_official_encoder(
     assert not official
 
 
+def test_batches_do_not_go_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the environment says to other programs: a Collector is inside."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with OtlpReceiver() as otlp:
+        exporter = LeanExporter(f"{otlp.endpoint}/v1/traces")
+        assert exporter.export([_span("direct")]) is SpanExportResult.SUCCESS
+        exporter.shutdown()
+        assert [span.name for span in otlp.spans] == ["direct"]
+
+
 def test_what_it_cannot_send_is_left_to_the_official_exporter(
     official: list[Sequence[ReadableSpan]],
 ) -> None:
