@@ -102,6 +102,8 @@ async def test_sqlalchemy(make: Any, driver: str, tmp_path: Path) -> None:
     assert await reason(checks.sqlalchemy(away)) == "refused"
     for engine in (well, away):
         await closed(engine)
+    # aiosqlite's thread of a connection that failed answers to the event loop once more
+    await soon(lambda: not any("_connection_worker" in t.name for t in threading.enumerate()))
 
 
 async def test_a_sync_database_that_hangs(tmp_path: Path) -> None:

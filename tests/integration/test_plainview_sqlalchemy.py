@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -29,6 +30,7 @@ from plainview.signals import (
 from plainview.testing import captured_spans, metric_delta
 from tests.support import postgres
 from tests.support.servers import free_port
+from tests.support.waiting import soon
 
 KINDS = ["sqlite", "aiosqlite", *(["asyncpg"] if postgres.POSTGRES and postgres.INITDB else [])]
 
@@ -74,6 +76,11 @@ async def dispose(engine: Engine | AsyncEngine) -> None:
         engine.dispose()
     else:
         await engine.dispose()
+
+
+def no_sqlite_thread() -> bool:
+    """aiosqlite's thread of a connection that failed answers to the event loop once more."""
+    return not any("_connection_worker_thread" in each.name for each in threading.enumerate())
 
 
 def system(engine: Engine | AsyncEngine) -> str:
@@ -191,6 +198,7 @@ async def test_no_connection(kind: str, tmp_path: Path) -> None:
         await run(engine, "SELECT 1")
     assert (unavailable.value, connections.value, operations.value) == (1, 1, 0)
     await dispose(engine)
+    await soon(no_sqlite_thread)
 
 
 def pool_of(name: str) -> tuple[float, ...]:

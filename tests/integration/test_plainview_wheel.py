@@ -44,7 +44,7 @@ def test_the_wheel_is_alone(python: Path, tmp_path: Path):
     code = """
 import importlib.util, plainview
 print(plainview.__file__)
-for name in ("shared", "event", "pymongo", "redis", "httpx", "starlette_exporter"):
+for name in ("shared", "event", "pymongo", "redis", "httpx", "sqlalchemy", "starlette_exporter"):
     assert importlib.util.find_spec(name) is None, name
 assert importlib.util.find_spec("opentelemetry.instrumentation") is None
 try:
@@ -55,7 +55,10 @@ else:
     raise SystemExit("instrumented without the extra")
 """
     assert "site-packages/plainview" in run(python, "-c", code, cwd=tmp_path)
-    assert (next(python.parents[1].rglob("plainview/__init__.py")).parent / "py.typed").exists()
+    package = next(python.parents[1].rglob("plainview/__init__.py")).parent
+    assert (package / "py.typed").exists()
+    (licence,) = package.parent.glob("plainview-*.dist-info/licenses/LICENSE")
+    assert licence.read_text() == (ROOT / "LICENSE").read_text()
 
 
 def test_ten_lines_give_everything(service):

@@ -17,8 +17,8 @@ from plainview import Catalogue, ObservabilitySettings, observe
 event_id, user_id = "e", "u"
 async def my_own_ping() -> None: ...
 app, settings = FastAPI(), ObservabilitySettings(service_name="shop")
-client = httpx.AsyncClient()
 """
+CLIENT = "client = httpx.AsyncClient()\n"
 CLAIMS = (
     'CLAIMS = Catalogue("shop").counter("claims_total", "Claims", labels={"outcome": ("a",)})\n'
 )
@@ -39,9 +39,11 @@ def write_modules(directory: Path) -> list[Path]:
     """One module for each piece."""
     files = []
     for number, snippet in enumerate(snippets()):
-        around = "" if "app = FastAPI()" in snippet else AROUND
+        around = "" if "app = FastAPI()" in snippet else AROUND + CLIENT
         if around and "CLAIMS =" not in snippet:
             around += CLAIMS
+        if "\nimport httpx\n" in f"\n{snippet}":
+            around = around.replace("import httpx\n", "").replace(CLIENT, "")
         code = around + snippet
         if re.search(r"^(async with|assert)", snippet, re.MULTILINE):  # inside of a test
             imports, body = snippet.split("\n\n", 1)

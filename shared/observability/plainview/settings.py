@@ -51,12 +51,14 @@ class ObservabilitySettings(BaseSettings):
     )
 
     service_name: str = Field(
-        "service", min_length=1, validation_alias=_env("service_name", "OTEL_SERVICE_NAME")
+        default="service", min_length=1, validation_alias=_env("service_name", "OTEL_SERVICE_NAME")
     )
     """Name in lines, metrics and spans; `OTEL_SERVICE_NAME` wins over an argument."""
     service_version: str = "0.1.0"
     """Version in `service_info`, lines and spans."""
-    environment: str = Field("development", validation_alias=_env("environment", "ENVIRONMENT"))
+    environment: str = Field(
+        default="development", validation_alias=_env("environment", "ENVIRONMENT")
+    )
     """Where the service runs, in `service_info`, lines and spans."""
 
     logs: bool = True
@@ -67,7 +69,7 @@ class ObservabilitySettings(BaseSettings):
     """Rate, errors and duration by route."""
     http_sizes: bool = False
     """Bytes of the bodies of requests and replies as histograms: twice as many series."""
-    http_labels_limit: int = Field(100, ge=1)
+    http_labels_limit: int = Field(default=100, ge=1)
     """Combinations of values of the labels in `observe(http_labels=...)`; others are `_other`."""
     health: bool = True
     """`/health/*`, `service_ready`, `dependency_up`. Off, it saves a task per dependency."""
@@ -86,25 +88,28 @@ class ObservabilitySettings(BaseSettings):
     event_loop_lag: bool = True
     """Shows that something blocks the event loop; wakes up 4 times a second."""
 
-    log_level: LogLevel = Field("info", validation_alias=_env("log_level", "LOG_LEVEL"))
+    log_level: LogLevel = Field(default="info", validation_alias=_env("log_level", "LOG_LEVEL"))
     """Lines below this level are not written; `set_log_level()` changes it at any time."""
     debug_signal: bool = False
     """SIGUSR1 switches debug lines on and off; not under gunicorn, which uses that signal."""
     log_format: Literal["auto", "json", "console"] = Field(
-        "auto", validation_alias=_env("log_format", "LOG_FORMAT")
+        default="auto", validation_alias=_env("log_format", "LOG_FORMAT")
     )
     """`auto` is `console` on a terminal, else `json`."""
-    log_queue_size: int = Field(10_000, ge=1)
+    log_queue_size: int = Field(default=10_000, ge=1)
     """Lines that may wait for a slow sink; further ones are dropped and counted."""
-    security_wait_s: float = Field(0.5, ge=0)
+    security_wait_s: float = Field(default=0.5, ge=0)
     """How long a line of the security log may wait for room in the queue."""
     user_hash_key: SecretStr | None = Field(
-        None, validation_alias=_env("user_hash_key", "USER_HASH_KEY")
+        default=None, validation_alias=_env("user_hash_key", "USER_HASH_KEY")
     )
     """Key of the users' pseudonyms; without it they differ from process to process."""
 
     trace_sample_ratio: float = Field(
-        1.0, ge=0, le=1, validation_alias=_env("trace_sample_ratio", "OTEL_TRACES_SAMPLER_ARG")
+        default=1.0,
+        ge=0,
+        le=1,
+        validation_alias=_env("trace_sample_ratio", "OTEL_TRACES_SAMPLER_ARG"),
     )
     """Share of the traces that are recorded; the decision of a caller is followed."""
     trust_remote_sampling: bool = True
@@ -115,27 +120,27 @@ class ObservabilitySettings(BaseSettings):
     """`stock` has starlette-exporter make the HTTP metrics; needs `plainview[stock]`."""
 
     allow: Annotated[Networks | None, NoDecode] = Field(
-        None, validation_alias=_env("allow", "METRICS_ALLOW")
+        default=None, validation_alias=_env("allow", "METRICS_ALLOW")
     )
     """Networks that may read `/metrics` and `/health`, others get a 404; unset is anyone."""
     trusted_proxies: Annotated[Networks, NoDecode] = Field(
-        (), validation_alias=_env("trusted_proxies", "TRUSTED_PROXIES")
+        default=(), validation_alias=_env("trusted_proxies", "TRUSTED_PROXIES")
     )
     """Networks of proxies whose `X-Forwarded-For` is believed."""
     ops_port: int | None = Field(
-        None, ge=1, le=65535, validation_alias=_env("ops_port", "OPS_PORT")
+        default=None, ge=1, le=65535, validation_alias=_env("ops_port", "OPS_PORT")
     )
     """Metrics and health on this port alone; the application's own port answers 404 there."""
-    ops_host: str = Field("0.0.0.0", validation_alias=_env("ops_host", "OPS_HOST"))
+    ops_host: str = Field(default="0.0.0.0", validation_alias=_env("ops_host", "OPS_HOST"))
     """Address that `ops_port` listens on."""
     latency_buckets: tuple[float, ...] = LATENCY_BUCKETS
     """Bounds of the HTTP histogram; put the thresholds of your objectives in."""
 
-    check_interval_s: float = Field(2.0, gt=0)
+    check_interval_s: float = Field(default=2.0, gt=0)
     """Pause between two checks of a dependency."""
-    check_timeout_s: float = Field(1.0, gt=0)
+    check_timeout_s: float = Field(default=1.0, gt=0)
     """Longest duration of a check."""
-    shutdown_timeout_s: float = Field(5.0, ge=0)
+    shutdown_timeout_s: float = Field(default=5.0, ge=0)
     """Longest flush of lines and of spans at the end."""
 
     _told: list[str] = PrivateAttr(default_factory=list)

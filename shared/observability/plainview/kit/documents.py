@@ -115,6 +115,6 @@ def yaml_text(document: Mapping[str, Any]) -> str:
     try:
         import yaml  # noqa: PLC0415 - an extra: those who only observe a service do without
     except ImportError as error:
-        raise ImportError("the kit writes YAML: pip install 'plainview[kit]'") from error
+        raise ImportError("the kit writes YAML: it needs plainview[kit], so PyYAML") from error
     text: str = yaml.safe_dump(document, sort_keys=False, width=1000, allow_unicode=True)
     return text

@@ -1,0 +1,195 @@
+"""Whether line, metric and span agree on each request of a service with ten kinds of trouble.
+
+    python -m lab.troubles
+
+Serves `examples/troubles/service.py` with uvicorn, asks it, and prints what each signal says; then
+counts over two workers. Exit status 1 if signals disagree, or a planted secret is written.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.troubles.serving import ROOT, SHOP, Served, serving, until
+from plainview.decode import parse_metrics
+
+LIBRARY = ROOT / "shared" / "observability"
+SECRET = "hunter2"  # noqa: S105 - planted
+WORKERS_ASKED = 200
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request, and what all signals have to say of it; route None is `__unknown__`."""
+
+    trouble: str
+    method: str
+    path: str
+    route: str | None
+    status: int = 200
+    failures: int = 0  # lines `http.request.failed`
+
+
+CASES = (
+    Case("an ordinary route", "GET", f"/items/1?token={SECRET}", "/items/{item}"),
+    Case("a mounted app", "GET", "/sub/items/1", "/sub/items/{item}"),
+    Case("a mounted app, observed too", "GET", "/twin/items/1", "/twin/items/{item}"),
+    Case("static files", "GET", "/static/shop.py", "/static/{path}"),
+    Case("a stream", "GET", "/stream", "/stream"),
+    Case("a stream that breaks off", "GET", "/torn", "/torn", failures=1),
+    Case("a background task", "POST", "/tasks", "/tasks"),
+    Case("a background task that fails", "POST", "/tasks/failing", "/tasks/failing", failures=1),
+    Case("logging of its own", "GET", "/logged", "/logged"),
+    Case("metrics of its own", "POST", "/orders", "/orders"),
+    Case("state of its lifespan", "GET", "/state", "/state"),
+    Case("a crash", "GET", "/broken", "/broken", 500, 1),
+    Case("a wrong method", "DELETE", "/orders", "/orders", 405),
+    Case("a scan", "GET", f"/wp-admin.php?password={SECRET}", None, 404),
+)
+
+
+def check(case: Case, number: int, served: Served, page: str) -> tuple[str, list[str]]:
+    """What the signals say of a request in one text, and how they are wrong."""
+    request_id = _identity(number)
+    mine = [line for line in served.lines if line.get("request_id") == request_id]
+    access = [line for line in mine if line["event"] == "http.request"]
+    spans = [s for s in served.spans if s.attributes.get("request_id") == request_id]
+    route = case.route or "__unknown__"
+    labels = {"method": case.method, "path": route, "status_code": str(case.status)}
+    counted = sum(
+        sample.value
+        for sample in parse_metrics(page)
+        if sample.name == "http_requests_total" and labels.items() <= sample.labels.items()
+    )
+    if len(access) != 1 or len(spans) != 1:
+        return "", [f"{len(access)} lines and {len(spans)} server spans instead of one each"]
+    line, span = access[0], spans[0]
+    said = {
+        "method": (line["http_request_method"], span.attributes["http.request.method"]),
+        "route": (line["http_route"], span.attributes.get("http.route", "__unknown__")),
+        "status": (
+            line["http_response_status_code"],
+            span.attributes["http.response.status_code"],
+        ),
+        "trace": ({each["trace_id"] for each in mine} == {span.trace_id}, True),
+    }
+    wanted = {"method": case.method, "route": route, "status": case.status, "trace": True}
+    wrong = [f"{name}: {said[name]}" for name in wanted if said[name] != (wanted[name],) * 2]
+    if counted != 1:
+        wrong.append(f"the metric counts {counted:g} of {labels}")
+    failures = [line for line in mine if line["event"] == "http.request.failed"]
+    if len(failures) != case.failures:
+        wrong.append(f"{len(failures)} failures are told instead of {case.failures}")
+    return f"{line['http_request_method']} {line['http_route']} {case.status}", wrong
+
+
+def socket(served: Served, page: str) -> list[str]:
+    """How the signals of the WebSocket disagree."""
+    lines = [line for line in served.lines if line.get("request_id") == "troubles-socket"]
+    spans = [s for s in served.spans if s.attributes.get("request_id") == "troubles-socket"]
+    counted = sum(
+        sample.value
+        for sample in parse_metrics(page)
+        if sample.name == "websocket_connections_closed_total"
+        and (sample.labels["path"], sample.labels["close_code"]) == ("/chat/{room}", "1000")
+    )
+    said = [line for line in lines if line["event"] == "websocket.closed"]
+    if len(said) != 1 or len(spans) != 1 or counted != 1:
+        return [f"{len(said)} lines, {len(spans)} spans, {counted:g} counted instead of one each"]
+    line, span = said[0], spans[0]
+    agree = line["http_route"] == "/chat/{room}" == span.attributes["http.route"]
+    return [] if agree and line["trace_id"] == span.trace_id else [f"{line} and {span}"]
+
+
+def _identity(number: int) -> str:
+    return f"troubles-{number}"
+
+
+def matrix(directory: Path) -> list[str]:
+    """Ask for every kind of trouble, print what was found; returns what is wrong."""
+    wrong: list[str] = []
+    with serving(Path(sys.executable), directory, paths=(SHOP, LIBRARY)) as served:
+        for number, case in enumerate(CASES):
+            reply = served.ask(case.method, case.path, **{"X-Request-ID": _identity(number)})
+            if reply is not None and reply.headers.get("x-request-id") != _identity(number):
+                wrong.append(f"{case.trouble}: the reply has no request ID")
+        served.chat("/chat/tea", 3, **{"X-Request-ID": "troubles-socket"})
+
+        def complete() -> bool:
+            spans = {s.attributes.get("request_id") for s in served.spans}
+            wanted = {*map(_identity, range(len(CASES))), "troubles-socket"}
+            ended = "websocket_connections_closed_total{" in served.page()
+            return ended and wanted <= spans and wanted <= _identities(served)
+
+        until(complete)
+        page = served.page()
+        for number, case in enumerate(CASES):
+            says, bad = check(case, number, served, page)
+            print(f"{case.trouble:30} {'; '.join(bad) or f'agree: {says}'}")
+            wrong += [f"{case.trouble}: {each}" for each in bad]
+        bad = socket(served, page)
+        print(f"{'a WebSocket':30} {'; '.join(bad) or 'agree: WS /chat/{room}'}")
+        wrong += bad
+        if "shop_orders_total 1.0" not in page:
+            wrong.append("the metrics of its own are not on the page")
+        told = [line.get("message") for line in served.lines]
+        wrong += [f"no line of {text!r}" for text in ("of the shop", "in the background")
+                  if text not in told]  # fmt: skip
+    written = served.text + repr(served.spans)
+    if SECRET in written:
+        wrong.append("a planted secret is written")
+    if served.text.count("Traceback") != sum(case.failures for case in CASES):
+        wrong.append("a failure has another number of tracebacks than one")
+    return wrong
+
+
+def _identities(served: Served) -> set[object]:
+    ended = ("http.request", "websocket.closed")
+    return {line.get("request_id") for line in served.lines if line["event"] in ended}
+
+
+def workers(directory: Path) -> list[str]:
+    """Count over two workers; returns what is wrong."""
+    values = directory / "values"
+    values.mkdir()
+    options = ("--workers", "2")
+    path = {"PROMETHEUS_MULTIPROC_DIR": str(values)}
+    with serving(
+        Path(sys.executable), directory, paths=(SHOP, LIBRARY), options=options, **path
+    ) as served:
+        for _ in range(WORKERS_ASKED):
+            served.ask("POST", "/orders")
+
+        def counts() -> set[tuple[float, float]]:
+            """Requests and orders on several pages, which any of the workers answers."""
+            found = set()
+            for _ in range(6):
+                samples = parse_metrics(served.page())
+                asked = [s.value for s in samples if s.name == "http_requests_total"
+                         and s.labels["path"] == "/orders"]  # fmt: skip
+                own = [s.value for s in samples if s.name == "shop_orders_total"]
+                found.add((sum(asked), sum(own)))
+            return found
+
+        wanted = {(float(WORKERS_ASKED), float(WORKERS_ASKED))}
+        right = until(lambda: counts() == wanted)
+        found = counts()
+    says = f"agree: each page counts {WORKERS_ASKED}" if right else f"the pages count {found}"
+    print(f"{'two workers':30} {says}")
+    return [] if right else [says]
+
+
+def main() -> int:
+    """Print the matrix; 1 if something is wrong."""
+    with tempfile.TemporaryDirectory() as directory:
+        wrong = matrix(Path(directory)) + workers(Path(directory))
+    for each in wrong:
+        print(f"wrong: {each}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""Serves the shop of `examples/troubles` with uvicorn, and keeps what it writes and exports."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+from websockets.sync.client import connect
+
+from plainview.decode import SpanRecord, parse_otlp
+
+ROOT = Path(__file__).resolve().parents[2]
+SHOP = ROOT / "examples" / "troubles"
+START_S = 60.0  # until the first answer, on a busy machine
+SEEN_S = 20.0  # until a line or a span is there
+
+
+@dataclass
+class Served:
+    """A running server: where it is, what it wrote, the spans that came from it."""
+
+    url: str
+    output: Path
+    spans: list[SpanRecord] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """Both of its outputs."""
+        return self.output.read_text(errors="replace")
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """Those of its lines that are JSON objects."""
+        found = []
+        for line in self.text.splitlines():
+            with contextlib.suppress(ValueError):
+                if isinstance(one := json.loads(line), dict):
+                    found.append(one)
+        return found
+
+    def ask(self, method: str, path: str, **headers: str) -> httpx.Response | None:
+        """One request on a connection of its own; None if the reply broke off."""
+        try:
+            return httpx.request(
+                method, self.url + path, headers=headers, timeout=20, trust_env=False
+            )
+        except httpx.RemoteProtocolError:
+            return None
+
+    def chat(self, path: str, messages: int, **headers: str) -> None:
+        """Open a WebSocket, exchange messages, close it with 1000."""
+        where = self.url.replace("http", "ws", 1) + path
+        with connect(where, additional_headers=headers, proxy=None) as connection:
+            for number in range(messages):
+                connection.send(str(number))
+                connection.recv(timeout=20)
+
+    def page(self) -> str:
+        """Its metrics, "" if it shows none."""
+        reply = self.ask("GET", "/metrics")
+        return reply.text if reply is not None and reply.status_code == 200 else ""
+
+
+def until(look: Callable[[], object], seconds: float = SEEN_S) -> bool:
+    """Wait until it is true, at most so long; whether it became true."""
+    deadline = time.monotonic() + seconds
+    while not look():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@contextlib.contextmanager
+def receiver(spans: list[SpanRecord]) -> Iterator[str]:
+    """Take spans by OTLP over HTTP, on whatever path; yields the base URL."""
+
+    class Take(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            # logs and metrics, which others send too, are not looked at
+            if "metrics" not in self.path and "logs" not in self.path:
+                with contextlib.suppress(Exception):
+                    spans.extend(parse_otlp(body))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nobody reads it."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Take)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@contextlib.contextmanager
+def serving(
+    python: Path,
+    directory: Path,
+    *,
+    target: str = "service:app",
+    paths: Sequence[Path] = (SHOP,),
+    options: Sequence[str] = (),
+    **variables: str,
+) -> Iterator[Served]:
+    """The target under `python -m uvicorn`; what it writes is in a file of the directory."""
+    port, served = _free_port(), Served("", directory / f"{target.partition(':')[0]}.log")
+    served.url = f"http://127.0.0.1:{port}"
+    command = [str(python), "-m", "uvicorn", target, "--port", str(port), *options]
+    kept = ("OTEL_", "PLAINVIEW_", "PROMETHEUS_", "PYTHON")
+    with receiver(served.spans) as endpoint:
+        environment = {
+            **{name: text for name, text in os.environ.items() if not name.startswith(kept)},
+            "PYTHONPATH": os.pathsep.join(map(str, paths)),
+            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_BSP_SCHEDULE_DELAY": "200",
+            **variables,
+        }
+        with served.output.open("wb") as out:
+            process = subprocess.Popen(
+                command, stdout=out, stderr=out, env=environment, cwd=directory
+            )
+        try:
+            if not until(lambda: _answers(served, process), START_S):
+                raise RuntimeError(f"{command} does not answer:\n{served.text[-3000:]}")
+            yield served
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(20)
+
+
+def _answers(served: Served, process: subprocess.Popen[bytes]) -> bool:
+    if process.poll() is not None:
+        raise RuntimeError(f"the server ended:\n{served.text[-3000:]}")
+    # not by a request, which would be counted; uvicorn listens when the application has started
+    port = int(served.url.rpartition(":")[2])
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
