@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check test-faults test-stack test-compose test-lowest follow break fix incidents generate lock clean up up-core down logs ps reset backup restore rotate load bench screenshots
+.PHONY: help demo test coverage check test-faults test-stack test-compose test-kubernetes test-lowest follow break fix incidents generate lock clean up up-core down logs ps reset backup restore rotate load bench screenshots
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -86,6 +86,10 @@ test-faults: $(VENV)/.dev  ## kills, hangs, cut wires and strangers, all of it: 
 
 test-compose: $(VENV)/.dev  ## docker compose on stand-in images (root, Docker's engine, debootstrap)
 	tests/compose/run
+
+test-kubernetes: $(VENV)/.dev  ## every manifest on a real API server (Go builds kube-apiserver and etcd: 5 to 30 minutes, once)
+	tests/stack/build kustomize kubernetes_schemas etcd kube_apiserver
+	@$(BOUNDED) 1200 $(BIN)/python -m pytest tests/kubernetes $(ARGS)
 
 bench: $(VENV)/.dev  ## what a request costs, as ratios with goals (PARTS="gateway event claims library" for some): 10 minutes
 	@$(BIN)/python -m lab.bench $(PARTS)

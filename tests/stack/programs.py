@@ -26,7 +26,13 @@ def binary(name: str) -> Path:
     """The program as tests/stack/build leaves it."""
     found = sorted(CACHE.glob(f"*/{name}"))
     if not found:
-        what = {"promtool": "prometheus", "otelcol": "collector", "docker-compose": "compose"}
+        what = {
+            "promtool": "prometheus",
+            "otelcol": "collector",
+            "docker-compose": "compose",
+            "kube-apiserver": "kube_apiserver",
+            "kubectl-validate": "kubectl_validate",
+        }
         raise FileNotFoundError(
             f"{name} is not here: `tests/stack/build {what.get(name, name)}` makes it (needs Go)"
         )
@@ -48,7 +54,8 @@ class Program:
     def log(self) -> Path:
         return self.directory / f"{self.name}.log"
 
-    def start(self, timeout: float = 120) -> Program:
+    def launch(self) -> Program:
+        """Started, and not waited for."""
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -58,6 +65,11 @@ class Program:
                 stderr=log,
                 start_new_session=True,
             )
+        return self
+
+    def start(self, timeout: float = 120) -> Program:
+        self.launch()
+        assert self.process
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
