@@ -19,6 +19,8 @@ from shared.storage import mongo, redis
 from shared.token_keys import StaticKeys, split_pem
 from shared.tokens import TokenIssuer, TokenVerifier
 
+LIMITER_TIMEOUT_S = 2.0  # longer than auth.limiter.BUDGET_S
+
 
 @dataclass(frozen=True)
 class Deps:
@@ -59,8 +61,11 @@ async def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     passwords = Passwords(settings.auth_password_threads, settings.auth_password_wait_seconds)
     stack.callback(passwords.close)
     relay = Relay(users, cache)
+    # Bounds its waiting itself; its client's own time-outs are longer, so a late answer is read.
+    counters = redis.connect(settings.redis_url.get_secret_value(), timeout_s=LIMITER_TIMEOUT_S)
+    close_at_exit(stack, "redis", counters.aclose)
     limiter = SignInLimiter(
-        cache,
+        counters,
         settings.auth_account_limit,
         settings.auth_address_limit,
         ipv6_prefix=settings.client_ipv6_prefix,

@@ -3,7 +3,6 @@
 While Redis is away, each process counts by itself.
 """
 
-import asyncio
 import hashlib
 import math
 import time
@@ -17,7 +16,7 @@ from auth import signals
 from plainview import get_logger
 from plainview.client_address import IPV6_PREFIX, client_network
 from shared.errors import TooMany
-from shared.storage.redis import RedisError
+from shared.storage.redis import RedisError, patiently
 
 BUDGET_S = 0.25  # longest that a sign-in waits for a Redis that hangs
 RETRY_S = 2.0  # after a failure Redis is not asked for this long
@@ -43,7 +42,9 @@ class SignInLimiter:
     """Counts an attempt before its password is checked.
 
     Counting afterwards would let many parallel guesses pass before the first of them counted.
-    `account` and `address` are limits such as "10/5 minutes", in fixed windows.
+    `account` and `address` are limits such as "10/5 minutes", in fixed windows. The account is
+    counted only after its address was let in, or a limited stranger would lock out its owner.
+    `redis` should be a client of its own whose time-outs are longer than BUDGET_S.
     """
 
     def __init__(
@@ -73,9 +74,8 @@ class SignInLimiter:
                 # this request tries Redis, the others go on without waiting for it
                 self._ask_at = time.monotonic() + RETRY_S
             try:
-                async with asyncio.timeout(BUDGET_S):
-                    attempt = Attempt(self._shared, account_key, address_key)
-                    refused = await self._count(attempt)
+                attempt = Attempt(self._shared, account_key, address_key)
+                refused = await patiently(self._count(attempt), BUDGET_S)
                 self._set_degraded(False)
             except _AWAY:
                 self._set_degraded(True)
@@ -89,14 +89,16 @@ class SignInLimiter:
         if attempt.store is self._shared and self._degraded:
             return
         try:
-            async with asyncio.timeout(BUDGET_S):
-                await attempt.store.incr(attempt.address_key, self._address.get_expiry(), -1)
-                if afresh:
-                    await attempt.store.clear(attempt.account_key)
-                else:
-                    await attempt.store.incr(attempt.account_key, self._account.get_expiry(), -1)
+            await patiently(self._uncount(attempt, afresh), BUDGET_S)
         except _AWAY:
             self._set_degraded(True)
+
+    async def _uncount(self, attempt: Attempt, afresh: bool) -> None:
+        await attempt.store.incr(attempt.address_key, self._address.get_expiry(), -1)
+        if afresh:
+            await attempt.store.clear(attempt.account_key)
+        else:
+            await attempt.store.incr(attempt.account_key, self._account.get_expiry(), -1)
 
     async def _count(self, attempt: Attempt) -> int:
         """Count the attempt; 0 if it is within both limits, else the seconds to wait."""

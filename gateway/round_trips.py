@@ -10,11 +10,10 @@ import hashlib
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 
-from shared.storage.redis import NoScriptError, Redis, RedisError, RedisTimeoutError
+from shared.storage.redis import NoScriptError, Redis, RedisError, patiently
 
 Call = tuple[str, int, int]
 """The script's only key, and its two arguments."""
-SLICES = 5
 
 
 @dataclass(slots=True)
@@ -54,7 +53,8 @@ class RoundTrips:
 
     async def _serve(self, batch: list[_Ask]) -> None:
         try:
-            replies = iter(await self._bounded([call for ask in batch for call in ask.calls]))
+            calls = [call for ask in batch for call in ask.calls]
+            replies = iter(await patiently(self._send(calls), self._budget_s))
             for ask in batch:
                 values = [next(replies) for _ in ask.calls]
                 refused = next((one for one in values if isinstance(one, Exception)), None)
@@ -78,26 +78,6 @@ class RoundTrips:
             if self._waiting:
                 self._start()
 
-    async def _bounded(self, calls: list[Call]) -> list[object]:
-        """Replies within the budget, which is waited for in slices.
-
-        When the event loop was blocked, the answer may have come long ago, unread. However long
-        that was, it uses up one slice only, so it is never mistaken for a Redis that hangs.
-        """
-        sending = asyncio.ensure_future(self._send(calls))
-        sending.add_done_callback(_retrieve)
-        try:
-            for _ in range(SLICES):
-                await asyncio.wait({sending}, timeout=self._budget_s / SLICES)
-                if sending.done():
-                    return sending.result()
-        except asyncio.CancelledError:
-            sending.cancel()
-            raise
-        # The command is not cancelled: it ends by the client's own time-out, and is then counted
-        # as a failure of Redis.
-        raise RedisTimeoutError("no answer in time")
-
     async def _send(self, calls: list[Call]) -> list[object]:
         replies = await self._pipeline("EVALSHA", self._sha, calls)
         missing = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
@@ -112,8 +92,3 @@ class RoundTrips:
         for key, first, second in calls:
             pipeline.execute_command(command, script, 1, key, first, second)
         return list(await pipeline.execute(raise_on_error=False))
-
-
-def _retrieve(done: asyncio.Future[list[object]]) -> None:
-    if not done.cancelled():
-        done.exception()

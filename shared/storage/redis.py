@@ -1,7 +1,8 @@
 """The only place that connects to Redis; every call ends within its time-out."""
 
 import asyncio
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import Pipeline
@@ -20,9 +21,12 @@ __all__ = [
     "RedisError",
     "RedisTimeoutError",
     "connect",
+    "patiently",
 ]
 
 TIMEOUT_S = 0.3
+SLICES = 5
+T = TypeVar("T")
 
 
 class _BoundedPipeline(Pipeline):
@@ -54,6 +58,33 @@ class _BoundedRedis(Redis):
         )
         pipeline.timeout_s = self.timeout_s
         return pipeline
+
+
+async def patiently(call: Coroutine[Any, Any, T], budget_s: float) -> T:
+    """The result of a call, or RedisTimeoutError after `budget_s`, which is waited for in slices.
+
+    When the event loop was blocked, the answer may have come long ago, unread. However long that
+    was, it uses up one slice only, so it is never mistaken for a Redis that hangs. The client has
+    to be one whose own time-outs are longer.
+    """
+    asking = asyncio.ensure_future(call)
+    asking.add_done_callback(_retrieve)
+    try:
+        for _ in range(SLICES):
+            await asyncio.wait({asking}, timeout=budget_s / SLICES)
+            if asking.done():
+                return asking.result()
+    except asyncio.CancelledError:
+        asking.cancel()
+        raise
+    # The command is not cancelled: it ends by the client's own time-out, and is then counted as a
+    # failure of Redis.
+    raise RedisTimeoutError("no answer in time")
+
+
+def _retrieve(done: asyncio.Future[Any]) -> None:
+    if not done.cancelled():
+        done.exception()
 
 
 def connect(url: str, *, timeout_s: float = TIMEOUT_S, max_connections: int = 50) -> Redis:
