@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check test-faults test-stack test-compose test-kubernetes test-lowest follow break fix incidents generate lock clean up up-core down logs ps reset backup restore rotate load bench screenshots
+.PHONY: help demo test coverage check test-faults test-stack test-compose test-kubernetes test-lowest follow break fix incidents soak generate lock clean up up-core down logs ps reset backup restore rotate load bench screenshots
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -91,8 +91,11 @@ test-kubernetes: $(VENV)/.dev  ## every manifest on a real API server (Go builds
 	tests/stack/build kustomize kubernetes_schemas etcd kube_apiserver
 	@$(BOUNDED) 1200 $(BIN)/python -m pytest tests/kubernetes $(ARGS)
 
-bench: $(VENV)/.dev  ## what a request costs, as ratios with goals (PARTS="gateway event claims library" for some): 10 minutes
+bench: $(VENV)/.dev  ## what a request costs, as ratios with goals (PARTS="gateway event claims scrape start library" for some): 12 minutes
 	@$(BIN)/python -m lab.bench $(PARTS)
+
+soak: $(VENV)/.dev  ## memory of the demo's services over MINUTES=40 at 100 requests a second; exits 1 if one grows
+	@$(BIN)/python -m lab.soak $(if $(MINUTES),--minutes $(MINUTES))
 
 # HOST only as an argument of make: some shells have a variable of that name
 load: $(VENV)/.dev  ## Locust against what runs; HEADLESS=1 for thresholds, SHAPE=steady|spike|soak

@@ -24,6 +24,7 @@ from console.settings import ConsoleSettings
 from console.store import Store
 from console.view import View
 from plainview import observe
+from shared.memory import collect_on_signal
 from shared.web.body_limit import SMALL_BODY, BodyLimit
 from shared.web.protocol import bounded_protocol
 
@@ -105,6 +106,7 @@ async def serve(settings: ConsoleSettings) -> None:
         for server in servers:
             server.should_exit = True
 
+    collect_on_signal()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop)
     running = [asyncio.create_task(server.serve()) for server in servers]

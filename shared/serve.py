@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from plainview import get_logger
 from plainview.logs import toggle_debug_on_signal
+from shared.memory import collect_on_signal
 from shared.settings import ServiceSettings
 from shared.web.protocol import bounded_protocol
 
@@ -100,4 +101,5 @@ def run(app_factory: Callable[[], FastAPI], settings: ServiceSettings) -> None:
     )
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     toggle_debug_on_signal()
+    collect_on_signal()
     DrainingServer(config, settings.drain_seconds).run(sockets=[listener])

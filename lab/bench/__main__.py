@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from lab.bench import claims, event, gateway
+from lab.bench import claims, event, gateway, scrape, start
 from lab.bench.load import generator
 from lab.bench.rig import Ratio, Rig
 
@@ -32,7 +32,18 @@ PARTS: dict[str, tuple[Callable[[Rig], list[Ratio]], tuple[tuple[str, float, boo
         (("event_read_over_bare", 1.5, False), ("event_on_over_off", 0.75, True)),
     ),
     "claims": (claims.bench, (("sold_out_over_granted", 0.5, False),)),
+    "scrape": (
+        scrape.bench,
+        (
+            ("scrape_page_cpu_s", scrape.PAGE_S, False),
+            ("scrape_stall_s", scrape.STALL_S, False),
+            ("scrape_p99", 1.3, False),
+        ),
+    ),
+    "start": (start.bench, (("demo_warm_s", start.WARM_S, False),)),
+    "cold": (start.cold, (("demo_cold_s", start.COLD_S, False),)),
 }
+UNASKED = ("cold",)  # measured only if it is named
 
 
 def part(name: str, directory: Path, seconds: float, rounds: int) -> list[Ratio]:
@@ -62,11 +73,11 @@ def library(directory: Path) -> dict[str, object]:
 def main() -> int:
     """See the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}, library; default all")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}, library")
     parser.add_argument("--seconds", type=float, default=5, help="of one way in one round")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    parts = options.parts or [*PARTS, "library"]
+    parts = options.parts or [*(name for name in PARTS if name not in UNASKED), "library"]
     directory = ROOT / ".local/bench"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)

@@ -30,7 +30,7 @@ http {{
 def bench(rig: Rig) -> list[Ratio]:
     """Everything on, limits too high to be reached, 10 % and 100 % of traces sampled."""
     upstream, receiver = rig.stand_in("upstream"), rig.stand_in("receiver")
-    ways = [rig.stand_in("aiohttp", upstream.url), rig.stand_in("httpx", upstream.url)]
+    ways = [rig.stand_in(proxy, upstream.url) for proxy in ("aiohttp", "aiohttp_uvloop", "httpx")]
     if shutil.which("nginx"):
         ways.append(_nginx(rig, upstream.port))
     environment = {

@@ -2,9 +2,9 @@
 
     python -m lab.bench.stand_ins WHAT PORT [URL]
 
-upstream answers everything at once; aiohttp and httpx are proxies to the URL without anything
-else; bare reads one event as the event service does, from the MongoDB at the URL; receiver takes
-spans.
+upstream answers everything at once; aiohttp, aiohttp_uvloop and httpx are proxies to the URL
+without anything else; bare reads one event as the event service does, from the MongoDB at the URL;
+receiver takes spans; scraped has a thousand routes and shows its metrics.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 
+ROUTES = 1000
+STALL_EVERY_S = 0.002
 BODY = json.dumps({"items": [{"id": "e", "title": "An event", "status": "active"}] * 2}).encode()
 
 
@@ -52,7 +54,7 @@ def upstream(port: int, _url: str) -> None:
     uvloop.run(serve())
 
 
-def aiohttp(port: int, url: str) -> None:
+def aiohttp(port: int, url: str, loop: asyncio.AbstractEventLoop | None = None) -> None:
     """The shortest proxy that aiohttp gives: its server and its client, nothing else."""
     from aiohttp import ClientSession, web  # noqa: PLC0415
 
@@ -73,7 +75,14 @@ def aiohttp(port: int, url: str) -> None:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", relay)
     app.cleanup_ctx.append(connected)
-    web.run_app(app, host="127.0.0.1", port=port, access_log=None, print=None)
+    web.run_app(app, host="127.0.0.1", port=port, access_log=None, print=None, loop=loop)
+
+
+def aiohttp_uvloop(port: int, url: str) -> None:
+    """The same on the gateway's event loop."""
+    import uvloop  # noqa: PLC0415
+
+    aiohttp(port, url, uvloop.new_event_loop())
 
 
 def httpx(port: int, url: str) -> None:
@@ -127,15 +136,52 @@ def receiver(port: int, _url: str) -> None:
     web.run_app(app, host="127.0.0.1", port=port, access_log=None, print=None)
 
 
+def scraped(port: int, _url: str) -> None:
+    """A thousand routes; `/stall` tells how long the event loop was blocked at most since then."""
+    from plainview import ObservabilitySettings, observe  # noqa: PLC0415
+
+    app, longest = FastAPI(), 0.0
+
+    async def watch() -> None:
+        nonlocal longest
+        loop = asyncio.get_running_loop()
+        while True:
+            start = loop.time()
+            await asyncio.sleep(STALL_EVERY_S)
+            longest = max(longest, loop.time() - start - STALL_EVERY_S)
+
+    @asynccontextmanager
+    async def watched(_: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(watch())
+        yield
+        watching.cancel()
+
+    app.router.lifespan_context = watched
+
+    @app.get("/stall")
+    async def stall() -> Response:
+        nonlocal longest
+        found, longest = longest, 0.0
+        return Response(str(found))
+
+    async def nothing(id: str) -> Response:
+        return Response(id)
+
+    for number in range(ROUTES):
+        app.get(f"/r{number}/{{id}}")(nothing)
+    buckets = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+    observe(app, ObservabilitySettings(service_name="scraped", latency_buckets=buckets))
+    _serve(app, port)
+
+
 def _serve(app: Any, port: int) -> None:
     import uvicorn  # noqa: PLC0415
 
     uvicorn.run(app, port=port, loop="uvloop", http="httptools", log_level="warning")
 
 
-WHAT: dict[str, Callable[[int, str], None]] = {
-    each.__name__: each for each in (upstream, aiohttp, httpx, bare, receiver)
-}
+_ALL = (upstream, aiohttp, aiohttp_uvloop, httpx, bare, receiver, scraped)
+WHAT: dict[str, Callable[[int, str], None]] = {each.__name__: each for each in _ALL}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="See the module's docstring.")

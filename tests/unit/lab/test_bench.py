@@ -1,13 +1,14 @@
 """The bench's own logic; its figures are what `make bench` prints."""
 
 import math
+import re
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from lab.bench import __main__ as main
-from lab.bench import load
+from lab.bench import load, scrape
 from lab.bench.load import Measured
 from lab.bench.rig import Ratio, Rig, median_ratio
 
@@ -38,6 +39,27 @@ def test_what_cannot_be_measured_has_missed_by_name(
     assert [ratio.name for ratio in found] == ["gateway_10pct_over_raw", "gateway_100pct_over_raw"]
     assert not any(ratio.holds for ratio in found)
     assert "no such thing" in capsys.readouterr().err
+
+
+def test_a_scraped_service_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, small in {
+        "REQUESTS": 40,
+        "RPS": 200,
+        "PAIRS": 1,
+        "PAGES": 1,
+        "EVERY_S": 0.05,
+    }.items():
+        monkeypatch.setattr(scrape, name, small)
+    with ExitStack() as stack:
+        found = scrape.bench(Rig(tmp_path, stack, 1, 1))
+    owed = [name for name, *_ in main.PARTS["scrape"][1]]
+    assert [ratio.name for ratio in found] == owed
+    assert all(ratio.value >= 0 for ratio in found)
+    size = re.search(r"([\d.]+) MiB", capsys.readouterr().out)
+    assert size
+    assert float(size[1]) > 1  # a thousand routes with ten buckets each
 
 
 @pytest.mark.parametrize("wrk", [True, False])

@@ -1,0 +1,188 @@
+"""Do the services keep more and more memory? `make soak`: the demo under load, RSS twice.
+
+The demo runs on ports and in a directory of its own. After a quarter of the time (10 of 40 minutes:
+by then caches and pools are filled) and at the end each process collects its garbage on a signal,
+and its resident memory is read from /proc. Exit status 1 if a process has grown by more than its
+bound, or if a request failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from demo.machine import PORTS
+from lab.bench.processes import free_port
+
+ROOT = Path(__file__).resolve().parents[1]
+BOUNDS_MIB = {"gateway": 2.0, "auth": 2.0, "event": 2.0, "console": 4.0}
+READY_S, STOP_S, COLLECT_S = 120, 60, 2
+LOGIN_S = 120  # access tokens live for five minutes
+
+
+@contextmanager
+def demo(directory: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The demo, ready: its process ID and what `demo.json` says."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    ports = {name: str(free_port()) for name in PORTS}
+    more = {"LOCAL_DIR": str(directory), "SEED_RPS": "1"}
+    more |= {f"RATE_LIMIT_{name}": "1000000/minute" for name in ("USER", "ADDRESS", "SIGN_IN")}
+    info = directory / "demo.json"
+    with (directory / "output").open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "demo"], env={**os.environ, **ports, **more}, stdout=out,
+            stderr=out, cwd=ROOT,
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + READY_S
+        while not info.exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the demo is not ready, see {directory / 'output'}")
+            time.sleep(0.2)
+        yield process.pid, json.loads(info.read_text())
+    finally:
+        process.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_S)
+        process.kill()
+
+
+def services(below: int) -> dict[str, int]:
+    """The process ID of each service among the descendants of a process."""
+    parents, names = {}, {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with suppress(OSError):
+            pid = int(entry.name)
+            parents[pid] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if "-m" in words and (name := words[words.index("-m") + 1]) in BOUNDS_MIB:
+                names[pid] = name
+    found = {}
+    for pid, name in names.items():
+        parent = pid
+        while parent and parent != below:
+            parent = parents.get(parent, 0)
+        if parent:
+            found[name] = pid
+    return found
+
+
+async def memory_mib(pids: dict[str, int]) -> dict[str, float]:
+    """What each process keeps after a collection of its garbage."""
+    for pid in pids.values():
+        os.kill(pid, signal.SIGUSR2)
+    await asyncio.sleep(COLLECT_S)
+    return {name: _resident_mib(pid) for name, pid in pids.items()}
+
+
+def _resident_mib(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+class Load:
+    """So many requests a second at the gateway, as the accounts of the demo; statuses counted."""
+
+    def __init__(self, http: aiohttp.ClientSession, info: dict[str, Any], rps: float) -> None:
+        self._http, self._info, self._pause_s = http, info, 1 / rps
+        self._url = f"{info['services']['gateway']}/api/v1"
+        self._headers: dict[str, str] = {}
+        self.statuses: Counter[int] = Counter()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        reward = self._info["example"]["reward_id"]
+        paths = ("/events", "/auth/me", f"/rewards/{reward}", "/reward-requests", "/nowhere")
+        logged_in, due, number = -float(LOGIN_S), time.monotonic(), 0
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                if time.monotonic() - logged_in > LOGIN_S:
+                    await self._log_in()
+                    logged_in = time.monotonic()
+                tasks.create_task(self._ask(paths[number % len(paths)]))
+                number, due = number + 1, due + self._pause_s
+                await asyncio.sleep(due - time.monotonic())
+
+    async def _log_in(self) -> None:
+        account = self._info["accounts"]["USER"]
+        async with self._http.post(f"{self._url}/auth/login", json=account) as reply:
+            reply.raise_for_status()
+            token = (await reply.json())["access_token"]
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    async def _ask(self, path: str) -> None:
+        try:
+            async with self._http.get(f"{self._url}{path}", headers=self._headers) as reply:
+                await reply.read()
+                self.statuses[reply.status] += 1
+        except (aiohttp.ClientError, TimeoutError):
+            self.statuses[0] += 1
+
+
+async def soak(
+    pid: int, info: dict[str, Any], minutes: float, rps: float
+) -> tuple[dict[str, float], dict[str, float], Counter[int]]:
+    """Memory after a quarter of the time and at the end, and statuses (0: no reply)."""
+    timeout = aiohttp.ClientTimeout(total=10)
+    async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as http:
+        load = Load(http, info, rps)
+        running = asyncio.create_task(load.run())
+        try:
+            await asyncio.sleep(minutes * 60 / 4)
+            before = await memory_mib(services(pid))
+            await asyncio.sleep(minutes * 60 * 3 / 4)
+            after = await memory_mib(services(pid))
+            if running.done():
+                running.result()
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+    return before, after, load.statuses
+
+
+def main() -> int:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=40)
+    parser.add_argument("--rps", type=float, default=100, help="requests a second")
+    options = parser.parse_args()
+    with demo(ROOT / ".local/soak") as (pid, info):
+        before, after, statuses = asyncio.run(soak(pid, info, options.minutes, options.rps))
+    failed = sum(count for status, count in statuses.items() if not 200 <= status < 500)
+    print(f"{sum(statuses.values())} requests, {failed} failed: {dict(sorted(statuses.items()))}")
+    print(f"{'process':10} {'MiB before':>10} {'after':>8} {'growth':>8} {'at most':>8}")
+    missed = failed > 0
+    for name, bound in BOUNDS_MIB.items():
+        if name not in before or name not in after:
+            print(f"{name:10} was not there at both times: MISSES")
+            missed = True
+            continue
+        growth = after[name] - before[name]
+        verdict = "holds" if growth <= bound else "MISSES"
+        print(
+            f"{name:10} {before[name]:10.1f} {after[name]:8.1f} {growth:+8.1f} {bound:+8.1f}"
+            f"  {verdict}"
+        )
+        missed |= growth > bound
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
