@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from lab.bench import claims, event, gateway, scrape, start
+from lab.bench import claims, event, gateway, scrape, start, transport
 from lab.bench.load import generator
 from lab.bench.rig import Ratio, Rig
 
@@ -41,6 +41,7 @@ PARTS: dict[str, tuple[Callable[[Rig], list[Ratio]], tuple[tuple[str, float, boo
         ),
     ),
     "start": (start.bench, (("demo_warm_s", start.WARM_S, False),)),
+    "transport": (transport.bench, ()),
     "cold": (start.cold, (("demo_cold_s", start.COLD_S, False),)),
 }
 UNASKED = ("cold",)  # measured only if it is named
