@@ -10,11 +10,18 @@ import pytest
 from shared.web import replicas
 from shared.web.client import Places, UpstreamClient, UpstreamUnavailable
 from shared.web.transport import UpstreamTransport
-from tests.service.test_upstream_transport import Told
 from tests.support.servers import free_port
 from tests.support.waiting import soon
 
 ADDRESSES = ["127.0.0.2", "127.0.0.3", "127.0.0.4"]  # all of 127.0.0.0/8 is this machine on Linux
+
+
+class Unheard:
+    """Hooks that hear nothing."""
+
+    def breaker_open(self, upstream: str, is_open: bool) -> None: ...
+    def retry(self, upstream: str, outcome: str) -> None: ...
+    def fast_failure(self, upstream: str) -> None: ...
 
 
 class Names:
@@ -37,7 +44,7 @@ class Platform:
         self.port, self.seen, self.names = free_port(), Counter[str](), names
         url = f"http://event:{self.port}"
         transport = UpstreamTransport(url, names)
-        self.client = UpstreamClient("event", url, transport, Told(), places=Places(99, 99))
+        self.client = UpstreamClient("event", url, transport, Unheard(), places=Places(99, 99))
         self._servers: dict[str, asyncio.Server] = {}
         self._open: dict[str, set[asyncio.StreamWriter]] = {}
 
