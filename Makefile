@@ -116,8 +116,8 @@ lock: $(VENV)/.dev  ## pin the three requirements*.in anew, with hashes
 	  $(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 $$file.in -o $$file.txt; \
 	done
 
-screenshots: $(VENV)/.dev  ## pictures of the running demo's console into docs/images (needs Chromium)
-	$(BIN)/python -m demo.screenshots
+screenshots: $(VENV)/.dev  ## pictures of the running demo's console into docs/images (Chromium); GRAFANA=http://admin:PASSWORD@localhost:3000 of dashboards
+	$(BIN)/python -m demo.screenshots "$(GRAFANA)"
 
 # --- with Docker ---
 up: ports  ## start the whole stack, wait until it is healthy, print addresses and passwords

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
+from monitoring.alerts import ALERTS
 from monitoring.dashboards import boards
 from monitoring.settings import CATALOGUES, KIT
-from plainview import LIBRARY_METRICS
+from plainview import LIBRARY_METRICS, Alert
 from plainview.kit.names import declared, metrics_in
 from plainview.kit.panels import SERVICE_COLOURS, WIDTH
+from plainview.kit.recording import groups
 from tests.stack.expected import EXPECTED
 from tests.stack.panels import of_the_business
 
@@ -489,6 +491,47 @@ SPOILT: dict[str, tuple[Any, Callable[[Json], Any]]] = {
 def test_each_check_can_fail(name: str) -> None:
     check, change = SPOILT[name]
     assert list(check(_spoil(change))) != []
+
+
+# What an alert reads and its panel does not: a floor below which a ratio says nothing, or another
+# way to fail that the panel beside it shows.
+BESIDE = {
+    "ApiLatencyP95": {"http_requests_total"},
+    "MongoFailures": {"db_client_operation_duration_seconds_count"},
+    "MongoSlow": {"db_client_connections", "db_client_connections_max"},
+    "TelemetryDrops": {
+        "telemetry_span_queue_depth", "otelcol_exporter_queue_size",
+        "otelcol_exporter_queue_capacity",
+    },
+    "LogsSilent": {"up"},
+    "SeriesExplosion": {"prometheus_target_scrapes_exceeded_sample_limit_total"},
+    "RedisDown": {
+        "db_client_operation_duration_seconds_count", "db_client_operation_failures_total",
+        "db_client_connection_failures_total",
+    },
+    "ClaimBacklog": {"reward_requests_pending"},
+}  # fmt: skip
+
+
+def counted(names: set[str]) -> set[str]:
+    """The metrics that these are made of, recorded ones resolved."""
+    made = [(rule["record"], rule["expr"]) for group in groups(KIT) for rule in group["rules"]]
+    recorded = {record for record, _ in made}
+    while names & recorded:
+        reads = [metrics_in(expr) for record, expr in made if record in names]
+        names = (names - recorded).union(*reads)
+    return names
+
+
+@pytest.mark.parametrize("alert", [alert for alert in ALERTS if alert.panel], ids=lambda a: a.name)
+def test_an_alert_leads_to_the_panel_that_shows_the_fault(alert: Alert) -> None:
+    (panel,) = [
+        panel for panel in boards()[alert.dashboards[0]].panels() if panel.title == alert.panel
+    ]
+    shown = set().union(
+        *(metrics_in(query.expr) for query in panel.queries if query.source == "prometheus")
+    )
+    assert counted(metrics_in(alert.expr)) - counted(shown) == BESIDE.get(alert.name, set())
 
 
 def test_the_budget_of_series_is_that_of_prometheus() -> None:
