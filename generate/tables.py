@@ -8,7 +8,7 @@ from lab.incidents.catalogue import INCIDENTS
 from monitoring import retention, rules
 from monitoring.channels import CHANNELS
 from monitoring.settings import CATALOGUES
-from plainview import Alert, Bounded, Catalogue, Metric
+from plainview import LIBRARY_METRICS, Alert, Bounded, Catalogue, Metric
 from plainview.kit.documents import row
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,11 +59,18 @@ def _labels(metric: Metric) -> str:
     return "; ".join(found) or "none"
 
 
+def _kind(metric: Metric, catalogue: Catalogue) -> str:
+    """Of the library's gauges also what a page shows of several workers' values."""
+    lost = metric.name.startswith(("process_", "python_"))
+    of_workers = metric.kind == "gauge" and catalogue is LIBRARY_METRICS and not lost
+    return f"gauge, {metric.multiprocess_mode}" if of_workers else metric.kind
+
+
 def _section(title: str, why: str, catalogue: Catalogue) -> str:
     rows = [
         row(
             f"`{metric.name}`",
-            metric.kind,
+            _kind(metric, catalogue),
             metric.unit or "1",
             _labels(metric),
             metric.help.rstrip("."),
@@ -90,7 +97,9 @@ def metric_table() -> str:
             _section(
                 "Any service observed by plainview",
                 "Generic: what `observe(app, ...)` gives. The dashboards System performance, SLOs, "
-                "Logs and traces and Telemetry\nhealth read these.",
+                "Logs and traces and Telemetry\nhealth read these. "
+                "With several workers and `PROMETHEUS_MULTIPROC_DIR` counters and histograms are "
+                "sums,\ngauges what stands behind the comma; `process_*` and `python_*` are lost.",
                 library,
             ),
             *(

@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Any
 
 from opentelemetry import context as otel_context
+from opentelemetry import trace
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
@@ -62,7 +63,8 @@ class Connection:
             with _GUARD:
                 token = otel_context.attach(spans.begin(record, scope, traceparents))
         try:
-            await app(scope, self._receiving(receive), self._sending(send))
+            sending = self._sending(send, traced=spans is not None)
+            await app(scope, self._receiving(receive), sending)
         except WebSocketDisconnect as error:
             raised = error
             setattr(error, stdlib_logs.LOGGED, True)
@@ -85,8 +87,10 @@ class Connection:
 
         return watched
 
-    def _sending(self, send: Send) -> Send:
+    def _sending(self, send: Send, *, traced: bool) -> Send:
         async def watched(message: Message) -> None:
+            if not traced:  # another instrumentation may have made a span
+                self._record.span = trace.get_current_span()
             if message["type"] == "websocket.accept":
                 self._accepted = True
                 kept = [item for item in message.get("headers", ()) if item[0] != _ID_HEADER]

@@ -1,6 +1,7 @@
 """One record per request: line, metric and span agree, whatever the application is made of."""
 
 import asyncio
+import contextlib
 from contextlib import contextmanager
 
 import fastapi.routing
@@ -396,6 +397,33 @@ def test_a_websocket_has_one_line_one_span_and_its_metrics():
     (failure,) = [line for line in found["others"] if line["event"] == "http.request.failed"]
     assert failure["request_id"] == closed[2]["request_id"]
     assert "hunter2" not in repr(found)
+
+
+@pytest.mark.parametrize("word", ["bye", "fail"])
+def test_a_websocket_of_the_stock_way_has_its_trace_too(word):
+    app = FastAPI()
+
+    @app.websocket("/chat")
+    async def chat(socket: WebSocket):
+        await socket.accept()
+        if await socket.receive_text() == "fail":
+            raise LookupError("failed")
+        await socket.close()
+
+    observe(app, settings(service_name="stock-sockets", spans_by="stock"))
+    with (
+        signals("stock-sockets") as found,
+        contextlib.suppress(LookupError),
+        TestClient(app) as client,
+        client.websocket_connect("/chat") as socket,
+    ):
+        socket.send_text(word)
+        socket.receive()
+    (span,) = found["spans"]
+    lines = [line for line in found["others"] if line.get("request_id")]
+    events = ["websocket.closed", *(["http.request.failed"] if word == "fail" else [])]
+    assert [line["event"] for line in lines] == events
+    assert {line.get("trace_id") for line in lines} == {span.trace_id}
 
 
 # --- sampling ---
