@@ -30,7 +30,16 @@ class Case:
     path: str
     route: str | None
     status: int = 200
-    failures: int = 0  # lines `http.request.failed`
+    before: int = 0  # lines of the application before `http.request`, and after it
+    after: int = 0
+    fails: bool = False  # a line `http.request.failed` comes last
+
+    @property
+    def lines(self) -> list[str]:
+        """Events in the order of docs/plainview/signals.md."""
+        own = ["log.message"]
+        failed = ["http.request.failed"] if self.fails else []
+        return [*own * self.before, "http.request", *own * self.after, *failed]
 
 
 CASES = (
@@ -39,13 +48,13 @@ CASES = (
     Case("a mounted app, observed too", "GET", "/twin/items/1", "/twin/items/{item}"),
     Case("static files", "GET", "/static/shop.py", "/static/{path}"),
     Case("a stream", "GET", "/stream", "/stream"),
-    Case("a stream that breaks off", "GET", "/torn", "/torn", failures=1),
-    Case("a background task", "POST", "/tasks", "/tasks"),
-    Case("a background task that fails", "POST", "/tasks/failing", "/tasks/failing", failures=1),
-    Case("logging of its own", "GET", "/logged", "/logged"),
+    Case("a stream that breaks off", "GET", "/torn", "/torn", fails=True),
+    Case("a background task", "POST", "/tasks", "/tasks", after=1),
+    Case("a background task that fails", "POST", "/tasks/failing", "/tasks/failing", fails=True),
+    Case("logging of its own", "GET", "/logged", "/logged", before=1),
     Case("metrics of its own", "POST", "/orders", "/orders"),
     Case("state of its lifespan", "GET", "/state", "/state"),
-    Case("a crash", "GET", "/broken", "/broken", 500, 1),
+    Case("a crash", "GET", "/broken", "/broken", 500, fails=True),
     Case("a wrong method", "DELETE", "/orders", "/orders", 405),
     Case("a scan", "GET", f"/wp-admin.php?password={SECRET}", None, 404),
 )
@@ -80,9 +89,8 @@ def check(case: Case, number: int, served: Served, page: str) -> tuple[str, list
     wrong = [f"{name}: {said[name]}" for name in wanted if said[name] != (wanted[name],) * 2]
     if counted != 1:
         wrong.append(f"the metric counts {counted:g} of {labels}")
-    failures = [line for line in mine if line["event"] == "http.request.failed"]
-    if len(failures) != case.failures:
-        wrong.append(f"{len(failures)} failures are told instead of {case.failures}")
+    if (events := [each["event"] for each in mine]) != case.lines:
+        wrong.append(f"the lines are {events}, not {case.lines}")
     return f"{line['http_request_method']} {line['http_route']} {case.status}", wrong
 
 
@@ -141,7 +149,7 @@ def matrix(directory: Path) -> list[str]:
     written = served.text + repr(served.spans)
     if SECRET in written:
         wrong.append("a planted secret is written")
-    if served.text.count("Traceback") != sum(case.failures for case in CASES):
+    if served.text.count("Traceback") != sum(case.fails for case in CASES):
         wrong.append("a failure has another number of tracebacks than one")
     return wrong
 
