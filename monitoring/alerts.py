@@ -19,9 +19,10 @@ from monitoring.settings import (
     SIGN_IN_FAILURES,
     TECHNICAL_RATIO,
 )
+from monitoring.titles import titled
 from plainview import Alert
 from plainview.kit import generic_alerts
-from plainview.kit.alerts import failing_commands
+from plainview.kit.alerts import either, failing_commands
 from shared.thresholds import PENDING_S
 
 GENERIC = generic_alerts(KIT)
@@ -29,13 +30,19 @@ GENERIC = generic_alerts(KIT)
 _DEGRADED = " or ".join(
     f"max by (service) ({name}) == 1" for name in ("rate_limit_degraded", "auth_limiter_degraded")
 )
+_REDIS = " or ".join(expr for expr, _ in failing_commands(KIT.thresholds, "redis"))
 _TRIED = "sum(rate(auth_sign_ins_total[5m]))"
 _REFUSED = 'sum(rate(auth_sign_ins_total{outcome=~"bad_credentials|limited"}[5m]))'
+_SOLD_OUT = titled(
+    titled("max by (event_id, reward_id) (reward_stock_left) == 0", by="reward_id", into="reward"),
+    by="event_id",
+    into="event",
+)
 _CLAIMS = "sum(rate(reward_requests_total[5m]))"
 
 REWARDS = [
     Alert(
-        "RedisDown", f"{failing_commands(KIT.thresholds, 'redis')} or {_DEGRADED}",
+        "RedisDown", f"{_REDIS} or {_DEGRADED}",
         "{{ $labels.service }} cannot use Redis: limits are local, messages and caches wait",
         for_="1m", severity="critical", dashboards=("system",), panel="Limits",
     ),
@@ -72,9 +79,16 @@ REWARDS = [
     Alert(
         # max: every replica tells the same number
         "ClaimBacklog",
-        f"max(reward_requests_oldest_pending_seconds) > {PENDING_S}"
-        f" or max(reward_requests_pending) > {PENDING}",
-        "stock work is left undone: {value:humanize} (seconds of the oldest, or claims)",
+        either(
+            [
+                (
+                    f"max(reward_requests_oldest_pending_seconds) > {PENDING_S}",
+                    "seconds ago the oldest began",
+                ),
+                (f"max(reward_requests_pending) > {PENDING}", "claims wait"),
+            ]
+        ),
+        "stock work of claims is left undone: {value:humanize} {{ $labels.cause }}",
         severity="critical", dashboards=("events",), panel="Oldest stock work",
     ),
     Alert(
@@ -86,9 +100,10 @@ REWARDS = [
         for_="1m", dashboards=("system",), panel="Background jobs",
     ),
     Alert(
-        "StockExhausted", "max by (event_id, reward_id) (reward_stock_left) == 0",
-        "reward {{ $labels.reward_id }} of running event {{ $labels.event_id }} is sold out",
-        for_="0s", dashboards=("events",), panel="Stock",
+        # a decision of an operator, at leisure; by names, since nobody knows IDs
+        "StockExhausted", f"max by (event, reward) ({_SOLD_OUT})",
+        "{{ $labels.reward }} of the running event {{ $labels.event }} is sold out",
+        for_="0s", severity="ticket", dashboards=("events",), panel="Stock",
     ),
     Alert(
         "ClaimInvariant", "max(claim_invariant_violations) > 0",

@@ -17,6 +17,7 @@ __all__ = ["DASHBOARDS", "GRAFANA", "RULES", "RUNBOOKS", "generated", "known", "
 
 Json = dict[str, Any]
 
+ROOT = Path(__file__).resolve().parents[1]
 GRAFANA = GRAFANA_ALERTS.parent
 RUNBOOKS = Path("docs/runbooks")
 FOLDER = "Event Rewards alerts"
@@ -30,7 +31,16 @@ def groups() -> dict[str, list[Alert]]:
 
 def documents() -> Documents:
     """All of it, not written yet."""
-    return Documents(KIT, dashboards.boards(), groups(), known(), FOLDER, ORIGIN)
+    return Documents(KIT, dashboards.boards(), groups(), known(), FOLDER, ORIGIN, impacts())
+
+
+def impacts() -> dict[str, str]:
+    """How bad each alert is: what its runbook says first under "Impact"."""
+    found = {}
+    for path in (ROOT / RUNBOOKS).glob("*.md"):
+        _, _, after = path.read_text().partition("\n## Impact\n")
+        found[path.stem] = " ".join(after.strip().split("\n\n")[0].split()).replace("`", "")
+    return found
 
 
 @cache

@@ -2,30 +2,40 @@
 
 The configuration of the programs around is in the image and is copied into a volume that they
 read. So no file of the host is mounted: a strict umask, SELinux, a remote engine and Docker
-Desktop's file sharing make no difference.
+Desktop's file sharing make no difference. Links to Grafana and the console get the addresses that
+compose gives them (GRAFANA_LINK, CONSOLE_LINK).
 
 Usage: python -m ops.setup SECRETS CONFIGURATION COLLECTOR_QUEUE
 """
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from ops import secrets
 
 COLLECTOR = 10001  # the user of its image, in which nothing could do this
 SOURCE = Path(__file__).parent.parent / "configuration"
+# As links stand in the files, and the variable with the address that holds here.
+LINKS = {"http://localhost:3000": "GRAFANA_LINK", "http://localhost:8080": "CONSOLE_LINK"}
 
 
-def copy(source: Path, target: Path) -> None:
-    """Make `target` hold the files of `source`, readable by every user, and no others."""
+def copy(source: Path, target: Path, links: Mapping[str, str] | None = None) -> None:
+    """Make `target` hold the files of `source`, readable by every user, and no others.
+
+    Every key of `links` in a file becomes its value.
+    """
     target.mkdir(parents=True, exist_ok=True)
     wanted = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
     for name in sorted(wanted):
         path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(path.name + ".new")
-        draft.write_bytes((source / name).read_bytes())
+        content = (source / name).read_bytes()
+        for link, address in (links or {}).items():
+            content = content.replace(link.encode(), address.encode())
+        draft.write_bytes(content)
         draft.rename(path)
     for path in sorted(target.rglob("*"), reverse=True):  # a directory comes after what is in it
         if path.is_file():
@@ -49,7 +59,8 @@ def give(directory: Path, owner: int) -> None:
 def main(secrets_: Path, configuration: Path, queue: Path) -> None:
     """Do all three; whatever is done already stays as it is."""
     secrets.make(secrets_)
-    copy(SOURCE, configuration)
+    links = {link: os.environ.get(name) or link for link, name in LINKS.items()}
+    copy(SOURCE, configuration, {link: address.rstrip("/") for link, address in links.items()})
     give(queue, COLLECTOR)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from lab.incidents.places import wait_until
-from monitoring.channels import CHANNELS
+from monitoring.channels import CHANNELS, ROUTES
 from plainview import Alert
 
 SINK = f"http://127.0.0.1:{os.environ.get('SINK_PORT', '8090')}"
@@ -46,7 +46,13 @@ def received(alert: str, since: float, sink: str = SINK, mail: str = MAIL) -> li
 def await_all(alert: Alert, state: str, since: float, say: Callable[[str], None]) -> bool:
     """Wait until every channel of the alert's severity has one; tell each with its seconds."""
     missing = {channel.caught_as for channel in CHANNELS[alert.severity]}
-    wait_s = WITHIN_S + (seconds(alert.for_) if state == "firing" else 0)
+    (route,) = [route for route in ROUTES if route.severity == alert.severity]
+    wait_s = WITHIN_S
+    if state == "firing":
+        wait_s += seconds(alert.for_) + seconds(route.timing.get("group_wait", "0s"))
+    elif seconds(interval := route.timing.get("group_interval", "1m")) > WITHIN_S:
+        say(f"the {alert.severity} is said to be over within {interval}: not waited for")
+        return True
 
     def look() -> bool:
         for one in received(alert.name, since):

@@ -198,6 +198,13 @@ def test_data_sources_link_to_each_other() -> None:
     jaeger = by_uid["jaeger"]["jsonData"]
     assert jaeger["tracesToLogsV2"]["datasourceUid"] == "loki"
     assert jaeger["tracesToMetrics"]["datasourceUid"] == "prometheus"
+    # Jaeger has the service's name in no tag: a query with it finds nothing
+    asked = [jaeger["tracesToLogsV2"], *jaeger["tracesToMetrics"]["queries"]]
+    assert not any("tags" in each["query"] for each in asked)
+    # else the alert page shows each rule twice, and an error for a Loki that is not there
+    for source in by_uid.values():
+        if source["type"] in ("prometheus", "loki"):
+            assert source["jsonData"]["manageAlerts"] is False, source["name"]
     assert (
         by_uid["prometheus"]["jsonData"]["exemplarTraceIdDestinations"][0]["datasourceUid"]
         == "jaeger"

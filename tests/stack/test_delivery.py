@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +68,13 @@ def received(sinks: delivery.Sinks, state: str) -> dict[str, set[str]]:
     for channel in ("slack", "pagerduty", "deadman"):
         for entry in sinks.hooks(channel):
             if entry["state"] == state:
-                text = str(entry["message"])
-                for name in {alert.name for alert in alerts.ALERTS if f"what {alert.name} " in text
-                             or f": {alert.name} " in text}:  # fmt: skip
+                for name in re.findall(
+                    r"(?:what|RESOLVED) (\w+) (?:says|of)", str(entry["message"])
+                ):
                     found.setdefault(name, set()).add(channel)
     for mail in sinks.mails():
         if mail["Subject"].startswith(state.upper()):
-            name = mail["Subject"].split(": ")[1].split()[0]
+            name = mail["Subject"].split()[1].removesuffix(":")
             found.setdefault(name, set()).add("mail")
     return found
 
@@ -113,12 +115,37 @@ def test_every_alert_reaches_the_channels_of_its_severity(
         assert Counter(m["state"] for m in sinks.hooks(channel)) == {
             "firing": count, "resolved": count,
         }, channel  # fmt: skip
-    for message in sinks.hooks("slack"):
-        (attachment,) = message["message"]["attachments"]
-        assert KIT.handbook + "/runbooks/" in attachment["text"]
+    for entry in sinks.hooks("slack"):
+        (attachment,) = entry["message"]["attachments"]
+        fires = entry["state"] == "firing"
+        assert (" says" in attachment["title"], "is over after" in attachment["title"]) == (
+            fires,
+            not fires,
+        )
+        assert (KIT.handbook + "/runbooks/" in attachment["text"]) == fires
+        assert f"Dashboard: {KIT.grafana}/d/" in attachment["text"]
+    for entry in sinks.hooks("pagerduty"):  # what wakes somebody is the sentence
+        if entry["state"] == "firing":
+            assert re.search(r"what \w+ says", entry["message"]["payload"]["summary"])
     for mail in sinks.mails():
-        assert "Runbook: " in mail["Text"]
-        assert "Dashboard: " in mail["Text"]
+        assert re.search(r": what \w+ says| is over after ", mail["Subject"])
+
+
+def test_the_watchdog_comes_as_often_as_its_runbook_says(
+    run: Callable[[Program], Program], sinks: delivery.Sinks, tmp_path: Path
+) -> None:
+    """Every five minutes, here of a second each; with the shipped ratios of the waits."""
+    assert "every five minutes" in (rules.ROOT / rules.RUNBOOKS / "watchdog.md").read_text()
+    program, url = delivery.alertmanager(tmp_path / "am", sinks, faster=60)
+    run(program)
+    (watchdog,) = [alert for alert in alerts.ALERTS if alert.name == "Watchdog"]
+    began = datetime.now(UTC)
+    times = {"startsAt": began.isoformat(), "endsAt": (began + timedelta(hours=1)).isoformat()}
+    httpx.post(f"{url}/api/v2/alerts", json=[posted(watchdog, **times)]).raise_for_status()
+    until(lambda: len(sinks.hooks("deadman")) >= 4, 60, "four messages of the watchdog")
+    at = [datetime.fromisoformat(entry["at"]).timestamp() for entry in sinks.hooks("deadman")]
+    gaps = [late - early for early, late in pairwise(at)]
+    assert min(gaps) == pytest.approx(5, abs=0.6), gaps  # others may be late on a busy machine
 
 
 def test_maintenance_mutes_warnings_and_never_what_is_critical(

@@ -22,7 +22,7 @@ def test_only_the_watchdog_fires(
     fired = stack.history('ALERTS{alertstate="firing"}', begin, end)
     found = {row["metric"]["alertname"]: row for row in fired}
     sold_out = found.pop("StockExhausted")["metric"]  # of the script, on purpose
-    assert sold_out["reward_id"] == traffic.script.rewards["points"]
+    assert (sold_out["event"], sold_out["reward"]) == ("autumn", "points")
     watched = [at for at, _ in found.pop("Watchdog")["values"]]
     assert watched[0] < stack.watched_from + 60
     assert watched[-1] > end - 15

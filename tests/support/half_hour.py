@@ -185,6 +185,8 @@ class HalfHour:
         yield "reward_requests_oldest_pending_seconds", {}, lambda _, now: 2 * (now % 30 < STEP_S)
         yield "claim_invariant_violations", {}, lambda *_: 0
         which = {"event_id": "e1", "reward_id": "r1"}
+        yield "event_info", {"event_id": "e1", "title": "Autumn"}, lambda *_: 1
+        yield "reward_info", {**which, "title": "Gold badge"}, lambda *_: 1
         yield "reward_stock_left", which, lambda _, now: 5000 - int(1.2 * load(now))
 
 

@@ -1,11 +1,13 @@
 """The alerts of any observed service; an installation adds those of its other parts.
 
 An expression gives a series only for what is wrong. No data counts as good, so absent data has
-rules of its own.
+rules of its own. Where one alert has several causes, each series says its own in the label
+`cause`, which begins with the unit of its value: "90 % of its connections are in use".
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from plainview.catalogue import Alert
@@ -15,14 +17,25 @@ from .config import Kit, Thresholds, Windows
 _REFUSED = "prometheus_target_scrapes_exceeded_sample_limit_total"
 
 
+Causes = Sequence[tuple[str, str]]  # expression, and what its value counts
+
+
+def either(causes: Causes) -> str:
+    """All series of the expressions, each with its text as the label `cause`."""
+    return " or ".join(f'label_replace({expr}, "cause", "{text}", "", "")' for expr, text in causes)
+
+
 def _burning(
     name: str, severity: Literal["critical", "ticket"], windows: Windows, floor_rps: float
 ) -> Alert:
     long, short, factor, for_ = windows
+    # Data of half the long window: the first minutes of a new service say nothing about hours.
+    enough = {"1h": 6, "6h": 36, "1d": 144, "3d": 432}[long]
     return Alert(
         name,
         f"service:slo_burn:rate{long} > {factor} and service:slo_burn:rate{short} > {factor}"
-        f" and service:slo_requests:rate{long} > {floor_rps}",
+        f" and service:slo_requests:rate{long} > {floor_rps}"
+        f" and count_over_time(service:slo_requests:rate5m[{long}:5m]) >= {enough}",
         "{{ $labels.service }} spends the error budget of {{ $labels.slo }} {value:humanize} "
         f"times too fast, over {long} and {short}",
         for_,
@@ -33,14 +46,14 @@ def _burning(
     )
 
 
-def _either(name: str, selector: str = "") -> str:
+def _counted(name: str, selector: str = "") -> str:
     """A counter of the Collector; whether its name ends in `_total` depends on the version."""
     return " or ".join(
         f"sum by (job) (rate({full}{selector}[5m])) > 0" for full in (f"{name}_total", name)
     )
 
 
-def failing_commands(t: Thresholds, system: str) -> str:
+def failing_commands(t: Thresholds, system: str) -> Causes:
     """By service: the share of failed commands of a database, or that no connection can be made.
 
     duplicate_key and rejected are normal answers of the database, not failures.
@@ -48,12 +61,19 @@ def failing_commands(t: Thresholds, system: str) -> str:
     kinds = 'error_type=~"timeout|unavailable|other"'
     which = f'db_system_name="{system}"'
     every = f"sum by (service) (rate(db_client_operation_duration_seconds_count{{{which}}}[1m]))"
-    return (
-        f"sum by (service) (rate(db_client_operation_failures_total{{{which},{kinds}}}[1m]))"
-        f" / ({every} > {t.floor_rps}) > {t.db_failure_ratio}"
-        f" or sum by (service) (rate(db_client_connection_failures_total{{{which}}}[30s]))"
-        f" > {t.connection_failures}"
-    )
+    return [
+        (
+            "100 * (sum by (service)"
+            f" (rate(db_client_operation_failures_total{{{which},{kinds}}}[1m]))"
+            f" / ({every} > {t.floor_rps}) > {t.db_failure_ratio})",
+            "% of its commands fail",
+        ),
+        (
+            f"sum by (service) (rate(db_client_connection_failures_total{{{which}}}[30s]))"
+            f" > {t.connection_failures}",
+            "connections a second cannot be made",
+        ),
+    ]
 
 
 def generic_alerts(kit: Kit) -> list[Alert]:
@@ -164,16 +184,19 @@ def _databases(t: Thresholds) -> list[Alert]:
     return [
         Alert(
             # from the services' commands: the exporter can be down while the database is well
-            "MongoFailures", failing_commands(t, "mongodb"),
-            "{{ $labels.service }} cannot use MongoDB ({value:%.3g} of all commands fail, "
-            "or connections a second)",
+            "MongoFailures", either(failing_commands(t, "mongodb")),
+            "{{ $labels.service }} cannot use MongoDB: {value:%.3g} {{ $labels.cause }}",
             for_="1m", severity="critical", dashboards=("system",), panel="Failures of databases",
         ),
         Alert(
             "MongoSlow",
-            f"{p95} > {t.db_slow_s} or {pool} > {t.pool_ratio}",
-            "{{ $labels.service }}: MongoDB is slow ({value:%.3g}: P95 in seconds, "
-            "or the used share of the pool)",
+            either(
+                [
+                    (f"1000 * ({p95} > {t.db_slow_s})", "ms or more for 5 % of its commands"),
+                    (f"100 * ({pool} > {t.pool_ratio})", "% of its connections are in use"),
+                ]
+            ),
+            "{{ $labels.service }}: MongoDB is slow: {value:%.3g} {{ $labels.cause }}",
             dashboards=("system",), panel="MongoDB, 95 of 100",
         ),
     ]  # fmt: skip
@@ -182,28 +205,58 @@ def _databases(t: Thresholds) -> list[Alert]:
 def _telemetry(kit: Kit) -> list[Alert]:
     t, sinks = kit.thresholds, kit.sinks
     samples = f"scrape_samples_post_metric_relabeling{{{kit.selector}}}"
+    queue = f"max by (service) (telemetry_span_queue_depth) / {t.span_queue}"
     spans_lost = [
-        "sum by (service) (rate(telemetry_spans_dropped_total[5m])) > 0",
-        'sum by (service) (rate(telemetry_spans_exported_total{outcome="failure"}[5m])) > 0',
-        "sum by (service) (rate(telemetry_errors_total[5m])) > 0",
-        f"max by (service) (telemetry_span_queue_depth) / {t.span_queue} > {t.queue_ratio}",
+        (
+            "sum by (service) (rate(telemetry_spans_dropped_total[5m])) > 0",
+            "spans a second are dropped, its queue is full",
+        ),
+        (
+            'sum by (service) (rate(telemetry_spans_exported_total{outcome="failure"}[5m])) > 0',
+            "spans a second cannot be sent",
+        ),
+        (
+            "sum by (service) (rate(telemetry_errors_total[5m])) > 0",
+            "errors a second inside its telemetry",
+        ),
+        (f"100 * ({queue} > {t.queue_ratio})", "% of its queue of spans is full"),
     ]
     if "collector" in kit.parts:
         spans_lost += [
-            _either("otelcol_receiver_refused_spans"),
-            _either("otelcol_receiver_failed_spans"),
-            _either("otelcol_exporter_send_failed_spans", sinks),
-            _either("otelcol_exporter_enqueue_failed_spans", sinks),
-            f"max by (job) (otelcol_exporter_queue_size{sinks}"
-            f" / otelcol_exporter_queue_capacity) > {t.queue_ratio}",
+            (_counted("otelcol_receiver_refused_spans"), "spans a second are refused"),
+            (_counted("otelcol_receiver_failed_spans"), "spans a second cannot be read"),
+            (
+                _counted("otelcol_exporter_send_failed_spans", sinks),
+                "spans a second cannot be delivered",
+            ),
+            (
+                _counted("otelcol_exporter_enqueue_failed_spans", sinks),
+                "spans a second find no place in its queue",
+            ),
+            (
+                f"100 * (max by (job) (otelcol_exporter_queue_size{sinks}"
+                f" / otelcol_exporter_queue_capacity) > {t.queue_ratio})",
+                "% of its queue is full",
+            ),
         ]
-    lines_lost = ["sum by (service) (rate(telemetry_log_lines_dropped_total[5m])) > 0"]
+    lines_lost = [
+        (
+            "sum by (service) (rate(telemetry_log_lines_dropped_total[5m])) > 0",
+            "lines a second are dropped, its queue is full",
+        )
+    ]
     if "loki" in kit.parts:
         # "too old" is left out: a restarted Alloy sends old lines again
         lines_lost = [
-            "sum by (job) (rate(loki_discarded_samples_total{reason!~"
-            '"too_far_behind|greater_than_max_sample_age"}[5m])) > 0',
-            "sum by (job) (rate(loki_ingester_wal_disk_full_failures_total[5m])) > 0",
+            (
+                "sum by (job) (rate(loki_discarded_samples_total{reason!~"
+                '"too_far_behind|greater_than_max_sample_age"}[5m])) > 0',
+                "lines a second are refused",
+            ),
+            (
+                "sum by (job) (rate(loki_ingester_wal_disk_full_failures_total[5m])) > 0",
+                "writes a second fail, its disk is full",
+            ),
             *lines_lost,
         ]
     silent = Alert(
@@ -212,31 +265,43 @@ def _telemetry(kit: Kit) -> list[Alert]:
         "sum(rate(telemetry_log_lines_total[10m])) > 0"
         ' and on () max_over_time(up{job="loki"}[6h]) == 1'
         " unless on () sum(rate(loki_distributor_lines_received_total[10m])) > 0",
-        "services write {value:humanize} log lines a second, Loki got none for 10 minutes",
+        "services write {value:%.3g} log lines a second, Loki got none for 10 minutes",
         dashboards=("telemetry",),
         panel="Log lines written and received",
     )
     return [
         Alert(
-            "TelemetryDrops", " or ".join(spans_lost),
-            "{{ $labels.service }}{{ $labels.job }} loses telemetry, or its queue is nearly full "
-            "({value:%.3g} a second, or the full share)",
+            "TelemetryDrops", either(spans_lost),
+            "{{ or $labels.service $labels.job }} loses traces, or soon will: "
+            "{value:%.3g} {{ $labels.cause }}",
             dashboards=("telemetry",), panel="Lost telemetry",
         ),
         Alert(
-            "LogIngestion", " or ".join(lines_lost),
-            "{{ $labels.service }}{{ $labels.job }} drops {value:humanize} log lines a second",
+            "LogIngestion", either(lines_lost),
+            "{{ or $labels.service $labels.job }} loses log lines: "
+            "{value:%.3g} {{ $labels.cause }}",
             dashboards=("telemetry",),
             panel="Lines refused by Loki" if "loki" in kit.parts else "Lost telemetry",
         ),
         *([silent] if "loki" in kit.parts else []),
         Alert(
             "SeriesExplosion",
-            f"max by (service) ({samples}) > {t.series_growth} * clamp_min("
-            f"max by (service) (avg_over_time({samples}[6h] offset 30m)), {t.series_base})"
-            f" or sum by (job) (increase({_REFUSED}[10m])) > 0",
-            "{{ $labels.service }}{{ $labels.job }} has too many series ({value:humanize} of a "
-            "scrape, or scrapes refused at the limit)",
+            either(
+                [
+                    (
+                        f"max by (service) ({samples}) > {t.series_growth} * clamp_min("
+                        f"max by (service) (avg_over_time({samples}[6h] offset 30m)),"
+                        f" {t.series_base})",
+                        f"of a scrape, more than {t.series_growth} times as many as usual",
+                    ),
+                    (
+                        f"sum by (job) (increase({_REFUSED}[10m])) > 0",
+                        "scrapes of 10 minutes were over the limit, and are lost",
+                    ),
+                ]
+            ),
+            "{{ or $labels.service $labels.job }} has too many series: "
+            "{value:humanize} {{ $labels.cause }}",
             for_="10m", dashboards=("telemetry",), panel="Series of a service, of its budget",
         ),
         Alert(

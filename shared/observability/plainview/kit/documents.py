@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,12 @@ class Documents:
     known: Set[str]
     folder: str  # of the alert rules in Grafana
     origin: str  # what writes the files, and from what: the first line of each says so
+    impacts: Mapping[str, str] = field(default_factory=dict)  # how bad, by slug of the runbook
 
     @property
     def rules(self) -> Rules:
         """What makes rules of the alerts; KeyError if one names a dashboard that is not there."""
-        return Rules(self.kit, self.boards)
+        return Rules(self.kit, self.boards, self.impacts)
 
     def unknown(self) -> dict[str, set[str]]:
         """Each panel and rule that names a metric which nobody makes, and those metrics."""
@@ -106,7 +107,7 @@ def _linked(alert: Alert) -> str:
 
 def says(alert: Alert) -> str:
     """What an alert tells, with the names of labels in place of their values."""
-    text = re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"(\1)", alert.summary)
+    text = re.sub(r"\{\{ (?:or )?\$labels\.(\w+).*?\}\}", r"(\1)", alert.summary)
     return re.sub(r"\{value[^}]*\}", "(value)", text)
 
 

@@ -33,15 +33,37 @@ def bounded_uid(name: str) -> str:
     return f"{name[: LONGEST_UID - 9]}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
-class Rules:
-    """The rules of one kit; `boards` are the dashboards that alerts refer to, by name."""
+def _guarded(summary: str) -> str:
+    """The text with a word for each label that a series lacks: Grafana writes `[no value]` there.
 
-    def __init__(self, kit: Kit, boards: Mapping[str, Dashboard]) -> None:
+    `{{ or $labels.service $labels.job }}` is the first that is there.
+    """
+
+    def put(found: re.Match[str]) -> str:
+        names = re.findall(r"\$labels\.(\w+)", found[0])
+        text = f"an unknown {names[0]}"
+        for name in reversed(names):
+            text = f"{{{{ with $labels.{name} }}}}{{{{ . }}}}{{{{ else }}}}{text}{{{{ end }}}}"
+        return text
+
+    return re.sub(r"\{\{ (or )?\$labels\.\w+( \$labels\.\w+)* \}\}", put, summary)
+
+
+class Rules:
+    """The rules of one kit; `boards` are the dashboards that alerts refer to, by name.
+
+    `impacts` says how bad it is, by the slug of the alert's runbook.
+    """
+
+    def __init__(
+        self, kit: Kit, boards: Mapping[str, Dashboard], impacts: Mapping[str, str] | None = None
+    ) -> None:
         self._kit = kit
+        self._impacts = impacts or {}
         self._boards = {name: board.json() for name, board in boards.items()}
 
     def texts_of(self, alert: Alert, value: str = "$value") -> dict[str, str]:
-        """Summary and links; `value` is the name of the value in the evaluating program."""
+        """Summary, impact, links; `value` is the name of the value in the evaluating program."""
 
         def put(found: re.Match[str]) -> str:
             how = found[1]
@@ -49,9 +71,9 @@ class Rules:
                 return f'{{{{ printf "{how}" {value} }}}}'
             return f"{{{{ {value} | {how} }}}}"
 
-        texts = {
-            "summary": re.sub(r"\{value:([%.\w]+)\}", put, alert.summary),
-        }
+        texts = {"summary": re.sub(r"\{value:([%.\w]+)\}", put, _guarded(alert.summary))}
+        if impact := self._impacts.get(alert.runbook):
+            texts["impact"] = impact
         if runbook := self._kit.runbook(alert.runbook):
             texts["runbook_url"] = runbook
         if alert.dashboards:
@@ -93,6 +115,8 @@ class Rules:
             rules = []
             for alert in declared:
                 texts = self.texts_of(alert, "$values.A.Value")
+                # Grafana fills it in also while there is no value: each time an error in its log
+                texts["summary"] = f"{{{{ with $values.A }}}}{texts['summary']}{{{{ end }}}}"
                 if alert.dashboards:
                     uid, panel = self.place(alert)
                     texts["__dashboardUid__"] = uid
