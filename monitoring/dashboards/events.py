@@ -139,15 +139,15 @@ def _over_time() -> list[Panel]:
     return [
         lines(
             "Participants",
-            "Who takes part in running events, the ten biggest.",
-            by("title", titled(f"topk(10, {EVERYBODY})")),
+            "Who takes part in running events, the five biggest.",
+            by("title", titled(f"topk(5, {EVERYBODY})")),
             no_data="no running event",
         ),
         lines(
             "Approval rate by event",
-            "Approved of the decided requests of running events, the ten lowest. A fall: "
+            "Approved of the decided requests of running events, the five lowest. A fall: "
             "operators reject more; look at the reasons above.",
-            by("title", titled(f"bottomk(10, {_requests('approved')} / {DECIDED})")),
+            by("title", titled(f"bottomk(5, {_requests('approved')} / {DECIDED})")),
             unit="percentunit",
             maximum=1,
             no_data="nothing decided yet",

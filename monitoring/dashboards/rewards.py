@@ -125,7 +125,7 @@ def decisions() -> Row:
                 ),
                 unit="s",
                 no_data="nothing decided in this time",
-                size=(4, 8),
+                size=(6, 8),
             )
             for name, share in (("median", 0.5), ("95 of 100", 0.95))
         ),
@@ -137,7 +137,7 @@ def decisions() -> Row:
                 total(f"increase({counted}[$__rate_interval])", "le"), "{{le}}", format="heatmap"
             ),
             no_data="nothing decided in this time",
-            size=(16, 8),
+            size=(12, 8),
         ),
     ]
     return Row("Decisions", panels)
@@ -178,8 +178,8 @@ def stock_over_time() -> Panel:
     left = highest("reward_stock_left", "event_id, reward_id", EVENT_SELECTOR)
     return lines(
         "Stock left",
-        "The ten rewards of running events with the least left.",
-        by("reward", _of_rewards(f"bottomk(10, {left})")),
+        "The five rewards of running events with the least left.",
+        Query(_of_rewards(f"bottomk(5, {left})"), "{{reward}}, {{title}}"),
         no_data="no reward of a running event",
     )
 

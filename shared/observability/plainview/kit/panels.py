@@ -204,6 +204,7 @@ def lines(title: str, why: str, *queries: Query, **changes: Any) -> Panel:
         "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
         "thresholdsStyle": {"mode": "dashed" if thresholds else "off"},
         "axisSoftMax": soft,
+        **({"axisSoftMin": 0} if signed else {}),
     }
     legend = {"displayMode": "list", "placement": "bottom", "calcs": []}
     if values:

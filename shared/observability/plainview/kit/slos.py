@@ -23,7 +23,7 @@ def _burn(windows: Windows, who: str) -> Panel:
         f"Burn rate over {long} and {short}",
         "How many times faster than allowed the budget is spent, the lower of both windows. Above "
         f"the line for {for_}: {who}. Above 1 the budget does not last 30 days.",
-        by(EACH, f"{slower} < {faster} or {faster}"),
+        by(EACH, f"max by ({EACH}) ({slower} < {faster} or {faster})"),
         thresholds=steps((factor, BAD)),
         no_data="no request in this time",
     )

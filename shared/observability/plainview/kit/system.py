@@ -280,8 +280,16 @@ def _databases(kit: Kit) -> list[Panel]:
             "Commands that failed, and connections that could not be made or had, a second. The "
             "database's normal answers (duplicate key, rejected) are left out. More than a few: "
             "MongoFailures or RedisDown.",
-            by(each, rate("db_client_operation_failures_total", each, where(FAILURES)), "commands"),
-            by(each, rate("db_client_connection_failures_total", each), "connections"),
+            by(
+                "db_system_name",
+                rate("db_client_operation_failures_total", "db_system_name", where(FAILURES)),
+                "commands",
+            ),
+            by(
+                "db_system_name",
+                rate("db_client_connection_failures_total", "db_system_name"),
+                "connections",
+            ),
             unit=PER_SECOND,
         ),
     ]
@@ -320,7 +328,7 @@ def system(kit: Kit, more: Iterable[Row] = ()) -> Dashboard:
             _nearest_limit(kit),
         ],
         rows=[
-            *([Row("Databases", _databases(kit), (8, 8))] if databases & kit.parts else []),
+            *([Row("Databases", _databases(kit))] if databases & kit.parts else []),
             *([Row("Calls of other services", _calls())] if "http_client" in kit.parts else []),
             Row("Replicas", _resources(t)),
             Row("More of latency and errors", [*_latency(t), _errors()]),
