@@ -31,6 +31,7 @@ ALL = [
 CASES = {
     "uvicorn": ALL,
     "uvicorn.run": ALL,
+    "fastapi run": FEW,
     "gunicorn": ALL,
     "gunicorn and uvicorn": FEW,
     "hypercorn": FEW,

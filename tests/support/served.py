@@ -24,6 +24,10 @@ PYTHON = (sys.executable, "-m")
 COMMANDS = {
     "uvicorn": (*PYTHON, "uvicorn", f"{APP}:app", "--port", "{port}"),
     "uvicorn.run": (*PYTHON, APP, "{port}"),
+    "fastapi run": (
+        *(*PYTHON, "fastapi", "run", "tests/support/observed_app.py"),
+        *("--host", "127.0.0.1", "--port", "{port}"),
+    ),
     "gunicorn and uvicorn": (
         *(*PYTHON, "gunicorn", f"{APP}:app", "-k", "uvicorn.workers.UvicornWorker"),
         *("-b", "127.0.0.1:{port}"),
