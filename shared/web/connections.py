@@ -21,6 +21,8 @@ class Connection(Protocol):
     @property
     def idle(self) -> bool: ...
     @property
+    def arriving(self) -> bool: ...
+    @property
     def taken(self) -> tuple[int, int]: ...
     def drop(self) -> None: ...
 
@@ -29,8 +31,8 @@ class Connections:
     """At most `bounds.connections` in all and `bounds.connections_per_client` of each client.
 
     At a bound the connection that has been idle for the longest time is closed; if none is idle,
-    the new one is refused. Trusted proxies carry many clients, so for them only the bound in all
-    holds.
+    one whose request is still arriving; if all are at work, the new one is refused. Trusted
+    proxies carry many clients, so for them only the bound in all holds.
     """
 
     def __init__(self, bounds: Bounds, trusted: Networks = ()) -> None:
@@ -72,6 +74,10 @@ class Connections:
 
     def _drop_idle(self, among: set[Connection] | dict[Connection, str]) -> bool:
         idle = min((one for one in among if one.idle), key=lambda one: one.since, default=None)
+        if (
+            idle is None
+        ):  # else slow bodies, which cost their clients nothing, would keep all others out
+            idle = min((o for o in among if o.arriving), key=lambda one: one.since, default=None)
         if idle is None:
             return False
         self.discard(idle)

@@ -145,6 +145,17 @@ class BoundedProtocol(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     @property
+    def arriving(self) -> bool:
+        """Whether the request being served has not come whole, and no reply to it has begun."""
+        running = self._running
+        return (
+            self._arriving
+            and not self._in_head
+            and running is self.cycle
+            and not (running is None or running.response_started)
+        )
+
+    @property
     def taken(self) -> tuple[int, int]:
         """How many bytes were sent to the client so far, and how many wait for it to read."""
         waiting = self.transport.get_write_buffer_size()

@@ -16,6 +16,12 @@ from tests.support.waiting import soon
 GET = b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
+async def _whole(receive: Any) -> bool:
+    while (message := await receive()).get("more_body"):
+        pass
+    return bool(message["type"] == "http.request")
+
+
 class Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
@@ -36,6 +42,8 @@ async def server(
     trusted: str = "", **bounds: Any
 ) -> AsyncIterator[tuple[Any, type[BoundedProtocol]]]:
     async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow" and not await _whole(receive):
+            return
         await send(
             {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
         )
@@ -80,6 +88,20 @@ async def test_whoever_waits_for_a_reply_stays() -> None:
         busy.writer.close()
         await asyncio.sleep(0.05)
         await (await connect()).ask()
+
+
+async def test_slow_bodies_keep_nobody_out() -> None:
+    async with server(connections=3) as (connect, _):
+        busy = await connect("127.0.0.2")
+        await busy.ask(b"busy")
+        slow = [await connect(f"127.0.0.{n}") for n in (3, 4, 5)]
+        for client in slow:
+            client.writer.write(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        await (await connect("127.0.0.6")).ask()
+        await (await connect("127.0.0.7")).ask()
+        assert [await client.is_closed() for client in slow[:2]] == [True, True]
+        busy.writer.write(GET % b"")  # is still there
+        assert not busy.reader.at_eof()
 
 
 async def test_one_client_takes_its_own_and_not_those_of_others() -> None:
