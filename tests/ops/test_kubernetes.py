@@ -14,6 +14,7 @@ from monitoring import rules
 from ops import secrets
 from shared.serve import STOP_S
 from shared.settings import ServiceSettings
+from shared.web.replicas import LOOK_S
 from tests.ops import cluster
 from tests.ops.checks import program, run
 from tests.ops.cluster import FOLDER, OURS, OVERLAYS, containers, named, of_kind, variables
@@ -21,6 +22,7 @@ from tests.ops.compose_file import SERVICES, resolved
 from tests.stack.programs import ROOT
 
 COMPONENTS = ("autoscaling-in-flight", "ingress")  # those that no overlay has by itself
+DNS_S = 5  # how long an answer of the cluster's DNS may be kept: CoreDNS' default
 IMAGES = {service["image"] for service in SERVICES.values()}
 
 pytestmark = pytest.mark.usefixtures("there")
@@ -153,6 +155,8 @@ def test_the_drain_fits_into_the_grace_period(overlay: str) -> None:
         compose = int(SERVICES[name]["stop_grace_period"].removesuffix("s"))
         assert grace == before + compose
         assert before + STOP_S < grace  # the process is gone before it is killed
+        # the gateway has looked the name up again, and the answer was not an old one
+        assert before >= LOOK_S + DNS_S
         # Kubernetes looks often enough to see that a draining pod is not ready
         probe = container["readinessProbe"]
         assert probe["periodSeconds"] * probe["failureThreshold"] <= before + drain
@@ -177,6 +181,12 @@ def test_every_service_leads_to_a_port_that_is_opened(overlay: str) -> None:
             assert ports[port["targetPort"]] == port["port"], f"{overlay}: {name}"
     for route in of_kind(overlay, "HTTPRoute", "Ingress"):
         assert route["spec"]["rules"][0]["backendRefs"] == [{"name": "gateway", "port": 8000}]
+
+
+def test_the_gateway_sees_each_replica() -> None:
+    """It shares calls out over the addresses of a name, so the name has to give them all."""
+    for name in ("auth", "event"):
+        assert named("single", "Service", name)["spec"]["clusterIP"] == "None"
 
 
 def plain(image: str) -> str:
