@@ -85,9 +85,12 @@ http_request_duration_seconds_count{{{name}}} {self.requests}
 http_request_duration_seconds_sum{{{name}}} 1.0
 # TYPE service_ready gauge
 service_ready 1
-# TYPE telemetry_spans_exported counter
+{self.process()}# TYPE telemetry_spans_exported counter
 telemetry_spans_exported_total{{outcome="success"}} 12
 {self.more()}"""
+
+    def process(self) -> str:
+        return "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds 1.7e9\n"
 
     def more(self) -> str:
         return ""
@@ -163,6 +166,15 @@ def with_path(service: Right) -> None:
 def no_openmetrics(service: Right) -> None:
     made = service.metrics
     service.metrics = lambda accept: made("text/plain")  # type: ignore[method-assign]
+
+
+def without_exemplars(service: Right) -> None:
+    def metrics(accept: str) -> Answer:
+        if accept == "text/plain":
+            return Answer(200, PLAIN, service.samples(""))
+        return Answer(200, OPENMETRICS, service.samples("") + "# EOF\n")
+
+    service.metrics = metrics  # type: ignore[method-assign]
 
 
 def other_traces(service: Right) -> None:
@@ -247,11 +259,10 @@ WRONG: dict[str, tuple[Callable[[Right], None], str, str, str]] = {
         lambda service: setattr(service, "samples", lambda exemplar: Right().samples(exemplar)),
         "requests", "wrong", "not counted",
     ),
-    "no exemplars": (
-        lambda service: setattr(service, "metrics", lambda accept: Answer(
-            200, OPENMETRICS if accept != "text/plain" else PLAIN,
-            service.samples("") + ("# EOF\n" if accept != "text/plain" else ""))),
-        "trace", "wrong", "no exemplar",
+    "no exemplars": (without_exemplars, "trace", "wrong", "no exemplar"),
+    "several workers": (
+        lambda service: (without_exemplars(service), setattr(service, "process", lambda: "")),
+        "trace", "advice", "several workers",
     ),
     "other traces": (other_traces, "trace", "wrong", "other traces"),
     "no spans": (

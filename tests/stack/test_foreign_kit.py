@@ -36,6 +36,7 @@ pytestmark = pytest.mark.timeout(300)  # the first test builds the wheel and sta
 SHOP = Path(__file__).parent / "foreign" / "shop.py"
 PARTS = "mongodb,redis,http_client,collector,loki"
 LOST = r"otelcol_\w+_(refused|failed)_spans|otelcol_exporter_(send|enqueue)_failed_spans"
+NOT_HERE = rf"{LOST}|grafana_alerting"
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,19 @@ class Shop(Prometheus):
             return gives_data(self, expr)
         rows = self.history(expr, self.begin, time.time(), 1)
         return any(is_number(value) for row in rows for _, value in row["values"])
+
+    def show(self, wanted: list[Target]) -> None:
+        """All of these have data, at once, within a minute or so."""
+        empty: list[str] = []
+
+        def all_of_them() -> bool:
+            empty[:] = [target.name for target in wanted if not self.shows_data(target)]
+            return not empty
+
+        try:
+            until(all_of_them, 90)
+        except AssertionError:
+            raise AssertionError(f"without data: {empty}") from None
 
 
 def configured(folder: Path, directory: Path, jobs: dict[str, str]) -> Path:
@@ -208,18 +222,15 @@ def asked(folder: Path) -> list[Target]:
 
 
 def test_every_panel_has_data(shop: Shop) -> None:
-    """But those of Loki, and those of spans that are lost: nothing is lost here."""
+    """But those of Loki and Grafana, and those of spans that are lost: nothing is lost here."""
     wanted = [
         each for each in asked(shop.folder)
         if each.source == "prometheus" and not is_of_loki(each.expr)
-        and not re.search(LOST, each.expr)
+        and not re.search(NOT_HERE, each.expr)
     ]  # fmt: skip
     assert len(wanted) > 50
 
-    def empty() -> list[str]:
-        return [target.name for target in wanted if not shop.shows_data(target)]
-
-    until(lambda: not empty(), 120, f"data of {empty()}")
+    shop.show(wanted)
 
 
 def test_what_is_empty_here_names_metrics_that_exist(shop: Shop) -> None:
@@ -235,7 +246,4 @@ def test_every_panel_of_loki_has_data(shop: Shop) -> None:
     wanted = [each for each in asked(shop.folder) if each.source == "loki"]
     assert wanted
 
-    def empty() -> list[str]:
-        return [target.name for target in wanted if not shop.shows_data(target)]
-
-    until(lambda: not empty(), 60, f"data of {empty()}")
+    shop.show(wanted)

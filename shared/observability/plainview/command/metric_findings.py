@@ -130,10 +130,10 @@ def trace(service: Service, ops: Service, path: str, asked: Asked, page: Metrics
             " and this request was not sampled."
         )
         return Finding("trace", WRONG, "exemplars name other traces than the request's", do)
-    do = (
-        "traces or exemplars are switched off (then --skip traces), spans are sampled out, or"
-        " several workers share their counts, which has no exemplars."
-    )
+    if page.total("process_start_time_seconds") is None:
+        do = "Such a page has neither exemplars nor process metrics: look for the trace in a line."
+        return Finding("trace", ADVICE, "several workers share this page, it names no trace", do)
+    do = "traces or exemplars are switched off (then --skip traces), or spans are sampled out."
     return Finding("trace", WRONG, "no exemplar names a trace", do)
 
 

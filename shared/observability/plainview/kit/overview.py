@@ -60,7 +60,7 @@ def overview(
         kit,
         "overview",
         title="Overview",
-        why="Is the platform well, and what is going on right now?",
+        why="Is everything well, and what is going on right now?",
         refresh="5s",
         since="now-15m",
         first=[

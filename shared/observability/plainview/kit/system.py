@@ -261,25 +261,25 @@ def _databases(kit: Kit) -> list[Panel]:
         ),
         "redis": lines(
             "Redis, 95 of 100",
-            "Duration of commands as the service sees it. Redis gets 300 ms, then it goes without.",
+            "Duration of commands as the service sees it, by service.",
             _duration_of_commands("redis"),
             unit="s",
         ),
     }
+    pool = lines(
+        "Connections used, of the pool",
+        "A full pool makes requests wait, then fail with 503. Above the line MongoSlow.",
+        by(each, f"max by ({each}) {used}"),
+        unit="percentunit",
+        thresholds=steps((t.pool_ratio, WARN)),
+    )
     return [
         *(panel for part, panel in durations.items() if part in kit.parts),
-        lines(
-            "Connections used, of the pool",
-            "A full pool makes requests wait, then fail with 503. Above the line MongoSlow.",
-            by(each, f"max by ({each}) {used}"),
-            unit="percentunit",
-            thresholds=steps((t.pool_ratio, WARN)),
-        ),
+        *([pool] if "mongodb" in kit.parts else []),  # of Redis' pool nothing is measured
         lines(
             "Failures of databases",
             "Commands that failed, and connections that could not be made or had, a second. The "
-            "database's normal answers (duplicate key, rejected) are left out. More than a few: "
-            "MongoFailures or RedisDown.",
+            "database's normal answers (duplicate key, rejected) are left out.",
             by(
                 "db_system_name",
                 rate("db_client_operation_failures_total", "db_system_name", where(FAILURES)),

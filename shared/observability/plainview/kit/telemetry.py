@@ -98,8 +98,7 @@ def _lost(kit: Kit) -> Panel:
     return lines(
         "Lost telemetry",
         "A second: spans and lines dropped, refused or not passed on, errors inside the telemetry. "
-        "Anything above 0 is TelemetryDrops or LogIngestion; no request felt it. The console is "
-        "left out: it is a view that may lose some.",
+        "Anything above 0 is TelemetryDrops or LogIngestion; no request felt it.",
         *(
             Query(rate(metric, labels=which), legend)
             for legend, metric, which in (
