@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from plainview.kit import write
 from tests.stack.programs import CACHE, ROOT
 from tests.support.processes import ended
 
@@ -77,14 +78,16 @@ def source(dashboard: Json, packages: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def errors(program: str, packages: Path, directory: Path) -> str:
-    """What the compiler says of a program."""
+def errors(packages: Path, directory: Path, *programs: str) -> str:
+    """What the compiler says of programs."""
     (directory / "node_modules").symlink_to(packages)
-    (directory / "dashboard.ts").write_text(program)
+    files = [f"dashboard{number}.ts" for number in range(len(programs))]
+    for file, program in zip(files, programs, strict=True):
+        (directory / file).write_text(program)
     compiler = [
         "node", "node_modules/typescript/bin/tsc", "--noEmit", "--strict", "--skipLibCheck",
         "--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler",
-        "--preserveSymlinks", "dashboard.ts",
+        "--preserveSymlinks", *files,
     ]  # fmt: skip
     done = ended(compiler, 300, cwd=directory)
     return done.stdout + done.stderr
@@ -92,11 +95,18 @@ def errors(program: str, packages: Path, directory: Path) -> str:
 
 @pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
 def test_dashboard(file: Path, packages: Path, tmp_path: Path) -> None:
-    assert errors(source(json.loads(file.read_text()), packages), packages, tmp_path) == ""
+    assert errors(packages, tmp_path, source(json.loads(file.read_text()), packages)) == ""
+
+
+def test_a_kit_of_another_company(packages: Path, tmp_path: Path) -> None:
+    write(tmp_path, service="shop", parts=["redis"])
+    boards = [json.loads(file.read_text()) for file in tmp_path.glob("grafana/dashboards/*.json")]
+    assert len(boards) > 3
+    assert errors(packages, tmp_path, *(source(board, packages) for board in boards)) == ""
 
 
 def test_an_unknown_option_is_an_error(packages: Path, tmp_path: Path) -> None:
     dashboard = json.loads((ROOT / "grafana" / "dashboards" / "overview.json").read_text())
     panel = next(panel for panel in dashboard["panels"] if panel["type"] == "stat")
     panel["options"]["colourMode"] = "background"
-    assert "colourMode" in errors(source(dashboard, packages), packages, tmp_path)
+    assert "colourMode" in errors(packages, tmp_path, source(dashboard, packages))
