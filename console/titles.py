@@ -1,4 +1,6 @@
-"""Names of events and rewards: metrics have only IDs, so an account that may read asks for them."""
+"""Names of events and rewards: of running ones from event's metrics, and of all, with the stocks,
+from the API, if there is an account that may read.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from console.scrape import Metrics
 from console.settings import ConsoleSettings
 
 REFRESH_S = 20.0
@@ -36,6 +39,13 @@ class Titles:
         self._names[any_id] = (name, stock)
         if len(self._names) > KEPT:
             del self._names[next(iter(self._names))]
+
+    def hear(self, page: Metrics) -> None:
+        """Learn what event exposes of running events; stocks stay as they are."""
+        for metric, label in (("event_info", "event_id"), ("reward_info", "reward_id")):
+            for sample in page.all(metric):
+                any_id = sample.labels[label]
+                self.learn(any_id, sample.labels["title"], self.reward(any_id)[1])
 
     async def run(self, http: httpx.AsyncClient, settings: ConsoleSettings) -> None:
         """Read until cancelled; whatever goes wrong, the next round starts afresh."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
+from typing import Any
 
 from console.render import percent, piece, span
 from console.scrape import Metrics, Watcher
@@ -44,6 +45,7 @@ class View:
         return self._made[key][1]
 
     def _now(self, lang: str) -> dict[str, Rows]:
+        self.titles.hear(self._page("event"))
         status, reasons = self.verdict()
         users = self._page("auth").by("active_users", "window")
         recent = self._page("event").by("activity_recent", "kind")
@@ -124,6 +126,16 @@ class View:
         known = islice(self.store.requests(kind), LISTED)
         return [(r.span_id, piece(lang, "request", r=r)) for r in known]
 
+    def _named(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """A line's fields for people: names instead of IDs, no reason where there is none."""
+        named = {}
+        for key, value in fields.items():
+            if key in ("event_id", "reward_id"):
+                named[key.removesuffix("_id")] = self.titles.name(str(value))
+            elif key not in OWN and (key, value) != ("reason", "none"):
+                named[key] = value
+        return named
+
     def follow(self, lang: str, wanted: str, links: Mapping[str, str]) -> dict[str, Rows]:
         """The panels of one request; empty ones if nothing is known of it."""
         found = self.store.find(wanted)
@@ -142,10 +154,12 @@ class View:
             services={x.service for x in known},
             links=links,
         )
-        lines = [
-            (f"{n}{line.at}", piece(lang, "line", line=line, fields=line.fields(), own=OWN))
-            for n, line in enumerate(found.lines[:MAX_LINES])
-        ]
+        self.titles.hear(self._page("event"))
+        lines = []
+        for number, line in enumerate(found.lines[:MAX_LINES]):
+            fields = line.fields()
+            told = {"line": line, "fields": fields, "named": self._named(fields)}
+            lines.append((f"{number}{line.at}", piece(lang, "line", **told)))
         return {
             "facts": [("facts", facts)],
             "spans": list(_waterfall(lang, found.spans)),

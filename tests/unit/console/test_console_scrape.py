@@ -1,5 +1,6 @@
 """What the console makes of metric pages and health replies."""
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from console.scrape import Metrics, Watcher, quantile, read_health
 from console.settings import ConsoleSettings
 from console.store import Line
 from console.titles import Titles
-from plainview.decode import Sample
+from plainview.decode import Sample, parse_metrics
+from tests.support.console_data import view
 
 HEALTH = {
     "status": "warn",
@@ -261,3 +263,25 @@ def test_names_are_bounded() -> None:
         titles.learn(str(number), "name")
     assert titles.name("0") == "0"
     assert titles.name("2999") == "name"
+
+
+def test_lines_have_names_and_no_reason_where_there_is_none() -> None:
+    shown = view()
+    page = (
+        'event_info{event_id="e9",title="Spring"} 1\nreward_info{reward_id="r2",event_id="e9",'
+        'title="Silver badge"} 1\n'
+    )
+    shown.watcher.services["event"].page = Metrics(parse_metrics(page))
+    ids = {"request_id": "a-request-of-mine", "event_id": "e9", "reward_id": "r2"}
+    fields = {"event": "reward.claimed", "level": "info", "status": "approved", **ids}
+    for reason in ("none", "operator"):
+        text = json.dumps({**fields, "reason": reason})
+        shown.store.add_line(Line.parse(text, "event", time.time()))
+    one, two = (markup for _, markup in shown.follow("en", ids["request_id"], {})["lines"])
+    summary = one.partition("</summary>")[0]
+    assert "event=Spring" in summary
+    assert "reward=Silver badge" in summary
+    assert "e9" not in summary
+    assert "reason" not in summary
+    assert "reason=operator" in two
+    assert shown.titles.reward("r2")[1] == 25, "its stock stays as the API told it"
