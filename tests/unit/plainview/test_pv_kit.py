@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
-from plainview import LIBRARY_METRICS, Alert
+from plainview import LIBRARY_METRICS, Alert, kit
 from plainview.kit import (
     Dashboard,
     Kit,
@@ -92,3 +93,12 @@ def test_an_alert_links_its_runbook_its_dashboard_and_its_panel() -> None:
     assert "{{ $value | humanizePercentage }}" in texts["summary"]
     with pytest.raises(KeyError):
         rules.place(Alert("Lost", "up == 0", "x", dashboards=("system",), panel="no such panel"))
+
+
+def test_each_alert_has_its_page_and_queries_of_pages_name_what_there_is() -> None:
+    folder = Path(kit.__file__).parent / "runbooks"
+    assert {page.stem for page in folder.glob("*.md")} == {alert.runbook for alert in ALERTS}
+    for page in folder.glob("*.md"):
+        (block,) = re.findall(r"```promql\n(.*?)```", page.read_text(), re.S)
+        for query in block.splitlines():
+            assert names.metrics_in(query) <= KNOWN, f"{page.name}: {query}"
