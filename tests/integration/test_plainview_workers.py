@@ -47,10 +47,15 @@ def value(page: list[Sample], name: str, **labels: str) -> float:
     return sum(s.value for s in page if s.name == name and labels.items() <= s.labels.items())
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "gunicorn and uvicorn"])
-def test_a_thousand_requests_are_a_thousand_in_every_scrape(server: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("server", "more"),
+    [("uvicorn", ()), ("gunicorn and uvicorn", ()), ("gunicorn and uvicorn", ("--preload",))],
+)
+def test_a_thousand_requests_are_a_thousand_in_every_scrape(
+    server: str, more: tuple[str, ...], tmp_path: Path
+) -> None:
     variables = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "shared"), "PLAINVIEW_ACCESS_LOG": "0"}
-    with serving(server, tmp_path, *TWO[server], **variables) as served:
+    with serving(server, tmp_path, *TWO[server], *more, **variables) as served:
         started(served, 2)
         first = work(served, 600)
         pages = [parse_metrics(get(served, "/metrics")) for _ in range(6)]

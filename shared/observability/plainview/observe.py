@@ -311,6 +311,7 @@ def _tell(sentences: list[str]) -> None:
 def _tell_of_workers() -> None:
     """Say once per server what its workers' metrics lack, or that they are not shared at all."""
     with guarded("metrics"):
+        workers.serving()
         place = workers.place()
         if workers.DIRECTORY is not None:
             if place == 0:

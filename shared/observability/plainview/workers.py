@@ -70,6 +70,26 @@ def _forget_namesake() -> None:
             mark_process_dead(os.getpid(), str(DIRECTORY))  # type: ignore[no-untyped-call]
 
 
+_serving = False
+
+
+def serving() -> None:
+    """This process serves from now on, so its gauges count."""
+    global _serving  # noqa: PLW0603 - one per process
+    _serving = True
+    if DIRECTORY is not None:
+        with suppress(OSError):
+            (DIRECTORY / f"{os.getpid()}.forked").unlink(missing_ok=True)
+
+
+def _in_child() -> None:
+    """Hide the gauges of a parent that has loaded the app but does not serve (`--preload`)."""
+    _forget_namesake()
+    if DIRECTORY is not None and not _serving:
+        with suppress(OSError):
+            (DIRECTORY / f"{os.getppid()}.forked").touch()
+
+
 def _has_metrics() -> bool:
     """Whether somebody has made metrics in this very process before."""
     return _owner == os.getpid() and any(
@@ -101,7 +121,12 @@ class SharedMetrics(Collector):
             if locked:
                 with guarded("metrics"):
                     self._join_ended()
-            files = [str(file) for file, _, _ in self._files()]
+            idle = {file.stem for file in self._directory.glob("*.forked")}
+            files = [
+                str(file)
+                for file, kind, pid in self._files()
+                if pid not in idle or not kind.startswith("gauge_live")
+            ]
             try:
                 found = _read(files)
             except Exception:  # find out which file it is
@@ -143,6 +168,9 @@ class SharedMetrics(Collector):
         and is written before the new one gets its name.
         """
         self._remove_joined()
+        for marker in self._directory.glob("*.forked"):
+            if not _runs(int(marker.stem)):
+                marker.unlink(missing_ok=True)
         ended: dict[str, list[Path]] = {}
         for file, kind, pid in self._files():
             if pid == "ended" or _runs(int(pid)):
@@ -252,4 +280,4 @@ def _lock(fd: int) -> int:
 
 _owner = os.getpid()  # a fork starts without metrics of its own
 _forget_namesake()
-os.register_at_fork(after_in_child=_forget_namesake)
+os.register_at_fork(after_in_child=_in_child)
