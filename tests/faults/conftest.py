@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -39,14 +40,22 @@ def figure(record_property: Callable[[str, object], None]) -> Figure:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Figures come with the tests' reports, so from other processes too."""
-    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    """Figures come with the tests' reports, so from other processes too; and what modules take."""
+    outcomes = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
     figures = [
         f"{name.removeprefix(PREFIX)}: {value}"
-        for report in reports
+        for report in outcomes
         for name, value in report.user_properties
         if name.startswith(PREFIX)
     ]
     if figures:
         terminalreporter.section("figures")
         terminalreporter.write("\n".join(figures) + "\n")
+    taken = Counter[str]()
+    for reports in terminalreporter.stats.values():
+        for report in reports:  # of set-up, test and what comes after
+            if isinstance(report, pytest.TestReport) and report.nodeid.startswith("tests/faults/"):
+                taken[report.nodeid.partition("::")[0]] += report.duration
+    terminalreporter.section("seconds by module")
+    for module, seconds in taken.most_common():
+        terminalreporter.write(f"{seconds:7.1f}  {module}\n")

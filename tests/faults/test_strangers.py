@@ -33,7 +33,7 @@ RPS = 50  # of those who behave
 BEFORE_S, BESIDE_S = 2, many(4, 3)
 ROUNDS = 3  # the best counts: a machine that does other work makes some of three late
 UNFELT_S = 0.05 if ALL else 0.25  # a P95 below is not asked about; CI's machine is busy
-SOME = ["body_by_bytes", "dripping_reader", "leaver", "reader_of_a_stream"]
+SOME = ["body_by_bytes", "dripping_reader", "leaver"]
 
 
 @dataclass

@@ -215,8 +215,9 @@ async def play(on: Stage, batch: list[Plan]) -> list[str]:
             break
         await asyncio.sleep(0.01)
     streams, on.streams[:] = list(on.streams), []
-    for connection in upstream.transport.inner._free:  # type: ignore[attr-defined]
-        connection.close()  # the next batch begins with none
+    for free in upstream.transport.inner._free.values():  # type: ignore[attr-defined]
+        for connection in free:
+            connection.close()  # the next batch begins with none
     known, begun = on.known, on.begun  # of earlier batches too: their stragglers may come now
     known |= {one.marker: (plan, one) for plan in batch for one in plan.requests}
     begun |= {one.marker: (plan, one) for plan in batch for one in plan.began}
