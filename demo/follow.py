@@ -161,7 +161,8 @@ def _line(row: Row) -> Text:
         clock = at.strftime("%H:%M:%S.%f")[:-3]
     except ValueError:
         clock = "--:--:--.---"
-    rest = "  ".join(f"{k}={_value(v)}" for k, v in row.items() if k not in HIDDEN)
+    told = {k: v for k, v in row.items() if k not in HIDDEN and (k, v) != ("reason", "none")}
+    rest = "  ".join(f"{k}={_value(v)}" for k, v in told.items())
     text = Text(f"  {clock}  ", style="dim")
     text.append(f"{_value(row['service']):<8}", style="cyan not dim")
     text.append(f" {_value(level):<8}", style=f"{colour} not dim")

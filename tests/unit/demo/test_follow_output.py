@@ -51,12 +51,14 @@ def printed(lines: list[dict[str, object]], spans: list[dict[str, object]]) -> s
 
 
 def test_spans_stand_under_their_parents_with_services_and_durations() -> None:
-    text = printed([row("event", event="reward.claimed", amount=3)], SPANS)
+    text = printed([row("event", event="reward.claimed", amount=3, reason="none")], SPANS)
     assert text.index("do a") < text.index("└─ gateway  do b") < text.index("   └─ event    do c")
     assert "3 spans of event, gateway" in text
     assert "10.0 ms  +2000.0 ms" in text
     assert "http.response.status_code=409" in text
     assert "event    info    reward.claimed  amount=3" in text
+    assert "reason" not in text
+    assert "reason=operator" in printed([row("event", event="x", reason="operator")], [])
     assert "\x1b" not in text
 
 
