@@ -1,4 +1,4 @@
-"""A request's way through the gateway: admitted, streamed to its upstream, the reply back."""
+"""A request through the gateway: admitted, read, sent to its upstream; its reply streams back."""
 
 from __future__ import annotations
 
