@@ -20,6 +20,7 @@ from tests.stack import panels
 from tests.stack.asking import (
     EMPTY_WHEN_HEALTHY,
     NOT_HERE,
+    SOMETIMES,
     gives_data,
     has_series,
     is_of_loki,
@@ -31,7 +32,7 @@ from tests.stack.traffic import Traffic
 from tests.support import promql
 
 pytestmark = pytest.mark.timeout(900)  # the first test of a session starts everything
-RARE = {*EMPTY_WHEN_HEALTHY, *NOT_HERE}
+RARE = {*EMPTY_WHEN_HEALTHY, *NOT_HERE, *SOMETIMES}
 
 
 def rules_of(stack: Stack) -> list[dict[str, Any]]:
