@@ -2,11 +2,12 @@
 
 Real processes take the place of pods. A kubelet of ours probes them, and their endpoints are
 forgotten as late as `preStop` allows for. The load's client (aiohttp) asks a GET once more when its
-connection breaks, so this does not see a single refused connection.
+connection breaks, so refused connections are counted where they are refused.
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 import time
@@ -27,7 +28,7 @@ from tests.faults.load import Ask, Load, browsing, statuses
 from tests.faults.size import many
 from tests.stack.programs import ROOT
 from tests.support.servers import free_port
-from tests.support.trio import Balancer, Service, Trio
+from tests.support.trio import Balancer, Service, Trio, pipe
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(400)
@@ -76,7 +77,8 @@ class Endpoints(Balancer):
             pods,
             dict.fromkeys(pods, SAID["readinessProbe"]["failureThreshold"]),
         )
-        self._count, self._stop = 1, threading.Event()
+        self._stop = threading.Event()
+        self.refused = 0  # connections to a pod that was listed and is not there
         self._kubelet = threading.Thread(target=self._probe)
         self.choose()
 
@@ -96,10 +98,19 @@ class Endpoints(Balancer):
         ports = [pod.port for pod in self.pods if self.ready(pod)]
         self._ports = itertools.cycle(ports or [free_port()])
 
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there = await asyncio.open_connection("127.0.0.1", next(self._ports))
+        except OSError:
+            self.refused += 1  # a client that asks again would hide it
+            writer.close()
+            return
+        await asyncio.gather(pipe(reader, there[1]), pipe(there[0], writer))
+
     def _probe(self) -> None:
         while not self._stop.wait(SAID["readinessProbe"]["periodSeconds"]):
             for pod in [*self.pods]:
-                self._failed[pod] = 0 if pod.probe("readiness") else self._failed.get(pod, 0) + 1
+                self._failed[pod] = 0 if pod.probe("readiness") else self._failed.get(pod, 99) + 1
             self.choose()
 
 
@@ -175,3 +186,4 @@ def test_a_rollout_loses_no_request(platform: Platform, figure: Figure, tmp_path
             until(lambda: len(load.samples) > answered + RPS)
     figure("rollout under load: replies", str(statuses(load.samples)))
     assert statuses(load.samples) == {200: len(load.samples)}
+    assert (events.refused, gateways.refused) == (0, 0)

@@ -112,12 +112,12 @@ class Balancer:
                 there = await asyncio.open_connection("127.0.0.1", port)
             except OSError:
                 continue
-            await asyncio.gather(_pipe(reader, there[1]), _pipe(there[0], writer))
+            await asyncio.gather(pipe(reader, there[1]), pipe(there[0], writer))
             return
         writer.close()
 
 
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError):
         while data := await reader.read(65536):
             writer.write(data)
