@@ -120,7 +120,7 @@ def firing(kit: Kit, alerts: Sequence[Alert], width: int = WIDTH) -> Panel:
         "title": "Open the runbook", "url": kit.runbook("${__value.text}"), "targetBlank": True,
     }  # fmt: skip
     # A table is sorted by one column: severity and time in one number.
-    order = f"{_since('critical')} + 4e10 or {_since('warning')} + 2e10 or {_since('.+')}"
+    order = f"{_since('critical')} + 4e10 or {_since('critical|warning')} + 2e10 or {_since('.+')}"
     colours = {"critical": BAD, "warning": WARN, "ticket": PLAIN}
     return merged(
         "Firing alerts",
