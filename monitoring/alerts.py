@@ -22,7 +22,8 @@ from monitoring.settings import (
 from monitoring.titles import titled
 from plainview import Alert
 from plainview.kit import generic_alerts
-from plainview.kit.alerts import either, failing_commands
+from plainview.kit.databases import REDIS, failing_commands
+from plainview.kit.promql import either
 from shared.thresholds import PENDING_S
 
 GENERIC = generic_alerts(KIT)
@@ -30,7 +31,7 @@ GENERIC = generic_alerts(KIT)
 _DEGRADED = " or ".join(
     f"max by (service) ({name}) == 1" for name in ("rate_limit_degraded", "auth_limiter_degraded")
 )
-_REDIS = " or ".join(expr for expr, _ in failing_commands(KIT.thresholds, "redis"))
+_REDIS = " or ".join(expr for expr, _ in failing_commands(KIT.thresholds, REDIS))
 _TRIED = "sum(rate(auth_sign_ins_total[5m]))"
 _REFUSED = 'sum(rate(auth_sign_ins_total{outcome=~"bad_credentials|limited"}[5m]))'
 _SOLD_OUT = titled(

@@ -8,17 +8,20 @@ from gateway.signals import CATALOGUE as GATEWAY
 from monitoring import retention
 from plainview import LIBRARY_METRICS
 from plainview.kit import Kit
+from plainview.kit.config import PARTS
 from shared import thresholds
 from shared.background import CATALOGUE as BACKGROUND
 
 KIT = Kit(
     services=("gateway", "auth", "event"),
+    parts=PARTS - {"sqlalchemy"},
     prefix="er",
     tag="event-rewards",
     handbook="http://localhost:8080/docs",  # the console
     optional_exporter="otlp_http/console",  # a view: it may lose spans
     log_days=retention.log_days(),
     thresholds=thresholds.SERVICE,
+    without=frozenset({"RedisFailures", "RedisSlow"}),  # RedisDown tells of local limits too
 )
 CATALOGUES = (LIBRARY_METRICS, BACKGROUND, GATEWAY, AUTH, EVENT)  # the library's first
 

@@ -34,7 +34,7 @@ from tests.support.wheel import environment, run
 
 pytestmark = pytest.mark.timeout(300)  # the first test builds the wheel and starts everything
 SHOP = Path(__file__).parent / "foreign" / "shop.py"
-PARTS = "mongodb,redis,http_client,collector,loki"
+PARTS = "mongodb,redis,sqlalchemy,http_client,collector,loki"
 LOST = r"otelcol_\w+_(refused|failed)_spans|otelcol_exporter_(send|enqueue)_failed_spans"
 NOT_HERE = rf"{LOST}|grafana_alerting"
 
@@ -42,7 +42,7 @@ NOT_HERE = rf"{LOST}|grafana_alerting"
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Python with the wheel, its extras and a server."""
-    extras = ("mongo", "redis", "httpx", "kit")
+    extras = ("mongo", "redis", "sqlalchemy", "httpx", "kit")
     return environment(tmp_path_factory.mktemp("wheel"), extras, ["uvicorn"])
 
 
@@ -78,6 +78,7 @@ class Shop(Prometheus):
                         reply = client.post(f"/orders/{name}")
                         self.request_id = reply.headers["X-Request-ID"]
                     client.get("/items/cheap")
+                    client.get("/prices/cheap")
 
     def close(self) -> None:
         self._over.set()

@@ -8,6 +8,7 @@ import httpx
 from fastapi import FastAPI, HTTPException
 from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
+from sqlalchemy import create_engine, text
 
 from plainview import (
     Alert,
@@ -20,6 +21,7 @@ from plainview import (
     observe_httpx,
     observe_mongo,
     observe_redis,
+    observe_sqlalchemy,
 )
 
 CATALOGUE = Catalogue("shop")
@@ -34,6 +36,7 @@ CATALOGUE.alert(
         dashboards=("overview",),
     )
 )
+PRICES = create_engine("sqlite:///prices.db")
 log = get_logger()
 
 
@@ -48,17 +51,25 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     await app.state.redis.aclose()
     await app.state.mongo.close()
+    PRICES.dispose()
 
 
 app = FastAPI(lifespan=lifespan)
 observe_mongo()
 observe_redis()
+observe_sqlalchemy(PRICES)
 
 
 @app.get("/items/{name}")
 async def item(name: str) -> dict[str, str]:
     await app.state.redis.incr(f"seen-{name}")
     return {"name": name}
+
+
+@app.get("/prices/{name}")
+def price(name: str) -> int:
+    with PRICES.connect() as connection:
+        return int(connection.scalars(text("SELECT length(:name)"), {"name": name}).one())
 
 
 @app.post("/orders/{name}", status_code=201)
@@ -83,5 +94,6 @@ observe(
     checks=lambda: {
         "mongo": checks.mongo(app.state.mongo),
         "redis": checks.redis(app.state.redis, required=False),
+        "prices": checks.sqlalchemy(PRICES),
     },
 )

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -15,6 +15,7 @@ import yaml
 from plainview import Alert, Catalogue, Slo
 from plainview.command import main
 from plainview.kit import write
+from plainview.kit.config import Part
 from plainview.kit.folder import MANIFEST, NotOurs
 
 REFUSED = Alert("OrdersRefused", "sum(rate(orders_total[5m])) > 1", "{value:humanize} a second")
@@ -65,7 +66,7 @@ def test_every_kind_of_file_is_there_and_of_this_service(tmp_path: Path) -> None
 
 
 def test_what_an_installation_does_not_have_is_left_out(tmp_path: Path) -> None:
-    words = {"mongodb", "redis", "http_client", "otelcol", "loki_", "mongo"}
+    words = {"mongodb", "redis", "sql", "http_client", "otelcol", "loki_", "mongo"}
 
     def named() -> set[str]:
         read = [text for name, text in files(tmp_path).items() if name.endswith(("json", "yml"))]
@@ -73,7 +74,7 @@ def test_what_an_installation_does_not_have_is_left_out(tmp_path: Path) -> None:
 
     write(tmp_path, service="shop", parts=[])
     assert named() == set()
-    write(tmp_path, service="shop", parts=["mongodb", "redis", "http_client", "collector", "loki"])
+    write(tmp_path, service="shop", parts=get_args(Part))
     assert named() == words
 
 

@@ -7,22 +7,15 @@ rules of its own. Where one alert has several causes, each series says its own i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from plainview.catalogue import Alert
 
+from . import databases
 from .config import Kit, Thresholds, Windows
+from .promql import either
 
 _REFUSED = "prometheus_target_scrapes_exceeded_sample_limit_total"
-
-
-Causes = Sequence[tuple[str, str]]  # expression, and what its value counts
-
-
-def either(causes: Causes) -> str:
-    """All series of the expressions, each with its text as the label `cause`."""
-    return " or ".join(f'label_replace({expr}, "cause", "{text}", "", "")' for expr, text in causes)
 
 
 def _burning(
@@ -53,39 +46,16 @@ def _counted(name: str, selector: str = "") -> str:
     )
 
 
-def failing_commands(t: Thresholds, system: str) -> Causes:
-    """By service: the share of failed commands of a database, or that no connection can be made.
-
-    duplicate_key and rejected are normal answers of the database, not failures.
-    """
-    kinds = 'error_type=~"timeout|unavailable|other"'
-    which = f'db_system_name="{system}"'
-    every = f"sum by (service) (rate(db_client_operation_duration_seconds_count{{{which}}}[1m]))"
-    return [
-        (
-            "100 * (sum by (service)"
-            f" (rate(db_client_operation_failures_total{{{which},{kinds}}}[1m]))"
-            f" / ({every} > {t.floor_rps}) > {t.db_failure_ratio})",
-            "% of its commands fail",
-        ),
-        (
-            f"sum by (service) (rate(db_client_connection_failures_total{{{which}}}[30s]))"
-            f" > {t.connection_failures}",
-            "connections a second cannot be made",
-        ),
-    ]
-
-
 def generic_alerts(kit: Kit) -> list[Alert]:
-    """All alerts, in the order of the table in the docs."""
-    databases = _databases(kit.thresholds) if "mongodb" in kit.parts else []
-    return [
+    """All alerts but those of `kit.without`, in the order of the table in the docs."""
+    every = (
         *_requests(kit.thresholds),
         *_running(kit),
         *_resources(kit),
-        *databases,
+        *databases.alerts(kit),
         *_telemetry(kit),
-    ]
+    )
+    return [alert for alert in every if alert.name not in kit.without]
 
 
 def _requests(t: Thresholds) -> list[Alert]:
@@ -167,37 +137,6 @@ def _resources(kit: Kit) -> list[Alert]:
             "{{ $labels.service }} at {{ $labels.instance }} uses {value:humanizePercentage} "
             "of its CPU",
             for_="10m", dashboards=("system",), panel="CPU of each replica, of its limit",
-        ),
-    ]  # fmt: skip
-
-
-def _databases(t: Thresholds) -> list[Alert]:
-    p95 = (
-        "histogram_quantile(0.95, sum by (le, service) (rate("
-        "db_client_operation_duration_seconds_bucket"
-        '{db_system_name="mongodb",db_operation_name!~".*_BLOCK"}[5m])))'
-    )
-    pool = (
-        'max by (service) (db_client_connections{db_system_name="mongodb",state="used"}'
-        ' / ignoring (state) (db_client_connections_max{db_system_name="mongodb"} > 0))'
-    )
-    return [
-        Alert(
-            # from the services' commands: the exporter can be down while the database is well
-            "MongoFailures", either(failing_commands(t, "mongodb")),
-            "{{ $labels.service }} cannot use MongoDB: {value:%.3g} {{ $labels.cause }}",
-            for_="1m", severity="critical", dashboards=("system",), panel="Failures of databases",
-        ),
-        Alert(
-            "MongoSlow",
-            either(
-                [
-                    (f"1000 * ({p95} > {t.db_slow_s})", "ms or more for 5 % of its commands"),
-                    (f"100 * ({pool} > {t.pool_ratio})", "% of its connections are in use"),
-                ]
-            ),
-            "{{ $labels.service }}: MongoDB is slow: {value:%.3g} {{ $labels.cause }}",
-            dashboards=("system",), panel="MongoDB, 95 of 100",
         ),
     ]  # fmt: skip
 

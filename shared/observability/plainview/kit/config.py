@@ -44,7 +44,7 @@ class Thresholds:
 
 
 # What there is besides the services; the panels and alerts of a part that is missing are left out.
-Part = Literal["mongodb", "redis", "http_client", "collector", "loki"]
+Part = Literal["mongodb", "redis", "sqlalchemy", "http_client", "collector", "loki"]
 PARTS: frozenset[Part] = frozenset(get_args(Part))
 
 
@@ -84,6 +84,7 @@ class Kit:
     # Days that Loki keeps a line, by its kind; if empty, panels do not mention it.
     log_days: Mapping[str, int] = field(default_factory=dict)
     thresholds: Thresholds = Thresholds()
+    without: frozenset[str] = frozenset()  # names of usual alerts that are left out
     # Besides availability 99.9 % and latency 99 %, or instead of the one with the same name.
     objectives: tuple[Slo, ...] = ()
     # Selects the jobs of the programs around, whose loss is told of.

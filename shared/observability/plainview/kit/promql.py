@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 # Every series of a service has both labels; "All" in a dashboard's variable matches all values.
 ENVIRONMENT = 'environment=~"$environment"'
 SERVICE_MATCHERS = f'{ENVIRONMENT},service=~"$service"'
@@ -52,3 +54,11 @@ def error_ratio(by: str = "service") -> str:
     every = rate("http_requests_total", by)
     failed = rate("http_requests_total", by, SERVER_ERRORS)
     return f"({failed} or {every} * 0) / ({every} > 0)"
+
+
+Causes = Sequence[tuple[str, str]]  # expression, and what its value counts
+
+
+def either(causes: Causes) -> str:
+    """All series of the expressions, each with its text as the label `cause`."""
+    return " or ".join(f'label_replace({expr}, "cause", "{text}", "", "")' for expr, text in causes)

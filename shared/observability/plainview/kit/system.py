@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from . import databases
 from .board import Dashboard, Row, endpoint_links
 from .config import Kit, Thresholds
 from .panels import (
     BAD,
     BAR,
-    PER_SECOND,
     PLAIN,
     WARN,
     Column,
@@ -38,8 +38,6 @@ from .promql import (
 
 DURATION = "http_request_duration_seconds"
 ENDPOINT = "service, method, path"
-# kinds of failed commands that are not an answer of the database
-FAILURES = 'error_type=~"timeout|unavailable|other"'
 
 
 def latency(t: Thresholds) -> Panel:
@@ -116,7 +114,7 @@ def _nearest_limit(kit: Kit) -> Panel:
         f" / {on} (container_memory_limit_bytes{SERVICE} > 0))",
         "open files": highest("process_open_fds", "", f"{SERVICE} / process_max_fds{SERVICE}"),
     }
-    if {"mongodb", "redis"} & kit.parts:
+    if any(each.pooled for each in databases.systems(kit)):
         used = where('state="used"')
         shares["database connections"] = (
             f"max(db_client_connections{used} / ignoring (state) {pool})"
@@ -236,65 +234,6 @@ def _resources(t: Thresholds) -> list[Panel]:
     ]
 
 
-def _duration_of_commands(system: str) -> Query:
-    # without commands that wait for new data (_BLOCK), which are slow on purpose
-    which = where(f'db_system_name="{system}"', 'db_operation_name!~".*_BLOCK"')
-    duration = quantile(0.95, "db_client_operation_duration_seconds", "service", which)
-    return by("service", duration, exemplars=True)
-
-
-def _databases(kit: Kit) -> list[Panel]:
-    t = kit.thresholds
-    each = "service, db_system_name"
-    in_use = where('state="used"')
-    used = (
-        f"(db_client_connections{in_use} / ignoring (state)"
-        f" (db_client_connections_max{SERVICE} > 0))"
-    )
-    durations = {
-        "mongodb": lines(
-            "MongoDB, 95 of 100",
-            "Duration of commands as the service sees it, by service. Above the line MongoSlow.",
-            _duration_of_commands("mongodb"),
-            unit="s",
-            thresholds=steps((t.db_slow_s, WARN)),
-        ),
-        "redis": lines(
-            "Redis, 95 of 100",
-            "Duration of commands as the service sees it, by service.",
-            _duration_of_commands("redis"),
-            unit="s",
-        ),
-    }
-    pool = lines(
-        "Connections used, of the pool",
-        "A full pool makes requests wait, then fail with 503. Above the line MongoSlow.",
-        by(each, f"max by ({each}) {used}"),
-        unit="percentunit",
-        thresholds=steps((t.pool_ratio, WARN)),
-    )
-    return [
-        *(panel for part, panel in durations.items() if part in kit.parts),
-        *([pool] if "mongodb" in kit.parts else []),  # of Redis' pool nothing is measured
-        lines(
-            "Failures of databases",
-            "Commands that failed, and connections that could not be made or had, a second. The "
-            "database's normal answers (duplicate key, rejected) are left out.",
-            by(
-                "db_system_name",
-                rate("db_client_operation_failures_total", "db_system_name", where(FAILURES)),
-                "commands",
-            ),
-            by(
-                "db_system_name",
-                rate("db_client_connection_failures_total", "db_system_name"),
-                "connections",
-            ),
-            unit=PER_SECOND,
-        ),
-    ]
-
-
 def _calls() -> list[Panel]:
     duration = quantile(0.95, "http_client_request_duration_seconds", "service, upstream")
     kinds = "upstream, error_type"
@@ -316,7 +255,7 @@ def _calls() -> list[Panel]:
 
 def system(kit: Kit, more: Iterable[Row] = ()) -> Dashboard:
     """The dashboard of where time and errors come from; `more` are further rows."""
-    t, databases = kit.thresholds, {"mongodb", "redis"}
+    t, panels = kit.thresholds, databases.panels(kit)
     return Dashboard(
         kit,
         "system",
@@ -328,7 +267,7 @@ def system(kit: Kit, more: Iterable[Row] = ()) -> Dashboard:
             _nearest_limit(kit),
         ],
         rows=[
-            *([Row("Databases", _databases(kit))] if databases & kit.parts else []),
+            *([Row("Databases", panels)] if panels else []),
             *([Row("Calls of other services", _calls())] if "http_client" in kit.parts else []),
             Row("Replicas", _resources(t)),
             Row("More of latency and errors", [*_latency(t), _errors()]),
