@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
+import httpx
 import pytest
+from fastapi import BackgroundTasks, FastAPI, WebSocket
 from opentelemetry import trace
 from sqlalchemy import Engine, create_engine, event, exc, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from plainview import observe_sqlalchemy
+from plainview import (
+    ObservabilitySettings,
+    get_logger,
+    log_execution,
+    observe,
+    observe_sqlalchemy,
+)
 from plainview.instruments import sqlalchemy as instrument
 from plainview.signals import (
     DB_CONNECTION_FAILURES,
@@ -27,7 +38,7 @@ from plainview.signals import (
     DB_OPERATION_DURATION,
     DB_OPERATION_FAILURES,
 )
-from plainview.testing import captured_spans, metric_delta
+from plainview.testing import captured_logs, captured_spans, metric_delta
 from tests.support import postgres
 from tests.support.servers import free_port
 from tests.support.waiting import soon
@@ -157,6 +168,79 @@ async def test_the_reasons_of_failures(engine: Engine | AsyncEngine) -> None:
     assert statements[-1].attributes["db.operation.name"] == "_OTHER"
     assert "c4n4ry" not in repr(spans)
     await run(engine, INSERT, id=2, name="another")  # the engine goes on
+
+
+async def test_no_line_and_no_span_has_the_values_of_a_statement_that_failed(
+    engine: Engine | AsyncEngine,
+) -> None:
+    private = "c4n4" + "ry"  # in two parts, as stack traces show lines of this file
+    await run(engine, TABLE)
+    await run(engine, INSERT, id=1, name=private)
+    app, log, tracer = FastAPI(), get_logger("db"), trace.get_tracer("test")
+
+    async def fail(statement: str = "INSERT INTO nowhere (id, name) VALUES (:id, :name)") -> None:
+        await run(engine, statement, id=2, name=private)
+
+    @app.get("/alone")
+    async def alone() -> None:
+        await fail()
+
+    @app.get("/caused")
+    async def caused() -> None:
+        try:
+            await fail(INSERT)
+        except exc.SQLAlchemyError as error:
+            raise ValueError(f"not kept: {error}") from error
+
+    @app.get("/background")
+    async def background(tasks: BackgroundTasks) -> None:
+        tasks.add_task(fail)
+
+    @app.get("/group")
+    async def group() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(fail())
+            tasks.create_task(fail(INSERT))
+
+    @app.websocket("/chat")
+    async def chat(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await fail()
+
+    @app.get("/handled")
+    @log_execution(span=True)
+    async def handled() -> None:
+        try:
+            with tracer.start_as_current_span("work"):
+                await fail(INSERT)
+        except exc.SQLAlchemyError as error:
+            log.exception("handled", error=error, why=str(error), both=[{"error": error}])
+            log.warning(f"not kept: {error}")
+            logging.getLogger("shop").exception("not kept: %s", error)
+            trace.get_current_span().record_exception(error)
+            trace.get_current_span().set_attribute("why", str(error))
+
+    observe(app, ObservabilitySettings(service_name="shop"))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    with captured_logs() as lines, captured_spans() as spans:
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+            for path in ("/alone", "/caused", "/background", "/group", "/handled"):
+                await client.get(path)
+        with contextlib.suppress(exc.SQLAlchemyError):
+            await app(
+                {"type": "websocket", "path": "/chat", "headers": [], "query_string": b""},
+                AsyncMock(return_value={"type": "websocket.connect"}),
+                AsyncMock(),
+            )
+    failed = [line for line in lines if line["event"] == "http.request.failed"]
+    assert len(failed) == 5
+    assert "nowhere" in failed[0]["exception_message"]  # which table is missing is still told
+    assert private not in repr(lines)
+    assert private not in repr(spans)
+    for part in ("[SQL: ", "[parameters: "):
+        assert part not in repr(lines)
+    events = [event for span in spans for event in span.events]
+    assert len(events) >= 6
 
 
 async def test_a_statement_that_takes_too_long(

@@ -91,3 +91,22 @@ def test_the_command_is_installed_and_finds_nothing_wrong(service, python: Path)
     assert "0 wrong" in said
     (script,) = python.parents[1].rglob("plainview-*.dist-info/entry_points.txt")
     assert "plainview = plainview.command:main" in script.read_text()
+
+
+def test_the_extra_of_sqlalchemy_is_enough_for_an_async_engine(tmp_path: Path):
+    python = environment(tmp_path, extras=["sqlalchemy"], others=["aiosqlite"])
+    code = """
+import asyncio
+from plainview import observe_sqlalchemy
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+async def main():
+    engine = observe_sqlalchemy(create_async_engine("sqlite+aiosqlite://"))
+    async with engine.connect() as connection:
+        print(await connection.scalar(text("SELECT 7")))
+    await engine.dispose()
+
+asyncio.run(main())
+"""
+    assert run(python, "-c", code, cwd=tmp_path).strip() == "7"

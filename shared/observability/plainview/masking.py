@@ -18,6 +18,7 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
+from .database_texts import without_values
 from .mask_patterns import MASK, PATTERNS
 
 MAX_TEXT = 4096  # characters of a text; with four such, a line is still below Docker's 16 KB
@@ -124,6 +125,7 @@ def mask_trace(text: str, *, masking: bool = True) -> str:
 
 
 def _masked(text: str) -> str:
+    text = without_values(text)
     for _ in range(3):  # a mask can make another pattern match
         before = text
         if "=" in text or ":" in text:
