@@ -259,6 +259,11 @@ WRONG: dict[str, tuple[Callable[[Right], None], str, str, str]] = {
         lambda service: setattr(service, "samples", lambda exemplar: Right().samples(exemplar)),
         "requests", "wrong", "not counted",
     ),
+    "workers apart": (
+        changed("more", lambda: "# TYPE telemetry_workers_apart gauge\n"
+                "telemetry_workers_apart 1\n"),
+        "workers", "wrong", "counts of its own",
+    ),
     "no exemplars": (without_exemplars, "trace", "wrong", "no exemplar"),
     "several workers": (
         lambda service: (without_exemplars(service), setattr(service, "process", lambda: "")),
@@ -419,10 +424,12 @@ observe(failing, ObservabilitySettings(service_name="shop"), checks=lambda: {"mo
 
 
 @contextmanager
-def uvicorn(folder: Path, name: str, **variables: str) -> Iterator[str]:
+def uvicorn(folder: Path, name: str, workers: int = 1, **variables: str) -> Iterator[str]:
     (folder / "service.py").write_text(SERVICE)
     port, log = free_port(), folder / "log"
     command = [sys.executable, "-m", "uvicorn", f"service:{name}", "--port", str(port)]
+    if workers > 1:
+        command += ["--workers", str(workers)]
     plain = {key: value for key, value in os.environ.items() if not key.startswith("PLAINVIEW_")}
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -430,7 +437,8 @@ def uvicorn(folder: Path, name: str, **variables: str) -> Iterator[str]:
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        until(lambda: "startup complete" in log.read_text(), what=f"a start, see {log}")
+        started = "startup complete"
+        until(lambda: log.read_text().count(started) == workers, what=f"a start, see {log}")
         if name == "app" and not variables:
             until(lambda: ready(url), what="readiness")
         yield url
@@ -464,6 +472,26 @@ def test_a_service_of_the_library(
     levels = {each["what"] for each in document["findings"] if each["level"] == "wrong"}
     assert levels == expected, document["findings"]
     assert status == bool(expected)
+
+
+def test_workers_that_count_apart_are_wrong_every_time(tmp_path: Path, capsys: Capture) -> None:
+    with uvicorn(tmp_path, "app", workers=2) as url:
+        runs = [checked(url, capsys) for _ in range(8)]
+    for status, document in runs:
+        wrong = [each for each in document["findings"] if each["level"] == "wrong"]
+        assert status == 1
+        assert [each["what"] for each in wrong] == ["workers"], document
+        assert "PROMETHEUS_MULTIPROC_DIR" in wrong[0]["do"]
+
+
+def test_workers_that_count_together_are_right(tmp_path: Path, capsys: Capture) -> None:
+    shared = str(tmp_path / "shared")
+    with uvicorn(tmp_path, "app", workers=2, PROMETHEUS_MULTIPROC_DIR=shared) as url:
+        runs = [checked(url, capsys) for _ in range(3)]
+    for status, document in runs:
+        assert status == 0, document
+        (trace,) = [each for each in document["findings"] if each["what"] == "trace"]
+        assert (trace["level"], "several workers" in trace["says"]) == ("advice", True)
 
 
 def test_pages_on_a_port_of_their_own(tmp_path: Path, capsys: Capture) -> None:

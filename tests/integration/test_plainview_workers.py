@@ -75,6 +75,7 @@ def test_a_thousand_requests_are_a_thousand_in_every_scrape(
             assert value(page, "workers") == 2
             assert value(page, "newest") == 1
             assert value(page, "service_ready") == 1
+            assert value(page, "telemetry_workers_apart") == 0
             assert value(page, "http_requests_in_progress") == 0
     told = [line for line in served.lines if line["event"] == TOGETHER]
     assert len(told) <= 2, served.text  # a worker in the place of a killed first one says it too
@@ -87,5 +88,13 @@ def test_a_second_worker_that_counts_apart_is_told_once(server: str, tmp_path: P
     with serving(server, tmp_path, *TWO[server]) as served:
         started(served, 2)
         until(lambda: APART in served.text)
+        pages = [parse_metrics(get(served, "/metrics")) for _ in range(6)]
+    assert [value(page, "telemetry_workers_apart") for page in pages] == [1] * 6
     assert served.text.count(APART) == 1
     assert TOGETHER not in served.text
+
+
+def test_one_worker_is_not_apart(tmp_path: Path) -> None:
+    with serving("uvicorn", tmp_path) as served:
+        page = parse_metrics(get(served, "/metrics"))
+    assert [s.value for s in page if s.name == "telemetry_workers_apart"] == [0]

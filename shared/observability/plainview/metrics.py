@@ -28,6 +28,7 @@ from .signals import (
     PARTS,
     SERVICE_INFO,
     TELEMETRY_ERRORS,
+    WORKERS_APART,
 )
 
 LAG_INTERVAL_S = 0.25
@@ -78,6 +79,8 @@ def install(settings: ObservabilitySettings) -> list[str]:
 def page(accept: str) -> tuple[bytes, str]:
     """All metrics, of all workers, in Prometheus or OpenMetrics form, and its content type."""
     encode, content_type = choose_encoder(accept)
+    with guarded("metrics"):
+        WORKERS_APART.set(workers.apart())
     ask_all()
     return encode(_SHARED or REGISTRY), content_type
 

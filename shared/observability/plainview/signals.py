@@ -188,6 +188,11 @@ SPANS_DROPPED = LIBRARY_METRICS.counter(
     "telemetry_spans_dropped_total", "Spans dropped because the queue was full"
 )
 SPAN_QUEUE_DEPTH = LIBRARY_METRICS.gauge("telemetry_span_queue_depth", "Spans waiting")
+WORKERS_APART = LIBRARY_METRICS.gauge(
+    "telemetry_workers_apart",
+    "1 if other workers of this server have counts of their own (Linux)",
+    multiprocess_mode="max",
+)
 PARTS = (
     *("execution", "http_client", "logs", "metrics", "middleware", "mongo"),
     *("redis", "shutdown", "sqlalchemy", "traces", "other"),

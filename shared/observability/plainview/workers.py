@@ -15,6 +15,8 @@ import os
 import re
 import socket
 import stat
+import struct
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -228,6 +230,9 @@ def _runs(pid: int) -> bool:
 
 
 _places: dict[int, int] = {}  # by process ID, as a fork is another worker
+_shared_sockets: dict[int, list[int]] = {}
+# `struct flock` of Linux: type, whence, start, length, process ID
+_FLOCK = "hhqqi"
 
 
 def place() -> int:
@@ -240,8 +245,31 @@ def place() -> int:
     if pid not in _places:
         with suppress(OSError):
             fds = [int(name) for name in os.listdir("/dev/fd")]  # noqa: PTH208 - numbers
-            _places[pid] = max((_lock(fd) for fd in fds if _is_listening(fd)), default=0)
+            _shared_sockets[pid] = [fd for fd in fds if _is_listening(fd)]
+            _places[pid] = max((_lock(fd) for fd in _shared_sockets[pid]), default=0)
     return _places.get(pid, 0)
+
+
+def apart() -> bool:
+    """Whether other workers of this server run now whose counts this process does not show.
+
+    False where that cannot be seen (macOS).
+    """
+    if DIRECTORY is not None:
+        return False
+    return place() > 0 or any(_has_second(fd) for fd in _shared_sockets.get(os.getpid(), ()))
+
+
+def _has_second(fd: int) -> bool:
+    """Whether another process holds the lock of a second worker on this socket."""
+    if not sys.platform.startswith("linux"):
+        return False
+    wanted = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 1, 1, 0)
+    try:
+        held = fcntl.fcntl(fd, fcntl.F_GETLK, wanted)
+    except OSError:  # closed meanwhile
+        return False
+    return bool(struct.unpack(_FLOCK, held)[0] != fcntl.F_UNLCK)
 
 
 def _is_listening(fd: int) -> bool:

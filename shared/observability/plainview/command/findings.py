@@ -38,9 +38,12 @@ def look(
     if page is None:
         return findings
     findings += [*metric_findings.names(page), *metric_findings.series(page, unknown, max_series)]
-    if before is not None:
+    apart = metric_findings.apart(before, page)
+    if apart:  # then it is chance which of its workers the page counts and names traces of
+        findings.append(apart)
+    elif before is not None:
         findings += metric_findings.counted(before, page)
-    if "traces" not in skip:
+    if "traces" not in skip and not apart:
         findings.append(metric_findings.trace(service, ops, path, traced, page))
     if "telemetry" not in skip:
         findings += metric_findings.telemetry(page)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from plainview.decode import Sample, parse_metrics
+from plainview.workers import VARIABLE
 
 from .asking import NoReply, Service
 from .finding import ADVICE, OBSERVE, OK, WRONG, Asked, Finding, ask, missing
@@ -97,6 +98,15 @@ def series(page: Metrics, unknown: Asked, most: int) -> Iterator[Finding]:
         yield Finding("series", WRONG, f"{count:,}, more than {most:,}: {top}", do)
 
 
+def apart(*pages: Metrics | None) -> Finding | None:
+    """That one of the pages shows the counts of one of several workers, as it says itself."""
+    if not any(page and page.total("telemetry_workers_apart") for page in pages):
+        return None
+    do = f"Set {VARIABLE} to a directory of the server's own, or run one worker per container."
+    says = "several workers share this address and each has counts of its own"
+    return Finding("workers", WRONG, says, do)
+
+
 def counted(before: Metrics, after: Metrics) -> Iterator[Finding]:
     """Whether the page counts the two requests that were made between its two readings."""
     first, last = (page.total("http_requests_total") for page in (before, after))
@@ -105,7 +115,7 @@ def counted(before: Metrics, after: Metrics) -> Iterator[Finding]:
     if last - first < 2:
         do = (
             "Another process answered: several workers share this address without"
-            " PROMETHEUS_MULTIPROC_DIR, or there are replicas behind it. Prometheus has to ask"
+            f" {VARIABLE}, or there are replicas behind it. Prometheus has to ask"
             " each process, or all of them have to share their counts."
         )
         yield Finding("requests", WRONG, "the two requests are not counted in /metrics", do)
