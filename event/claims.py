@@ -152,7 +152,7 @@ class Claims:
         if request is None:
             raise SoldOut("Nothing is left")
         if request.user_key != user_key:
-            raise AlreadyRequested("You have requested this reward before")
+            raise await self._other_key(request)
         return await self._reply(request)
 
     async def _earlier_reply(self, reward_id: str, user_id: str, user_key: str) -> Request | None:
@@ -162,13 +162,23 @@ class Claims:
         """
         request = await self._requests.by_key(user_key)
         if request is None:
-            if await self._requests.of_user(reward_id, user_id) is not None:
-                raise AlreadyRequested("You have requested this reward before")
+            other = await self._requests.of_user(reward_id, user_id)
+            if other is not None:
+                raise await self._other_key(other)
             return None
         if request.reward_id != reward_id:
             signals.key_used("mismatch")
             raise KeyMismatch("The key was used for another request")
         return await self._reply(request)
+
+    async def _other_key(self, request: Request) -> AlreadyRequested:
+        """What to raise where the user's request has another key; InFlight if it is unfinished.
+
+        An unfinished one may still find nothing left and be deleted, so it is not told as made.
+        """
+        if request.status == WORKING:
+            await self._settled(request)
+        return AlreadyRequested("You have requested this reward before")
 
     async def _reply(self, request: Request) -> Request:
         """The reply that the request was first answered with; InFlight if it is unfinished."""
@@ -191,7 +201,7 @@ class Claims:
             if done is not None and done.status != WORKING:
                 return done
         signals.key_used("in_flight")
-        raise InFlight("The request with this key is being worked on")
+        raise InFlight("Your request for this reward is being worked on")
 
     async def decide(self, request_id: str, status: str, reason: str, operator: str) -> Request:
         """Approve or reject a pending request; a rejection returns its stock.

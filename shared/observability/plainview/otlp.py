@@ -13,6 +13,7 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
+from typing import Any
 
 import requests
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -37,12 +38,12 @@ class LeanExporter(OTLPSpanExporter):
     nobody else's. A session of OpenTelemetry's credential provider is used as it is.
     """
 
-    def __init__(self, endpoint: str | None = None, *, max_request_size: int | None = None) -> None:
+    def __init__(self, endpoint: str | None = None, **options: Any) -> None:
         session = None
         if not any(name.endswith("_CREDENTIAL_PROVIDER") for name in os.environ):
             session = requests.Session()
             session.trust_env = False
-        super().__init__(endpoint, session=session, max_request_size=max_request_size)
+        super().__init__(endpoint, session=session, **options)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send one batch. Where this module cannot, the parent does, and logs what is wrong."""

@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from event.claims import Claims
-from event.errors import AlreadyRequested, Refused, SoldOut
+from event.errors import AlreadyRequested, InFlight, Refused, SoldOut
 from event.ids import new_id
+from event.records import WORKING, Op, Request
 from event.store import Store
 from tests.support.event_data import add_event, add_reward
 from tests.support.fake_mongo import WRITES, FakeDatabase, Wrapped
@@ -93,6 +94,33 @@ async def test_the_claim_after_a_restock_or_a_rejection_sees_the_stock(how: str)
         await shop.claims.claim("cay", REWARD, "k3")
     # a rejected request still answers its key as it did, with stock left and without
     assert (await shop.claims.claim("ann", REWARD, "k1")).status == "pending"
+
+
+@pytest.mark.parametrize("stock", [1, 0], ids=["some left", "sold out"])
+async def test_another_key_is_told_nothing_final_while_a_request_is_unfinished(stock: int) -> None:
+    shop = await Recorded(stock=stock).seeded()
+    waiting = Request(
+        id=new_id(),
+        user_key="ann:k1",
+        event_id=EVENT,
+        reward_id=REWARD,
+        user_id="ann",
+        approval="automatic",
+        status=WORKING,
+        reason="none",
+        created_at="2026",
+        op=Op(new_id(), -1),
+    )
+    await shop.store.requests.add_request(waiting)
+    with pytest.raises(InFlight):
+        await shop.claims.claim("ann", REWARD, "k2")
+    await shop.database["requests"].delete_one({"_id": waiting.key})  # it found nothing left
+    outcome = shop.claims.claim("ann", REWARD, "k2")
+    if stock:
+        assert (await outcome).status == "approved"
+    else:
+        with pytest.raises(SoldOut):
+            await outcome
 
 
 async def test_nothing_left_is_said_before_what_else_is_missing() -> None:
