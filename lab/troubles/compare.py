@@ -259,7 +259,7 @@ def main(names: list[str]) -> int:
     versions = "import fastapi, starlette; print(fastapi.__version__, starlette.__version__)"
     fastapi = _told(python_of(WAYS[0]), versions)
     day = datetime.datetime.now(datetime.UTC).date()
-    print(f"{day}, FastAPI and Starlette {fastapi}, `python -m lab.troubles.compare`:\n")
+    print(f"{day}, FastAPI and Starlette {fastapi}, `.venv/bin/python -m lab.troubles.compare`:\n")
     print(f"| | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 1)}")
     for title, cell in ROWS.items():
         cells = [cell(seen) if seen is not None else "not had" for seen in found.values()]
