@@ -1,6 +1,6 @@
 """An application for servers to serve: `app`, or this module run as a program.
 
-Its lifespan, its routes, its background tasks and its mounted app write lines of their own.
+It is that of all situations, with a lifespan that writes lines and with metrics of its own.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import BackgroundTasks, FastAPI
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, StreamingResponse
+from fastapi import FastAPI
 
 from plainview import Bounded, Catalogue, ObservabilitySettings, get_logger, observe
+from tests.support.situations import make_app
 
 log = get_logger()
 CATALOGUE = Catalogue("observed")
@@ -38,48 +37,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     logging.getLogger("after").info("stdlib at the end")
 
 
-async def raw(request: Request) -> PlainTextResponse:
-    return PlainTextResponse("raw")
-
-
-app, sub = FastAPI(lifespan=lifespan), FastAPI()
+app = make_app(lifespan=lifespan)
 SETTINGS = ObservabilitySettings(service_name="observed", log_format="json")
 observe(app, SETTINGS, catalogue=CATALOGUE)
-
-
-@app.get("/items/{item}")
-async def item(item: str) -> str:
-    log.info("item.seen")
-    return item
-
-
-@sub.get("/items/{item}")
-def sub_item(item: str) -> str:
-    log.info("sub.item.seen")
-    return item
-
-
-@app.get("/broken")
-async def broken() -> None:
-    raise RuntimeError("password=hunter2")
-
-
-@app.get("/background")
-async def background(tasks: BackgroundTasks) -> int:
-    def fail() -> None:
-        raise LookupError("password=hunter2")
-
-    tasks.add_task(fail)
-    return 1
-
-
-@app.get("/stream")
-async def stream() -> StreamingResponse:
-    async def parts() -> AsyncIterator[str]:
-        yield "a"
-        yield "b"
-
-    return StreamingResponse(parts())
 
 
 @app.get("/work")
@@ -90,9 +50,6 @@ async def work() -> int:
     NEWEST.replace({(str(os.getpid()),): 1})
     return os.getpid()
 
-
-app.add_route("/raw/{item}", raw)
-app.mount("/sub", sub)
 
 if __name__ == "__main__":
     import uvicorn

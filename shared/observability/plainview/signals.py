@@ -29,25 +29,26 @@ _HTTP = {**_CALLER, "path": Bounded(1000), "status_code": Bounded(60)}
 (HTTP_REQUESTS_IN_PROGRESS,) = _foreign(
     "gauge", _CALLER, http_requests_in_progress="Total HTTP requests currently in progress"
 )
+# The bound of a metric with several open labels is the lowest of them, for all combinations.
+_ROUTE = {"path": Bounded(1000), "app_name": Bounded(1000)}
 HTTP_LATE_FAILURES = LIBRARY_METRICS.counter(
     "http_late_failures_total",
     "Exceptions after the reply had begun: its status does not tell of them",
-    labels={"path": Bounded(1000), "phase": ("body", "background"), "app_name": Bounded(10)},
+    labels={**_ROUTE, "phase": ("body", "background")},
 )
-_SOCKET = {"path": Bounded(1000), "app_name": Bounded(10)}
 WEBSOCKET_CONNECTIONS = LIBRARY_METRICS.gauge(
     "websocket_connections", "WebSockets that are open", labels={"app_name": Bounded(10)}
 )
 WEBSOCKET_CLOSED = LIBRARY_METRICS.counter(
     "websocket_connections_closed_total",
     "WebSockets that were closed, by the code of whoever closed first",
-    labels={**_SOCKET, "close_code": Bounded(1000)},
+    labels={**_ROUTE, "close_code": Bounded(1000)},
 )
 WEBSOCKET_DURATION = LIBRARY_METRICS.histogram(
     "websocket_connection_duration_seconds",
     "How long WebSockets were open",
     buckets=(0.1, 1.0, 10.0, 60.0, 300.0, 1800.0, 7200.0),
-    labels=_SOCKET,
+    labels=_ROUTE,
 )
 _foreign("counter", {}, process_cpu_seconds_total="User and system CPU time")
 _foreign(

@@ -4,28 +4,25 @@ import asyncio
 import contextlib
 from contextlib import contextmanager
 
-import fastapi.routing
 import pytest
-from fastapi import APIRouter, BackgroundTasks, FastAPI, HTTPException, WebSocket
+from fastapi import APIRouter, BackgroundTasks, FastAPI, WebSocket
 from fastapi.testclient import TestClient
 from prometheus_client import REGISTRY
 from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Host, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
 from starlette.websockets import WebSocketDisconnect
 
 from plainview import ObservabilitySettings, configure_logging, get_logger, observe, tracing
 from plainview.otel_environment import propagate
 from plainview.testing import captured_logs, captured_spans, metric_delta
+from tests.support import situations
 from tests.support.in_process import client_of
+from tests.support.situations import LIVE_ROUTERS, SECRET, Asked, make_app, plain
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 WAYS = ("plainview", "stock")
-# since 0.137 or so FastAPI includes a router as it is, before it copied the routes of the moment
-LIVE_ROUTERS = hasattr(fastapi.routing, "iter_route_contexts")
 
 
 def settings(**values):
@@ -38,71 +35,6 @@ def defaults(monkeypatch):
     monkeypatch.setattr(tracing.install(settings()), "sampler", tracing._sampler(settings()))
     yield
     configure_logging(settings())
-
-
-async def plain(request):
-    return PlainTextResponse("hello")
-
-
-def make_app(static):
-    """An application of many kinds of routes."""
-    app, router, inner, sub = FastAPI(), APIRouter(prefix="/r"), APIRouter(prefix="/in"), FastAPI()
-
-    @app.get("/own/{i}")
-    async def own(i: int):
-        get_logger().info("inside")
-        return i
-
-    @inner.get("/{i}")
-    async def included(i: str):
-        return i
-
-    @sub.get("/items/{i}")
-    async def item(i: str):
-        return i
-
-    @sub.get("/broken")
-    async def sub_broken():
-        raise RuntimeError("in the mounted app")
-
-    @app.get("/teapot")
-    async def teapot():
-        raise HTTPException(418)
-
-    @app.get("/unavailable")
-    async def unavailable():
-        return Response(status_code=503)
-
-    @app.get("/broken")
-    async def broken():
-        raise RuntimeError("broken")
-
-    @app.get("/stream")
-    async def stream():
-        async def parts():
-            yield "a"
-            yield "b"
-
-        return StreamingResponse(parts())
-
-    @app.api_route("/purged", methods=["PURGE"])
-    async def purged():
-        return "purged"
-
-    router.include_router(inner)
-    router.add_route("/raw/{i}", plain)
-    router.mount("/deep", Starlette(routes=[Route("/{i}", plain)]))
-    app.include_router(router, prefix="/api")
-    app.add_route("/raw/{i}", plain)
-    app.mount("/tenants/{tenant}", sub)
-    app.mount("/starlette", Starlette(routes=[Route("/{i}", plain)]))
-    app.mount("/static", StaticFiles(directory=static))
-    hosted = FastAPI()
-    hosted.add_route("/hosted/{i}", plain)
-    hosted.get("/fastapi/{i}")(lambda i: i)
-    app.router.routes.append(Host("api.example.org", hosted))
-    app.add_middleware(CORSMiddleware, allow_origins=["https://a.example"])
-    return app
 
 
 def series(app_name):
@@ -128,78 +60,63 @@ def signals(app_name):
     found["series"] = {k: n - before.get(k, 0) for k, n in after.items() if n > before.get(k, 0)}
 
 
-PREFLIGHT = {"Origin": "https://a.example", "Access-Control-Request-Method": "GET"}
-HOST = {"Host": "api.example.org"}
-REQUESTS = [
-    ("GET", "/own/1", {}, "/own/{i}", 200),
-    ("GET", "/own/x", {}, "/own/{i}", 422),
-    ("GET", "/own/1/", {}, None, 307),
-    ("POST", "/own/1", {}, "/own/{i}", 405),
-    ("GET", "/api/r/in/1", {}, "/api/r/in/{i}", 200),
-    ("GET", "/api/raw/1", {}, "/api/raw/{i}", 200),
-    ("GET", "/raw/1", {}, "/raw/{i}", 200),
-    ("GET", "/tenants/acme/items/1", {}, "/tenants/{tenant}/items/{i}", 200),
-    ("GET", "/tenants/acme/docs", {}, "/tenants/{tenant}/docs", 200),
-    ("GET", "/tenants/acme/broken", {}, "/tenants/{tenant}/broken", 500),
-    ("GET", "/tenants/acme/none", {}, None, 404),
-    ("GET", "/starlette/1", {}, "/starlette/{i}", 200),
-    ("GET", "/starlette/1/2", {}, None, 404),
-    ("GET", "/static/a.txt", {}, "/static/{path}", 200),
-    ("GET", "/static/none", {}, "/static/{path}", 404),
-    ("GET", "/hosted/1", HOST, "/hosted/{i}", 200),
-    ("GET", "/fastapi/1", HOST, "/fastapi/{i}", 200),
-    ("GET", "/docs", {}, "/docs", 200),
-    ("GET", "/openapi.json", {}, "/openapi.json", 200),
-    ("OPTIONS", "/own/1", PREFLIGHT, None, 200),
-    ("GET", "/teapot", {}, "/teapot", 418),
-    ("GET", "/unavailable", {}, "/unavailable", 503),
-    ("GET", "/broken", {}, "/broken", 500),
-    ("GET", "/stream", {}, "/stream", 200),
-    ("GET", "/scan.php", {}, None, 404),
-    ("PURGE", "/purged", {}, "/purged", 200),
-    ("PURGE", "/own/1", {}, None, 405),
-    ("FOO", "/nowhere", {}, None, 404),
-]
-if LIVE_ROUTERS:
-    REQUESTS.append(("GET", "/api/deep/1", {}, "/api/deep/{i}", 200))
+async def in_process(app, name, *middleware):
+    async with client_of(app) as client:
+        for number, each in enumerate(situations.possible("httpx in process", *middleware)):
+            headers = {**each.headers, "X-Request-ID": f"{name}-{number}"}
+            reply = await client.request(each.method, each.path, headers=headers)
+            replied = reply.headers.get("X-Request-ID")
+            yield Asked(each, f"{name}-{number}", reply.status_code, replied)
 
 
-@pytest.mark.parametrize("wrapped", [False, True], ids=["as it is", "with a BaseHTTPMiddleware"])
-async def test_line_metric_and_span_agree(tmp_path, wrapped):
-    (tmp_path / "a.txt").write_text("a")
-    app = make_app(tmp_path)
+async def by_test_client(app, name, *middleware):
+    """Blocks the test's own event loop: the client runs the application in another thread."""
+    options = {"raise_server_exceptions": False, "follow_redirects": False}
+    with TestClient(app, **options) as client:
+        for number, each in enumerate(situations.possible("TestClient", *middleware)):
+            way = connected if each.method == "WS" else situations.ask
+            yield way(client, each, f"{name}-{number}")
+
+
+def connected(client, situation, request_id):
+    """A connection by starlette's TestClient, which raises what the application does."""
+    status, replied = 403, None
+    with (
+        contextlib.suppress(LookupError, WebSocketDisconnect),
+        client.websocket_connect(situation.path, headers={"X-Request-ID": request_id}) as socket,
+    ):
+        status, replied = 101, dict(socket.extra_headers)[b"x-request-id"].decode()
+        if situation.path.endswith("left"):
+            socket.close(1001)
+            return Asked(situation, request_id, status, replied)
+        if situation.path.endswith("fails"):
+            socket.send_text("x")
+        socket.receive()
+    return Asked(situation, request_id, status, replied)
+
+
+@pytest.mark.parametrize("way", [in_process, by_test_client])
+@pytest.mark.parametrize("middleware", [(), ("BaseHTTPMiddleware",)], ids=["as it is", "wrapped"])
+async def test_line_metric_and_span_agree(way, middleware):
+    """The full list; behind servers it is asked in test_plainview_servers.py."""
+    app, name = make_app(), f"{way.__name__}-{len(middleware)}"
 
     async def passing(request, call_next):
         return await call_next(request)
 
-    if wrapped:
+    if middleware:
         app.add_middleware(BaseHTTPMiddleware, dispatch=passing)
-    observe(app, settings(service_name=f"matrix-{wrapped}"))
-    async with client_of(app) as client:
-        for method, path, headers, route, status in REQUESTS:
-            what = f"{method} {path}"
-            with signals(f"matrix-{wrapped}") as found:
-                reply = await client.request(method, path, headers=headers)
-            label = method if method in ("GET", "POST", "OPTIONS") else "_OTHER"
-            assert reply.status_code == status, what
-            assert found["series"] == {(label, route or "__unknown__", status): 1}, what
-            (line,), (span,) = found["lines"], found["spans"]
-            assert line["http_request_method"] == label, what
-            assert line["http_route"] == (route or "__unknown__"), what
-            assert line["http_response_status_code"] == status, what
-            assert (line["trace_id"], line["span_id"]) == (span.trace_id, span.span_id), what
-            assert line["request_id"] == reply.headers["X-Request-ID"], what
-            assert span.attributes["request_id"] == line["request_id"], what
-            assert span.attributes["http.request.method"] == label, what
-            assert span.attributes.get("http.route") == route, what
-            assert span.attributes["http.response.status_code"] == status, what
-            word = "HTTP" if label == "_OTHER" else label
-            assert span.name == (f"{word} {route}" if route else word), what
-            assert span.status == ("error" if status >= 500 else "unset"), what
-            failures = [line["event"] for line in found["others"] if "exception_type" in line]
-            raised = path.endswith("broken")
-            assert failures == (["http.request.failed"] if raised else []), what
-            assert {line["trace_id"] for line in found["others"]} <= {span.trace_id}, what
+    observe(app, settings(service_name=name))
+
+    def counts():
+        samples = (sample for family in REGISTRY.collect() for sample in family.samples)
+        return situations.counts(samples, name, "twin")
+
+    before = counts()
+    with captured_logs() as lines, captured_spans() as spans:
+        asked = [each async for each in way(app, name, *middleware)]
+    assert situations.disagreements(asked, lines, spans, counts() - before) == []
+    assert SECRET not in repr((lines, spans))
 
 
 async def test_routes_that_are_added_later_are_found():
@@ -232,8 +149,8 @@ async def test_one_endpoint_at_several_paths():
 
 
 @pytest.mark.parametrize("root_path", ["/svc", "/svc/"])
-async def test_a_root_path_of_the_server_changes_no_route(tmp_path, root_path):
-    app = make_app(tmp_path)
+async def test_a_root_path_of_the_server_changes_no_route(root_path):
+    app = make_app()
     observe(app, settings(service_name="rooted"))
     async with client_of(app, root_path=root_path.rstrip("/")) as client:
         with signals("rooted") as found:
@@ -399,6 +316,40 @@ def test_a_websocket_has_one_line_one_span_and_its_metrics():
     assert "hunter2" not in repr(found)
 
 
+def test_each_of_many_routes_has_its_own_series():
+    """An open label that bounds the combinations of all may not be one of few values."""
+    app, many = FastAPI(), 30
+
+    async def chat(socket: WebSocket):
+        await socket.accept()
+        await socket.close(1000)
+
+    async def fails_late(tasks: BackgroundTasks):
+        tasks.add_task(int, "no number")
+
+    for number in range(many):
+        app.websocket(f"/chat-{number}")(chat)
+        app.get(f"/late-{number}")(fails_late)
+    observe(app, settings(service_name="many"))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        for number in range(many):
+            with client.websocket_connect(f"/chat-{number}") as socket:
+                socket.receive()
+            assert client.get(f"/late-{number}").status_code == 200
+    for name, path in (
+        ("websocket_connections_closed_total", "/chat-"),
+        ("websocket_connection_duration_seconds_count", "/chat-"),
+        ("http_late_failures_total", "/late-"),
+    ):
+        found = {
+            sample.labels["path"]
+            for family in REGISTRY.collect()
+            for sample in family.samples
+            if sample.name == name and sample.labels["app_name"] == "many" and sample.value == 1
+        }
+        assert found == {f"{path}{number}" for number in range(many)}, name
+
+
 @pytest.mark.parametrize("word", ["bye", "fail"])
 def test_a_websocket_of_the_stock_way_has_its_trace_too(word):
     app = FastAPI()
@@ -510,10 +461,10 @@ ORDINARY = [
 DIFFERENT = {"server.address", "request_id"}
 
 
-async def test_both_ways_give_equal_spans_and_series_on_ordinary_routes(tmp_path):
+async def test_both_ways_give_equal_spans_and_series_on_ordinary_routes():
     seen = {}
     for way in WAYS:
-        app = make_app(tmp_path)
+        app = make_app()
         name = f"way-{way}"
         observe(app, settings(service_name=name, spans_by=way, metrics_by=way))
         async with client_of(app) as client:
@@ -554,9 +505,9 @@ async def test_both_ways_give_equal_spans_and_series_on_ordinary_routes(tmp_path
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_each_way_alone(tmp_path, way):
+async def test_each_way_alone(way):
     other = WAYS[1 - WAYS.index(way)]
-    app = make_app(tmp_path)
+    app = make_app()
     observe(app, settings(service_name=f"alone-{way}", spans_by=way, metrics_by=other))
     async with client_of(app) as client:
         with signals(f"alone-{way}") as found:
