@@ -64,7 +64,7 @@ def table() -> str:
         ),
         ("span metrics, service graph", "all spans, before sampling", "Prometheus", "as metrics"),
         *((f"logs `{kind}`", "stdout", "Loki", f"{n} days") for kind, n in log_days().items()),
-        ("archives", "`python -m ops.archive`", "files", "as long as you keep them"),
+        ("archives", "`.venv/bin/python -m ops.archive`", "files", "as long as you keep them"),
     ]
     head = ["| signal | from | to | kept for |", "| --- | --- | --- | --- |"]
     return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)])
