@@ -39,13 +39,13 @@ follow: $(VENV)/.run  ## make follow ID=<request or trace ID>: that request's lo
 	@test -n "$(ID)" || { echo "usage: make follow ID=<request or trace ID>"; exit 2; }
 	@$(BIN)/python -m demo.follow "$(ID)"
 
-break: $(VENV)/.dev  ## make break SCENARIO=mongo-down: break something of the running demo or compose, watch its alert
+break: $(VENV)/.run  ## make break SCENARIO=mongo-down: break something of the running demo or compose, watch its alert
 	@$(BIN)/python -m lab.incidents $(if $(SCENARIO),break "$(SCENARIO)",list)
 
-fix: $(VENV)/.dev  ## repair what `make break` broke, watch its alert become false
+fix: $(VENV)/.run  ## repair what `make break` broke, watch its alert become false
 	@$(BIN)/python -m lab.incidents fix
 
-incidents: $(VENV)/.dev  ## break and repair everything, one after another (SCENARIOS="a b" for some): 20 minutes
+incidents: $(VENV)/.run  ## break and repair everything, one after another (SCENARIOS="a b" for some): 20 minutes
 	@$(BIN)/python -m lab.incidents run $(SCENARIOS)
 
 clean:  ## delete the demo's data and logs
