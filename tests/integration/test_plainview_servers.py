@@ -13,9 +13,10 @@ from websockets.sync.client import connect
 
 from plainview.decode import SpanRecord, parse_metrics
 from tests.support import situations
+from tests.support.many_routes import SECRET
 from tests.support.otlp import OtlpReceiver
 from tests.support.served import Served, serving
-from tests.support.situations import ALL, CANNOT, FEW, SECRET, Asked, Situation
+from tests.support.situations import ALL, CANNOT, FEW, Asked, Situation
 from tests.support.waiting import until
 
 # In-process clients have the full list too: tests/unit/plainview/test_pv_request_path.py.

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from plainview import Bounded, Catalogue, ObservabilitySettings, get_logger, observe
-from tests.support.situations import make_app
+from tests.support.many_routes import make_app
 
 log = get_logger()
 CATALOGUE = Catalogue("observed")

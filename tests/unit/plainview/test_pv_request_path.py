@@ -19,7 +19,8 @@ from plainview.otel_environment import propagate
 from plainview.testing import captured_logs, captured_spans, metric_delta
 from tests.support import situations
 from tests.support.in_process import client_of
-from tests.support.situations import LIVE_ROUTERS, SECRET, Asked, make_app, plain
+from tests.support.many_routes import LIVE_ROUTERS, SECRET, make_app, plain
+from tests.support.situations import Asked
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 WAYS = ("plainview", "stock")
