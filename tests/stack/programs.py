@@ -10,10 +10,12 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import yaml
 
 from lab import local_prometheus
 from tests.support.servers import free_ports
@@ -136,6 +138,28 @@ def collector(
     command = [str(binary("otelcol")), f"--config={ROOT / 'telemetry' / 'collector.yaml'}"]
     ready = f"http://127.0.0.1:{ports.collector_health}/"
     return Program("collector", command, ready, directory, environment)
+
+
+def collector_agent(directory: Path, ports: Ports, tier: Sequence[Ports]) -> Program:
+    """The first tier on telemetry/collector-agent.yaml; `tier` are the Collectors of the second.
+
+    No name on this machine has an address for each of them: their addresses are in a list instead.
+    """
+    config = yaml.safe_load((ROOT / "telemetry" / "collector-agent.yaml").read_text())
+    addresses = [f"127.0.0.1:{each.collector_grpc}" for each in tier]
+    config["exporters"]["load_balancing"]["resolver"] = {"static": {"hostnames": addresses}}
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "collector-agent.yaml"
+    path.write_text(yaml.safe_dump(config))
+    environment = {
+        "COLLECTOR_HOST": "127.0.0.1",
+        "COLLECTOR_HTTP_PORT": str(ports.collector_http),
+        "COLLECTOR_HEALTH_PORT": str(ports.collector_health),
+        "COLLECTOR_METRICS_PORT": str(ports.collector_metrics),
+    }
+    command = [str(binary("otelcol")), f"--config={path}"]
+    ready = f"http://127.0.0.1:{ports.collector_health}/"
+    return Program("collector-agent", command, ready, directory, environment)
 
 
 def jaeger(directory: Path, ports: Ports) -> Program:
