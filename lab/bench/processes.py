@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -74,6 +75,17 @@ class Process:
             return float("nan")
         fields = stat.rpartition(")")[2].split()  # the name before may hold anything
         return sum(int(field) for field in fields[11:15]) / _TICKS
+
+    @property
+    def peak_mib(self) -> float:
+        """MiB of memory it had at most so far; NaN where there is no /proc."""
+        pid = self._process.pid if self._process else 0
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            return float("nan")
+        (kib,) = re.findall(r"(?m)^VmHWM:\s+(\d+) kB$", status)
+        return int(kib) / 1024
 
 
 def module(name: str, port: int, directory: Path, *words: str) -> Process:

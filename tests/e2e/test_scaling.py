@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from generate.scaling import COMPRESSED, MEASURED, SERIES
+from generate.scaling import COMPRESSED, MEASURED, PEAK_MIB, SERIES
 from lab import scaling
 
 
@@ -26,4 +26,6 @@ def test_what_a_request_leaves_is_what_the_page_counts_with(tmp_path: Path) -> N
         assert all(now[f"{name}_cpu_us"] > 0 for name in ("gateway", "event")), kind
     for name, series in SERIES.items():
         assert found["process"][f"{name}_series"] == pytest.approx(series, rel=0.3)
+    for name, peak in PEAK_MIB.items():
+        assert found["process"][f"{name}_peak_mib"] == pytest.approx(peak, rel=0.25)
     assert found["process"]["zstd_ratio"] > COMPRESSED / 2

@@ -7,7 +7,7 @@ import math
 import pytest
 import yaml
 
-from generate import scaling
+from generate import pods, scaling
 from tests.stack.programs import ROOT
 
 AUTOSCALERS = ROOT / "deploy/kubernetes/components/autoscaling/autoscalers.yaml"
@@ -50,6 +50,6 @@ def test_autoscalers_allow_what_the_table_says() -> None:
 
 
 def test_the_page_has_what_was_computed() -> None:
-    ((page, text),) = scaling.generated().items()
-    assert (ROOT / page).read_text() == text
+    for path, text in {**scaling.generated(), **pods.generated()}.items():
+        assert (ROOT / path).read_text() == text, f"{path}: run make generate"
     assert "| 10,000,000 |" in scaling.table()

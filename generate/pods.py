@@ -1,0 +1,111 @@
+"""What a pod of deploy/kubernetes asks for: the measured cost of a request, the measured memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from generate import scaling
+from generate.tables import ROOT, block
+from monitoring.settings import KIT
+
+RESOURCES = Path("deploy/kubernetes/base/resources.yaml")
+SERVICES = tuple(scaling.PEAK_MIB)
+CPU_STEP, RATE_STEP, MEMORY_STEP = 50, 100, 8  # roundings: thousandths of a core, 1/s, MiB
+
+
+def cost_us(name: str) -> float:
+    """us of CPU of a service for one of the platform's requests, whatever it asks for."""
+    return scaling.a_day(f"{name}_cpu_us") / sum(scaling.A_DAY.values())
+
+
+def sized_for() -> int:
+    """Requests a second that a pod is sized for: with them the dearest service is at BUSY."""
+    dearest = max(cost_us(name) for name in SERVICES)
+    return int(scaling.BUSY * 1e6 / dearest) // RATE_STEP * RATE_STEP
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a pod of a service asks for: thousandths of a core, MiB; the limits are compose's."""
+
+    cpu: int
+    memory: int
+    cpu_limit: float
+    memory_limit: int
+
+
+def ask(name: str) -> Ask:
+    """CPU for the rate that a pod is sized for; memory so that its peak is no alarm."""
+    compose: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    limits = compose["services"][name]
+    return Ask(
+        _up(sized_for() * cost_us(name) / 1000, CPU_STEP),
+        _up(scaling.PEAK_MIB[name] / KIT.thresholds.memory_ratio, MEMORY_STEP),
+        limits["cpus"],
+        int(limits["mem_limit"].removesuffix("m")),
+    )
+
+
+def _up(value: float, step: int) -> int:
+    return math.ceil(value / step) * step
+
+
+def resources() -> str:
+    """The patch of deploy/kubernetes/base that says what pods ask for, and why."""
+    ratio, rate = KIT.thresholds.memory_ratio, sized_for()
+    head = f"""\
+# Written by `make generate` from generate/pods.py: change that, not this.
+# A pod is sized for {rate} requests a second of the mix in docs/scaling.md.
+# CPU: that rate times the measured cost of a request, in steps of {CPU_STEP}m.
+# Memory: of it the measured peak is {ratio:.0%} at most, where HighMemory warns; in steps of \
+{MEMORY_STEP}Mi.
+# Limits are those of docker-compose.yml.
+"""
+    made = []
+    for name in SERVICES:
+        asked = ask(name)
+        made.append(f"""\
+# {rate}/s x {cost_us(name):.0f} us = {rate * cost_us(name) / 1000:.0f}m; \
+{scaling.PEAK_MIB[name]:.0f} MiB / {ratio:g} = {scaling.PEAK_MIB[name] / ratio:.0f} MiB
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {name}
+spec:
+  template:
+    spec:
+      containers:
+        - name: {name}
+          resources:
+            requests: {{cpu: {asked.cpu}m, memory: {asked.memory}Mi}}
+            limits: {{cpu: "{asked.cpu_limit:g}", memory: {asked.memory_limit}Mi}}
+""")
+    return head + "---\n".join(made)
+
+
+def asks() -> str:
+    """The same as a table."""
+    rate = sized_for()
+    rows = [
+        f"| of one pod, at {rate} requests a second | us of CPU a request | CPU: needs, requests "
+        "| memory: peak, requests, limit |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name in SERVICES:
+        asked, us = ask(name), cost_us(name)
+        rows.append(
+            f"| {name} | {us:.0f} | {rate * us / 1000:.0f}m, **{asked.cpu}m** "
+            f"| {scaling.PEAK_MIB[name]:.0f} MiB, **{asked.memory}Mi**, {asked.memory_limit}Mi |"
+        )
+    return "\n".join(rows)
+
+
+def generated() -> dict[Path, str]:
+    """The patch; and the page of generate/scaling.py, its table of this written anew as well."""
+    page = scaling.PAGE
+    return {page: block(page, "asks", asks(), scaling.generated()[page]), RESOURCES: resources()}
