@@ -8,8 +8,10 @@ loss of Redis its sketches come back from here.
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta, tzinfo
+from typing import cast
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from auth import signals
 from shared.errors import Unavailable
@@ -41,6 +43,8 @@ class ActiveDays:
         today = datetime.now(self._zone).date()
         days = [today - timedelta(days=ago) for ago in range(KEPT_DAYS)]
         try:
+            if self._tidied != str(today):
+                await self._carry_over(days[:ACTIVE_DAYS])
             await self._merge(days)
         except (RedisError, OSError) as error:
             raise Unavailable("Active users wait for Redis") from error
@@ -50,6 +54,20 @@ class ActiveDays:
             for collection, kept in ((self._numbers, KEPT_DAYS), (self._sketches, ACTIVE_DAYS)):
                 await collection.delete_many({"_id": {"$lt": str(today - timedelta(days=kept))}})
             self._tidied = str(today)
+
+    async def _carry_over(self, days: Sequence[date]) -> None:
+        """Take over what Redis has under `active:DAY`, the keys of versions before 0.1.0.
+
+        Gateways that are not changed yet still write them, so they are read at the start and once a
+        day, and stay until they expire. They are in other slots: no command may name both keys.
+        """
+        for ago, day in enumerate(days):
+            sketch = cast("str | None", await self._redis.get(f"active:{day}"))
+            if sketch:
+                async with self._redis.pipeline(transaction=True) as pipe:
+                    _add(pipe, active_key(day), sketch.encode(*_BYTES))
+                    pipe.expire(active_key(day), (ACTIVE_DAYS - ago) * 86_400)
+                    await pipe.execute()
 
     async def _merge(self, days: Sequence[date]) -> None:
         """Bring the numbers of days with a sketch up to date; `days` begin with today."""
@@ -78,10 +96,7 @@ class ActiveDays:
         stored = await self._sketches.find_one({"_id": str(day)})
         async with self._redis.pipeline(transaction=True) as pipe:
             if stored:
-                other = f"{key}:stored"
-                pipe.set(other, b64decode(stored["sketch"]), ex=60)
-                pipe.pfmerge(key, other)
-                pipe.delete(other)
+                _add(pipe, key, b64decode(stored["sketch"]))
             pipe.expire(key, left * 86_400)
             pipe.get(key)
             pipe.pfcount(key)
@@ -115,6 +130,14 @@ class ActiveDays:
             [stored.get(str(day), {}).get("active", 0) for day in by_day],
             [stored.get(str(day), {}).get("month", 0) for day in by_month],
         )
+
+
+def _add(pipe: Pipeline, key: str, sketch: bytes) -> None:
+    """Merge a sketch into the one at `key`, in the same slot."""
+    other = f"{key}:stored"
+    pipe.set(other, sketch, ex=60)
+    pipe.pfmerge(key, other)
+    pipe.delete(other)
 
 
 async def _set(collection: Collection, id_: str, change: Document) -> None:

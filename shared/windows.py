@@ -9,5 +9,8 @@ ACTIVE_DAYS = 62  # that Redis keeps a day's active users: a month, and the one 
 
 
 def active_key(day: date) -> str:
-    """The key of a day's HyperLogLog: the gateway adds to it, auth keeps a copy in MongoDB."""
-    return f"active:{day.isoformat()}"
+    """The key of a day's HyperLogLog: the gateway adds to it, auth keeps a copy in MongoDB.
+
+    A Redis Cluster counts over keys of one slot only, and the part in braces decides on the slot.
+    """
+    return f"{{active}}:{day.isoformat()}"

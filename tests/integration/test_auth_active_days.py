@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -12,12 +13,15 @@ from redis.asyncio import Redis
 
 from auth import active_days, signals
 from auth.active_days import ActiveDays
+from gateway.active_users import ActiveUsers
 from plainview.testing import metric_delta
 from shared.errors import Unavailable
 from shared.storage import mongo as storage
 from shared.storage.mongo import Database
-from shared.storage.redis import connect
+from shared.storage.redis import RedisError, connect
 from shared.windows import active_key
+from tests.support.servers import EmbeddedValkey
+from tests.support.waiting import soon
 
 SEOUL = ZoneInfo("Asia/Seoul")
 NOW = datetime(2026, 3, 10, 16, 0, tzinfo=UTC)  # 01:00 of the 11th
@@ -156,3 +160,53 @@ async def test_months_are_shown_for_a_year_and_the_oldest_days_go(
     ]
     assert months == [0, 30, *[0] * 10, 360]
     assert active_days.KEPT_DAYS > 2 * 365
+
+
+async def test_days_of_a_version_before_are_taken_over(database: Database, redis: Redis) -> None:
+    service = ActiveDays(database, redis, SEOUL)
+    await redis.pfadd("active:2026-03-11", "ann", "ben")
+    await redis.pfadd(key(), "ben", "cat")
+    await redis.pfadd("active:2026-03-06", "dan", "eve", "한국")
+    with time_machine.travel(NOW, tick=False):
+        await service.turn()
+        assert shown() == {"day": 3, "week": 6, "month": 6, "0 ago": 3, "5 ago": 3}
+        await redis.pfadd("active:2026-03-11", "fay")  # a gateway that was not changed yet
+        await service.turn()
+    with time_machine.travel(NOW + timedelta(days=1), tick=False):
+        await service.turn()
+    assert shown()["1 ago"] == 4
+    assert 0 < await redis.ttl(key(5)) <= 57 * 86_400
+
+
+class ClusterOfOne(EmbeddedValkey):
+    """All slots on one node: it refuses keys of several slots, as a larger cluster does."""
+
+    def command(self) -> list[str]:
+        return [*super().command(), "--cluster-enabled", "yes"]
+
+
+async def test_a_cluster_counts_over_the_days_of_a_window(
+    database: Database, tmp_path: Path
+) -> None:
+    with ClusterOfOne(directory=tmp_path) as server:
+        redis = connect(server.url, timeout_s=10)
+        await redis.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+
+        async def whole() -> bool:
+            return "cluster_state:ok" in str(await redis.execute_command("CLUSTER", "INFO"))
+
+        await soon(whole, what="every slot is served")
+        with pytest.raises(RedisError, match="same slot"):
+            await redis.pfcount("a", "b")
+        with time_machine.travel(NOW, tick=False):
+            gateway = ActiveUsers(redis, SEOUL)
+            gateway.mark("ann")
+            await gateway.flush()
+        await redis.pfadd(key(3), "ben", "cat")
+        await redis.pfadd("active:2026-02-19", "cat", "dan")  # 20 days ago, by a version before
+        await turn(database, redis)
+        await redis.flushdb()  # what MongoDB keeps comes back into it
+        await turn(database, redis)
+        assert await redis.pfcount(key(3)) == 2
+        await redis.aclose()
+    assert shown() == {"day": 1, "week": 3, "month": 4, "0 ago": 1, "3 ago": 2, "20 ago": 2}

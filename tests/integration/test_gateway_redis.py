@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import datetime
+from datetime import date, datetime
 from itertools import count
 from unittest.mock import patch
 from zoneinfo import ZoneInfo
@@ -17,6 +17,7 @@ from plainview.testing import captured_logs, metric_delta
 from shared.errors import Unavailable
 from shared.storage import redis
 from shared.tokens import Role
+from shared.windows import active_key
 from tests.support.gateway_app import Gateway, gateway, upstream
 from tests.support.issuer import Issuer
 from tests.support.servers import EmbeddedValkey
@@ -49,7 +50,7 @@ def user() -> str:
 
 
 def today() -> str:
-    return f"active:{datetime.now(SEOUL).date().isoformat()}"
+    return active_key(datetime.now(SEOUL).date())
 
 
 @asynccontextmanager
@@ -279,7 +280,7 @@ async def test_users_are_active_by_authenticated_requests(
             return bool(await cache.pfcount(today()) == 3)
 
         await soon(counted)
-        assert await cache.keys("active:*ann*") == []
+        assert await cache.keys("*active*ann*") == []
         assert 60 * 86_400 < await cache.ttl(today()) <= 62 * 86_400
         await gw.client.get(EVENTS, headers=issuer.headers("dan", Role.USER))
     assert await cache.pfcount(today()) == 4  # what waited was written at the stop
@@ -313,7 +314,8 @@ async def test_a_new_day_counts_at_once_and_begins_in_the_business_zone(
             clock.now = lambda zone, at=at: at.astimezone(zone)
             active.mark("ann")
         await active.flush()
-    assert sorted(await cache.keys("active:*")) == ["active:2026-03-01", "active:2026-03-02"]
+    days = [active_key(date(2026, 3, day)) for day in (1, 2)]
+    assert sorted(await cache.keys("*active*")) == days
 
 
 async def test_redis_away_loses_no_active_user(own_valkey: EmbeddedValkey) -> None:

@@ -29,6 +29,7 @@ from shared.storage import mongo as storage
 from shared.storage import redis as cache
 from shared.token_keys import StaticKeys
 from shared.tokens import TokenIssuer, TokenVerifier
+from shared.windows import active_key
 
 SEOUL = ZoneInfo("Asia/Seoul")
 NAME = "event-rewards"
@@ -172,8 +173,8 @@ async def test_active_users_of_each_day_are_counted_in_redis(
     await seed.make_history(world.settings, {"traffic_password": "a-long-password-of-all"})
     redis = cache.connect(redis_url)
     day = (until.astimezone(SEOUL) - timedelta(days=2)).date()
-    assert await redis.pfcount(f"active:{day.isoformat()}") > 0
-    assert 0 < await redis.ttl(f"active:{day.isoformat()}") <= 62 * 86_400
+    assert await redis.pfcount(active_key(day)) > 0
+    assert 0 < await redis.ttl(active_key(day)) <= 62 * 86_400
     await redis.aclose()
     assert len(history.active) > 20
 

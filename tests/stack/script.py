@@ -19,6 +19,7 @@ from pymongo import MongoClient
 from redis import Redis
 
 from shared.tokens import Role
+from shared.windows import active_key
 from tests.support.trio import Trio
 
 API = "/api/v1"
@@ -48,7 +49,7 @@ def backdate(trio: Trio, mongo_url: str, zone: ZoneInfo) -> None:
             mongo[f"auth_{trio.run_id}"].users.insert_many(
                 {"_id": id_, "email": f"{id_}@example.com", "created_at": at} for id_ in ids
             )
-            redis.pfadd(f"active:{at.date().isoformat()}", *ids)
+            redis.pfadd(active_key(at.date()), *ids)
 
 
 class Script:
