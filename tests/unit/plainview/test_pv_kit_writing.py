@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -157,6 +158,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "objective": ({"slos": [Slo("paid", 99.9, "a", "b")]}, "not between 0 and 1"),
     "objective's name": ({"slos": [Slo('a"b', 0.9, "a", "b")]}, "use letters"),
     "objective twice": ({"slos": [PAID, PAID]}, "declared twice"),
+    "left out": ({"without": ["HighCpus"]}, "no usual alert HighCpus; there are ApiErrorRate"),
     "no selector": ({"slos": [Slo("paid", 0.9, "rate(a[5m])", "b")]}, "not the selector"),
 }
 
@@ -167,6 +169,22 @@ def test_what_cannot_work_is_said_and_nothing_written(tmp_path: Path, name: str)
     with pytest.raises(ValueError, match=words):
         write(tmp_path / "kit", **{"service": "shop", **arguments})
     assert not (tmp_path / "kit").exists()
+
+
+def test_alerts_that_several_workers_cannot_have_are_left_out(tmp_path: Path) -> None:
+    usual, fewer = tmp_path / "usual", tmp_path / "fewer"
+    write(usual, service="shop")
+    leave = "HighCpu,HighMemory,RestartLoop"
+    done = command(tmp_path, "kit", "--out", "fewer", "--service", "shop", "--without", leave)
+    assert done.returncode == 0, done.stderr
+    alerts = "prometheus/rules/alerts.yml"
+    gone = set(re.findall(r"alert: (\w+)", (usual / alerts).read_text())) - set(
+        re.findall(r"alert: (\w+)", (fewer / alerts).read_text())
+    )
+    assert gone == set(leave.split(","))
+    assert "process_" in (usual / alerts).read_text()
+    assert "process_" not in (fewer / alerts).read_text()
+    assert not (fewer / "runbooks/high-cpu.md").exists()
 
 
 def test_one_of_the_usual_can_be_replaced(tmp_path: Path) -> None:

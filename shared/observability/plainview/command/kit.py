@@ -48,6 +48,11 @@ def add_to(commands: Any) -> None:
         help=f"what there is besides the service, of {', '.join(sorted(get_args(Part)))}"
         " (default: %(default)s)",
     )  # fmt: skip
+    option(
+        "--without", metavar="ALERT,...", default="",
+        help="usual alerts to leave out, such as those of process metrics, which a page of several"
+        " workers does not have: HighCpu,HighMemory,RestartLoop",
+    )  # fmt: skip
     option("--runbooks", metavar="URL", default="", help="where DIR will be read, for links to it")
     option("--grafana", metavar="URL", default="http://localhost:3000", help="(%(default)s)")
     option(
@@ -72,7 +77,8 @@ def run(chosen: argparse.Namespace) -> int:
             slos=found.slos,
             alerts=found.alerts,
             catalogues=found.catalogues,
-            parts=[part for part in chosen.parts.replace(" ", "").split(",") if part],
+            parts=_listed(chosen.parts),
+            without=_listed(chosen.without),
             runbooks=chosen.runbooks,
             grafana=chosen.grafana,
             datasource=chosen.datasource,
@@ -84,6 +90,10 @@ def run(chosen: argparse.Namespace) -> int:
         return 1
     _report(chosen.out, outcome, dry=chosen.check)
     return 1 if chosen.check and (outcome.written or outcome.removed) else 0
+
+
+def _listed(text: str) -> list[Any]:
+    return [word for word in text.replace(" ", "").split(",") if word]
 
 
 def _declared(places: list[str]) -> Declared:

@@ -55,11 +55,23 @@ providers:
 |---|---|
 {dashboards}
 
+## Objectives
+
+{objectives}
+
+over 30 days, with alerts of their burn rates. A `Slo` of the service with one of these names takes
+its place, one with another name is added (`--app MODULE` reads them).
+
 ## Alerts
 
 [All of them, with their expressions](alerts.md). Severity `critical` is meant to call somebody,
 `warning` for the working day's channel, `ticket` for a list, `none` (Watchdog) for a dead man's
-switch. Who is told is yours to say, in Grafana's notification policies or in Alertmanager.
+switch. Who is told is yours to say, in Grafana's notification policies or in Alertmanager. Their
+links lead to {grafana} (`--grafana URL`).
+
+A service of several workers (`PROMETHEUS_MULTIPROC_DIR`) has no `process_*` metrics and no
+exemplars: panels of CPU, memory, open files and starts stay empty, and HighCpu, HighMemory and
+RestartLoop never fire (`--without HighCpu,HighMemory,RestartLoop` leaves them out).
 """
 
 JOB = """\
@@ -113,6 +125,10 @@ def readme(documents: Documents, jobs: Sequence[str]) -> str:
         ),
         around=AROUND.format(jobs=", ".join(f"`{job}`" for job in jobs)),
         datasource=kit.datasource,
+        grafana=kit.grafana,
+        objectives="\n".join(
+            f"- {slo.name}: {100 * slo.objective:g} % {slo.summary or slo.good}" for slo in kit.slos
+        ),
         prefix=kit.prefix,
         dashboards="\n".join(
             row(f"{board.title} (`{board.uid}`)", board.why) for board in documents.boards.values()

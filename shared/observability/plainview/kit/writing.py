@@ -39,6 +39,7 @@ def write(
     alerts: Iterable[Alert] = (),
     catalogues: Iterable[Catalogue] = (),
     parts: Iterable[Part] = USUAL_PARTS,
+    without: Iterable[str] = (),
     runbooks: str = "",
     grafana: str = "http://localhost:3000",
     datasource: str = "prometheus",
@@ -49,7 +50,8 @@ def write(
     """Write dashboards, rules, alerts and runbooks of a service, or several, into a folder.
 
     `slos` and `alerts`, and those of `catalogues`, are added; one with the name of a usual one
-    takes its place. `parts` says what there is besides the service. `runbooks` is the URL where
+    takes its place. `parts` says what there is besides the service, `without` which of
+    the usual alerts are left out. `runbooks` is the URL where
     people will read the written pages, `grafana` that of Grafana, `datasource` the UID of
     Prometheus there. With `dry` nothing is written.
 
@@ -63,6 +65,7 @@ def write(
         Kit(
             services=(),
             parts=frozenset(parts),
+            without=frozenset(without),
             handbook=runbooks.rstrip("/"),
             grafana=grafana.rstrip("/"),
             datasource=datasource,
@@ -140,6 +143,10 @@ def _unique_alerts(alerts: Sequence[Alert]) -> list[Alert]:
 
 def _documents(kit: Kit, own: list[Alert], catalogues: Sequence[Catalogue]) -> Documents:
     named = {alert.name for alert in own}
+    every = {alert.name for alert in generic_alerts(replace(kit, without=frozenset()))}
+    if unknown := kit.without - every:
+        known = ", ".join(sorted(every))
+        raise ValueError(f"no usual alert {', '.join(sorted(unknown))}; there are {known}")
     usual = [alert for alert in generic_alerts(kit) if alert.name not in named]
     groups = {kit.prefix: usual, **({f"{kit.prefix}-own": own} if own else {})}
     boards = _boards(kit, [*usual, *own])
