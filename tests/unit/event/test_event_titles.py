@@ -29,6 +29,12 @@ def test_one_title(title: str, value: str) -> None:
     value.encode()  # as the page of metrics has to
 
 
+def test_an_address_in_a_title_is_masked() -> None:
+    (value,) = label_values({("e",): "Ask ann@example.org"}, 1, OTHERS).values()
+    assert value.startswith("Ask ")
+    assert "ann@" not in value
+
+
 def test_equal_titles_of_an_event_are_numbered_by_age() -> None:
     long = "y" * 100
     names = {("e3",): "A", ("e1",): "A", ("e2",): "A (2)", ("e5",): long, ("e4",): long}
