@@ -150,6 +150,7 @@ def tiers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiers]:
             program = programs.collector(directory, each.ports, each.jaeger.endpoint)
             program.environment |= {
                 "TAIL_SAMPLE_PERCENT": str(KEPT_PERCENT),
+                "TAIL_DECISION_WAIT": "6s",  # all pieces come in a tenth of that
                 "COLLECTOR_FLUSH_INTERVAL": "1s",
             }
             run(program)
@@ -219,10 +220,9 @@ def test_span_metrics_count_each_span_once(tiers: Tiers) -> None:
 def test_the_service_graph_has_each_edge(tiers: Tiers) -> None:
     def edges(name: str) -> dict[tuple[str, ...], int]:
         found = tiers.counted(f"traces_service_graph_request{name}_total", "client", "server")
-        return {edge: number for edge, number in found.items() if edge in EDGES}
+        # whoever calls the gateway has no spans here: that is told later, and not looked at
+        return {edge: number for edge, number in found.items() if edge[0] != "user" and number}
 
     until(lambda: sum(edges("").values()) >= TRACES * len(EDGES), what="all calls in the graph")
     assert edges("") == dict.fromkeys(EDGES, TRACES)
-    assert {edge: number for edge, number in edges("_failed").items() if number} == {
-        ("event", "auth"): FAILED
-    }
+    assert edges("_failed") == {("event", "auth"): FAILED}
