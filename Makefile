@@ -80,7 +80,7 @@ test-lowest: $(VENV)/.dev  ## the library on the lowest versions it declares, it
 test-stack: $(VENV)/.dev  ## faults, and the real Prometheus, Collector, Jaeger, Chromium (tests/stack/build), and Loki if it is here
 	@$(BOUNDED) 2400 $(BIN)/python -m pytest -n 2 --no-loadscope-reorder tests/stack tests/faults
 
-test-faults: $(VENV)/.dev  ## kills, hangs, cut wires and strangers, all of it: 25 minutes on two idle cores (Go builds Toxiproxy)
+test-faults: $(VENV)/.dev  ## kills, hangs, cut wires and strangers, all of it: some 15 minutes on two idle cores (Go builds Toxiproxy)
 	tests/stack/build toxiproxy
 	@FAULTS=all $(BOUNDED) 2400 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/faults $(ARGS)
 
