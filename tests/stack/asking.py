@@ -53,8 +53,11 @@ NOT_HERE = {
     ),
 }
 
-# What may be there or not in a healthy time, a warning that was nearly one: others fill the panel.
-SOMETIMES = {'ALERTS_FOR_STATE{alertname!="Watchdog",severity=~"warning"}'}
+# What may be there or not in a healthy time, an alert that was nearly one: others fill the panel.
+SOMETIMES = {
+    f'ALERTS_FOR_STATE{{alertname!="Watchdog",severity=~"{which}"}}'
+    for which in ("critical", "critical|warning")
+}
 
 
 def is_of_loki(expr: str) -> bool:
