@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from event.ids import prefix
-from event.records import Markers, Op, Request, document, record, records
+from event.records import WORKING, Markers, Op, Request, document, record, records
 from event.times import from_text, now, to_text
 from shared.storage.mongo import Database, Document, DuplicateKey, Index
 
@@ -68,7 +68,7 @@ class ClaimRepository:
             if filters.get(name)
         }
         if where.get("status") == "pending":
-            where["status"] = {"$in": ["pending", "working"]}
+            where["status"] = {"$in": ["pending", WORKING]}
         # an ID begins with its time, so one index serves order, paging and period
         below = [after] if after else []
         if until := filters.get("created_to"):
@@ -119,7 +119,7 @@ class ClaimRepository:
 
     async def abandon(self, request: Request, op: str) -> bool:
         """Delete a request that got no stock, so that it can be made again; False if it is gone."""
-        where = {**_unfinished(request, op), "status": "working"}
+        where = {**_unfinished(request, op), "status": WORKING}
         return (await self._requests.delete_one(where)).deleted_count == 1
 
     async def decide(self, request: Request, change: Mapping[str, Any]) -> Request | None:

@@ -114,20 +114,20 @@ _FIELDS: dict[type, list[str]] = {
 def records(kind: type[R], documents: Iterable[Mapping[str, Any]]) -> list[R]:
     """The records that documents hold; fields that this version does not know are left out."""
     made = []
-    for document in documents:
-        values = {each: document[each] for each in _FIELDS[kind] if each in document}
+    for stored in documents:
+        values = {name: stored[name] for name in _FIELDS[kind] if name in stored}
         if kind is Request:
-            values["id"] = document["public_id"]
-            values["op"] = Op(**document["op"]) if "op" in document else None
+            values["id"] = stored["public_id"]
+            values["op"] = Op(**stored["op"]) if "op" in stored else None
         elif kind is not Participation:
-            values["id"] = document["_id"]
+            values["id"] = stored["_id"]
         made.append(kind(**values))
     return made
 
 
-def record(kind: type[R], document: Mapping[str, Any] | None) -> R | None:
+def record(kind: type[R], stored: Mapping[str, Any] | None) -> R | None:
     """The record that a document holds, None for None."""
-    return None if document is None else records(kind, [document])[0]
+    return None if stored is None else records(kind, [stored])[0]
 
 
 def document(item: Event | Reward | Participation | Request) -> Document:
