@@ -62,13 +62,15 @@ def create_app(settings: ConsoleSettings) -> FastAPI:
 
     @app.get("/api/requests/{wanted}")
     async def request(wanted: str) -> dict[str, Any]:
-        """Spans and log lines of the request with this request ID or trace ID."""
+        """Spans, log lines and names of the request with this request ID or trace ID."""
         found = store.find(wanted)
         if found is None:
             raise HTTPException(404, "nothing known of it")
+        lines = [{"service": line.service, **line.fields()} for line in found.lines]
         return {
             "spans": [asdict(span) for span in found.spans],
-            "lines": [{"service": line.service, **line.fields()} for line in found.lines],
+            "lines": lines,
+            "names": view.names_in(lines),
         }
 
     # The console's own requests would fill its list of requests.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -125,6 +125,12 @@ class View:
     def _picks(self, lang: str, kind: str) -> Rows:
         known = islice(self.store.requests(kind), LISTED)
         return [(r.span_id, piece(lang, "request", r=r)) for r in known]
+
+    def names_in(self, lines: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+        """The names of events and rewards that these lines have IDs of, by ID."""
+        self.titles.hear(self._page("event"))
+        ids = {str(line[key]) for line in lines for key in ("event_id", "reward_id") if key in line}
+        return {any_id: name for any_id in ids if (name := self.titles.name(any_id)) != any_id}
 
     def _named(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """A line's fields for people: names instead of IDs, no reason where there is none."""

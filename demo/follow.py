@@ -1,19 +1,22 @@
 """Show one request everywhere: its log lines and the tree of its spans over all services.
 
-Reads the running demo, or Loki and Jaeger when their addresses are given.
+Reads a console (the running demo's, or the one whose token is given), or Loki and Jaeger when their
+addresses are given. Events and rewards are named beside their IDs as far as they are known; of a
+user there is only the pseudonym that the services log.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import httpx
 import typer
@@ -24,21 +27,40 @@ IDENTIFIER = re.compile(r"[A-Za-z0-9._-]{8,64}")
 HIDDEN = {"timestamp", "level", "event", "service", "request_id", "trace_id", "span_id"}
 HIDDEN |= {"environment", "log_type", "component"}
 DETAILS = ("http.response.status_code", "db.operation.name", "db.collection.name", "error.type")
+NAMED = {"event_id": "event", "reward_id": "reward", "user_id": "user"}
+LONGEST_NAME = 80  # characters
+MOST_NAMES = 20  # asked for at once
 FILE_TAIL = 32 << 20  # bytes of each log file searched when no console runs
 Row = dict[str, Any]
-Found = tuple[list[Row], list[Row]]  # log lines {service, ...fields}, spans as below
+
+
+class Found(NamedTuple):
+    """What is known of a request."""
+
+    lines: list[Row]  # {service, ...fields}
+    spans: list[Row]  # as `from_jaeger` makes them
+    names: Mapping[str, str] = {}  # titles of events and rewards by their IDs
+
+
+class Addresses(NamedTuple):
+    """Whom to ask; empty for what is not there."""
+
+    loki: str
+    jaeger: str
+    prometheus: str
+    console: str
 
 
 def from_console(http: httpx.Client, url: str, wanted: str) -> Found:
     """Ask the demo's console; nothing found is two empty lists."""
     reply = http.get(f"{url}/api/requests/{wanted}")
     if reply.status_code == 404:
-        return [], []
+        return Found([], [])
     doc = reply.raise_for_status().json()
     for span in doc["spans"]:
         span["start"] = span["start_ns"] / 1e9
         span["duration_s"] = (span["end_ns"] - span["start_ns"]) / 1e9
-    return doc["lines"], doc["spans"]
+    return Found(doc["lines"], doc["spans"], doc.get("names", {}))
 
 
 def from_files(folder: Path, wanted: str) -> Found:
@@ -51,7 +73,7 @@ def from_files(folder: Path, wanted: str) -> Found:
                 _row(raw, path.name.partition(".")[0]) for raw in file if wanted.encode() in raw
             ]
         rows += [row for row in found if wanted in (row.get("request_id"), row.get("trace_id"))]
-    return sorted(rows, key=lambda row: str(row.get("timestamp"))), []
+    return Found(sorted(rows, key=lambda row: str(row.get("timestamp"))), [])
 
 
 def _row(text: bytes | str, service: str) -> Row:
@@ -100,6 +122,21 @@ def from_jaeger(http: httpx.Client, url: str, trace_id: str) -> list[Row]:
     return spans
 
 
+def from_prometheus(http: httpx.Client, url: str, rows: Iterable[Row]) -> dict[str, str]:
+    """Titles, by ID, of the lines' events that ran in the last day, and of their rewards."""
+    known = {str(row[key]) for row in rows for key in ("event_id", "reward_id") if key in row}
+    wanted = "|".join(sorted(filter(str.isalnum, known))[:MOST_NAMES])
+    if not wanted:
+        return {}
+    query = " or ".join(
+        f'last_over_time({metric}{{{label}=~"{wanted}"}}[1d])'
+        for metric, label in (("event_info", "event_id"), ("reward_info", "reward_id"))
+    )
+    reply = http.get(f"{url}/api/v1/query", params={"query": query}).raise_for_status().json()
+    labels = [sample["metric"] for sample in reply["data"]["result"]]
+    return {each.get("reward_id") or each["event_id"]: each["title"] for each in labels}
+
+
 def complete(lines: Iterable[Row], spans: list[Row]) -> bool:
     """Whether nothing seems to be on its way still: every service that logged has sent spans,
     every one that served has logged, and no span waits for its parent except the outermost."""
@@ -117,23 +154,37 @@ def wait_for(look: Callable[[], Found], seconds: float) -> Found:
     deadline = time.monotonic() + seconds
     while True:
         found = look()
-        if complete(*found) or time.monotonic() >= deadline:
+        if complete(found.lines, found.spans) or time.monotonic() >= deadline:
             return found
         time.sleep(0.5)
 
 
 def show(console: Console, found: Found) -> None:
-    """Print lines, then spans as a tree."""
-    lines, spans = found
+    """Print whom and what it was about, lines, then spans as a tree."""
+    lines, spans, names = found
+    for word, any_id in _about([*lines, *(span["attributes"] for span in spans)]):
+        console.print(_subject(word, any_id, names), soft_wrap=True)
     console.print(Text(f"{len(lines)} log lines", style="bold"))
     for line in lines:
-        console.print(_line(line), soft_wrap=True)
+        console.print(_line(line, names), soft_wrap=True)
     start = min((span["start"] for span in spans), default=0.0)
     services = sorted({span["service"] for span in spans})
     of = f" of {', '.join(services)}" if services else ""
     console.print(Text(f"\n{len(spans)} spans{of}", style="bold"))
     for branch, span in _tree(spans):
         console.print(Text(branch).append_text(_label(span, start)), soft_wrap=True)
+
+
+def _about(rows: Iterable[Row]) -> list[tuple[str, str]]:
+    """Events, rewards and users that lines or spans have IDs of, each once."""
+    found = [(NAMED[key], str(row[key])) for key in NAMED for row in rows if row.get(key)]
+    return list(dict.fromkeys(found))[:MOST_NAMES]
+
+
+def _subject(word: str, any_id: str, names: Mapping[str, str]) -> Text:
+    text = Text(f"{word:<8} ", style="cyan")
+    text.append(_value(names.get(any_id, "")[:LONGEST_NAME]), style="bold not cyan")
+    return text.append(f"{'  ' if any_id in names else ''}{_value(any_id)}", style="dim")
 
 
 def _tree(spans: list[Row]) -> Iterator[tuple[str, Row]]:
@@ -153,7 +204,7 @@ def _tree(spans: list[Row]) -> Iterator[tuple[str, Row]]:
             pending.append((below + corner, below + bar, child))
 
 
-def _line(row: Row) -> Text:
+def _line(row: Row, names: Mapping[str, str]) -> Text:
     level = str(row.get("level", "info"))
     colour = {"error": "red", "critical": "red", "warning": "yellow"}.get(level, "")
     try:
@@ -162,12 +213,17 @@ def _line(row: Row) -> Text:
     except ValueError:
         clock = "--:--:--.---"
     told = {k: v for k, v in row.items() if k not in HIDDEN and (k, v) != ("reason", "none")}
-    rest = "  ".join(f"{k}={_value(v)}" for k, v in told.items())
+    rest = "  ".join(f"{k}={_value(v)}{_name(k, v, names)}" for k, v in told.items())
     text = Text(f"  {clock}  ", style="dim")
     text.append(f"{_value(row['service']):<8}", style="cyan not dim")
     text.append(f" {_value(level):<8}", style=f"{colour} not dim")
     text.append(f"{_value(row.get('event', ''))}  ", style="bold not dim")
     return text.append(rest)
+
+
+def _name(key: str, value: object, names: Mapping[str, str]) -> str:
+    found = names.get(str(value), "") if key in NAMED else ""
+    return f" ({_value(found[:LONGEST_NAME])})" if found else ""
 
 
 def _value(value: object) -> str:
@@ -185,27 +241,39 @@ def _label(span: Row, start: float) -> Text:
 
 
 def _source(
-    http: httpx.Client, demo: Path, loki: str, jaeger: str, wanted: str
+    http: httpx.Client, at: Addresses, demo: Path, wanted: str
 ) -> tuple[Callable[[], Found], str]:
     def grafana() -> Found:
-        lines = from_loki(http, loki, wanted) if loki else []
+        lines = from_loki(http, at.loki, wanted) if at.loki else []
         traces = {str(line["trace_id"]) for line in lines if line.get("trace_id")}
         if re.fullmatch(r"[0-9a-f]{32}", wanted):
             traces.add(wanted)
-        return lines, [s for t in sorted(traces) if jaeger for s in from_jaeger(http, jaeger, t)]
+        spans = [s for t in sorted(traces) if at.jaeger for s in from_jaeger(http, at.jaeger, t)]
+        names = from_prometheus(http, at.prometheus, lines) if at.prometheus else {}
+        return Found(lines, spans, names)
 
-    if loki or jaeger:
-        return grafana, " and ".join(filter(None, (loki, jaeger)))
+    if at.loki or at.jaeger:
+        return grafana, " and ".join(filter(None, (at.loki, at.jaeger)))
     if (demo / "demo.json").exists():
         url = str(json.loads((demo / "demo.json").read_text())["services"]["console"])
         return (lambda: from_console(http, url, wanted)), f"the demo's console at {url}"
+    if token := os.environ.get("CONSOLE_TOKEN"):
+        http.headers["Authorization"] = f"Bearer {token}"
+        return (lambda: from_console(http, at.console, wanted)), f"the console at {at.console}"
     return (lambda: from_files(demo / "logs", wanted)), f"the files under {demo / 'logs'}"
 
 
 def main(
     wanted: Annotated[str, typer.Argument(metavar="ID", help="request ID or trace ID")],
+    *,
     loki: Annotated[str, typer.Option(envvar="LOKI_URL", help="address of Loki")] = "",
     jaeger: Annotated[str, typer.Option(envvar="JAEGER_URL", help="address of Jaeger")] = "",
+    prometheus: Annotated[
+        str, typer.Option(envvar="PROMETHEUS_URL", help="address of Prometheus, beside Loki's")
+    ] = "",
+    console: Annotated[
+        str, typer.Option(envvar="CONSOLE_URL", help="asked with the token in CONSOLE_TOKEN")
+    ] = "http://127.0.0.1:8080",
     demo: Annotated[Path, typer.Option(envvar="LOCAL_DIR", help="the demo's files")] = Path(
         ".local"
     ),
@@ -215,8 +283,9 @@ def main(
     if not IDENTIFIER.fullmatch(wanted):
         print("That is no request or trace ID: 8 to 64 of A-Z a-z 0-9 . _ -", file=sys.stderr)
         raise typer.Exit(2)
+    at = Addresses(*(url.rstrip("/") for url in (loki, jaeger, prometheus, console)))
     with httpx.Client(timeout=5, trust_env=False) as http:
-        look, where = _source(http, demo, loki.rstrip("/"), jaeger.rstrip("/"), wanted)
+        look, where = _source(http, at, demo, wanted)
         try:
             found = wait_for(look, wait)
         except (httpx.HTTPError, OSError, ValueError, KeyError) as exc:

@@ -60,14 +60,19 @@ PAGERDUTY = Channel(
         "severity": "critical",
         "class": "{{ .CommonLabels.alertname }}",
         "summary": TITLE,
+        # These two have texts of Grafana's own, which would be sent beside ours.
+        "details": {
+            "firing": '{{ template "er.firing" . }}',
+            "resolved": '{{ template "er.resolved" . }}',
+        },
     },
     "pagerduty",
 )
-# Without a text of ours: Grafana escapes one, so that its links would be no links.
+# Grafana escapes the text; grafana/emails/ puts it into a mail in which links are links.
 EMAIL = Channel(
     "e-mail",
     "email",
-    {"addresses": "$ALERT_EMAIL_TO", "singleEmail": True, "subject": TITLE},
+    {"addresses": "$ALERT_EMAIL_TO", "singleEmail": True, "subject": TITLE, "message": TEXT},
     "mail",
 )
 DEADMAN = Channel(

@@ -75,11 +75,12 @@ def last_requests() -> Panel:
     """Who got what; titles come from Prometheus, as log lines have IDs alone."""
     fields = "event,status,reason,reward_id,trace_id"
     which = anywhere('service="event"', 'component="business"')
-    rewards = highest("reward_info", "reward_id, event_id", anywhere())
+    over = "$__range"  # what is over by now has a name too
+    rewards = f"max by (reward_id, event_id) (last_over_time(reward_info{anywhere()}[{over}]))"
     return table(
         "Last reward requests",
         "The newest 50 requests and decisions, as the event service logged them; rewards of "
-        "running events by name. A click on the trace shows where the time went.",
+        "events that ran in this time by name. A click on the trace shows where the time went.",
         Query(
             f'{which} |= "reward."'
             " | json event, status, reason, reward_id"
@@ -88,7 +89,7 @@ def last_requests() -> Panel:
             source="loki",
             limit=50,
         ),
-        *cells(titled(titled(rewards, "reward_id", "reward"))),
+        *cells(titled(titled(rewards, "reward_id", "reward", over), over=over)),
         transformations=[
             {**FROM_LABELS, "filter": {"id": "byRefId", "options": "A"}},
             {

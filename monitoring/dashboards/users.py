@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from monitoring.dashboards.rewards import EVENT_SELECTOR, event_variable, outcomes
 from monitoring.settings import KIT, SIGN_IN_FAILURE_RATIO, SIGN_IN_FAILURES
@@ -35,11 +34,13 @@ ESTIMATED = (
 SHOWN = {window: "Today" if days == 1 else f"{days} days" for window, days in WINDOWS.items()}
 
 
-def _by_day(title: str, why: str, expr: str, **changes: Any) -> Panel:
-    """A column for each day of a gauge with the label `days_ago`, today at the right end."""
-    padded = f'label_replace({expr}, "days_ago", "0$1", "days_ago", "(.)")'  # in order as text
+def _over_time(title: str, why: str, metric: str, ago: str = "Days ago") -> Panel:
+    """A column for each value of the gauge's label `days_ago` or `months_ago`, 0 at the right."""
+    label = ago.lower().replace(" ", "_")
+    expr = highest(metric, label, anywhere())
+    padded = f'label_replace({expr}, "{label}", "0$1", "{label}", "(.)")'  # in order as text
     options = {
-        "xField": "Days ago",
+        "xField": ago,
         "orientation": "vertical",
         "showValue": "auto",
         "stacking": "none",
@@ -53,10 +54,9 @@ def _by_day(title: str, why: str, expr: str, **changes: Any) -> Panel:
         title, why, cells(padded), "barchart",
         options=options, custom={"fillOpacity": 70, "lineWidth": 0}, minimum=0,
         transformations=[
-            sorted_by("days_ago", descending=True),
-            organize({"days_ago": "Days ago", "Value": "Users"}, hide=("Time",)),
+            sorted_by(label, descending=True),
+            organize({label: ago, "Value": "Users"}, hide=("Time",)),
         ],
-        **changes,
     )  # fmt: skip
 
 
@@ -110,16 +110,23 @@ def _how_many() -> list[Panel]:
 
 def _days() -> list[Panel]:
     return [
-        _by_day(
+        _over_time(
             "Active users by day",
             f"{ESTIMATED} The last 30 days, today at the right.",
-            highest("active_users_by_day", "days_ago", anywhere()),
+            "active_users_by_day",
         ),
-        _by_day(
+        _over_time(
+            "Active users by month",
+            "Users with an authenticated request in 30 days; the last 30 at the right, 0 before "
+            "the first day that is known. Kept for two years, whatever Prometheus forgets.",
+            "active_users_by_month",
+            "Months ago",
+        ),
+        _over_time(
             "New sign-ups by day",
             "Accounts in the database by the day they were made. The last 30 days, today at the "
             "right.",
-            highest("new_sign_ups_by_day", "days_ago", anywhere()),
+            "new_sign_ups_by_day",
         ),
     ]
 
@@ -208,7 +215,7 @@ def users() -> Dashboard:
         since="now-24h",
         first=[
             *_how_many(),
-            *(replace(panel, size=(12, 8)) for panel in _days()),
+            *(replace(panel, size=(8, 8)) for panel in _days()),
             *(replace(panel, size=(8, 7)) for panel in (*_signing_in(), _taking_part())),
         ],
         rows=[

@@ -18,10 +18,14 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind
+from prometheus_client import CollectorRegistry, Gauge, start_http_server
 
 from tests.support.processes import ended
 from tests.support.servers import free_port, ready
 from tests.support.waiting import until
+
+EVENT, REWARD = "01a1d189e91bea9ff30f3f6b", "01a1d189e91ba9f6aa228107"
+TOKEN = "a-token-of-some-length"
 
 
 def start(folder: Path, **more: str) -> SimpleNamespace:
@@ -46,13 +50,22 @@ def start(folder: Path, **more: str) -> SimpleNamespace:
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     folder = tmp_path_factory.mktemp("console")
-    running = start(folder)
+    registry = CollectorRegistry()  # what the event service exposes of one running event
+    titles = {"event_id": EVENT, "title": "Autumn"}
+    Gauge("event_info", "x", titles, registry=registry).labels(**titles).set(1)
+    titles = {"event_id": EVENT, "reward_id": REWARD, "title": "Gold badge"}
+    Gauge("reward_info", "x", titles, registry=registry).labels(**titles).set(1)
+    server, thread = start_http_server(0, "127.0.0.1", registry)
+    running = start(folder, SERVICES=f"event=http://127.0.0.1:{server.server_port}")
     until(lambda: ready(running.url), 60, "console")
     demo = {"services": {"console": running.url}}
     (folder / "demo.json").write_text(json.dumps(demo))
     yield SimpleNamespace(folder=folder, **vars(running))
     running.process.send_signal(signal.SIGTERM)
     assert running.process.wait(10) == 0
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 def follow(wanted: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
@@ -106,6 +119,23 @@ def test_one_request_is_shown_with_lines_and_spans_of_both_services(
     assert "2 spans of event, gateway" in done.stdout
     assert "└─ event    find events" in done.stdout
     assert "\x1b" not in done.stdout
+
+
+def claimed(folder: Path, request: str) -> None:
+    ids = {"event_id": EVENT, "reward_id": REWARD, "user_id": "024b5de4d06ae299"}
+    line = {"service": "event", "event": "reward.claimed", "request_id": request, **ids}
+    with (folder / "logs" / "event.log").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def test_events_and_rewards_are_named_and_users_are_not(console: SimpleNamespace) -> None:
+    claimed(console.folder, "req-with-names")
+    done = follow("req-with-names", console.folder, "--wait", "3")
+    assert done.returncode == 0, done.stderr
+    assert f"event    Autumn  {EVENT}\n" in done.stdout
+    assert f"reward   Gold badge  {REWARD}\n" in done.stdout
+    assert "user     024b5de4d06ae299\n" in done.stdout
+    assert f"event_id={EVENT} (Autumn)  reward_id={REWARD} (Gold badge)" in done.stdout
 
 
 def test_requests_are_listed_newest_first_by_kind(console: SimpleNamespace) -> None:
@@ -173,14 +203,22 @@ def test_it_does_not_listen_wider_without_a_token(tmp_path: Path) -> None:
 
 
 async def test_the_page_of_a_wide_console_wants_the_token(tmp_path: Path) -> None:
-    wide = start(tmp_path, HOST="0.0.0.0", CONSOLE_TOKEN="a-token-of-some-length")
+    wide = start(tmp_path, HOST="0.0.0.0", CONSOLE_TOKEN=TOKEN)
     try:
         await asyncio.to_thread(until, lambda: ready(wide.url), 60, "console")
         async with httpx.AsyncClient(base_url=wide.url) as http:
             for path in ("/", "/follow", "/api/requests", "/metrics"):
                 assert (await http.get(path)).status_code == 401, path
-            headers = {"Authorization": "Bearer a-token-of-some-length"}
+            headers = {"Authorization": f"Bearer {TOKEN}"}
             assert (await http.get("/", headers=headers)).status_code == 200
+        # as `make follow` asks compose's
+        claimed(tmp_path, "req-with-token")
+        environment = {**os.environ, "CONSOLE_URL": wide.url, "CONSOLE_TOKEN": TOKEN}
+        command = [sys.executable, "-m", "demo.follow", "req-with-token", "--wait", "3"]
+        elsewhere = ["--demo", str(tmp_path / "none")]
+        done = await asyncio.to_thread(ended, [*command, *elsewhere], env=environment)
+        assert done.returncode == 0, done.stderr
+        assert "reward.claimed" in done.stdout
     finally:
         wide.process.terminate()
         wide.process.wait(10)

@@ -4,6 +4,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	html "html/template"
 	"os"
 	"strings"
 	"text/template"
@@ -48,6 +49,7 @@ type Input struct {
 		Text    string
 		Message Message
 	}
+	Mails []struct{ Template, Title, Message string }
 }
 
 func number(format string) func(any) (string, error) {
@@ -75,6 +77,21 @@ func render(text, option string, before *template.Template, data any) string {
 	return strings.ReplaceAll(out.String(), "<no value>", "[no value]")
 }
 
+// Grafana gives a mail's template the subject and the rendered text.
+func mail(text, title, message string) string {
+	functions := html.FuncMap{
+		"splitList": func(by, text string) []string { return strings.Split(text, by) },
+		"Subject":   func(_, _ any, _ string) string { return title },
+	}
+	var out strings.Builder
+	parsed := html.Must(html.New("mail").Funcs(functions).Parse(text))
+	data := map[string]any{"Message": message, "Subject": nil, "TemplateData": nil}
+	if err := parsed.Execute(&out, data); err != nil {
+		return "ERROR " + err.Error()
+	}
+	return out.String()
+}
+
 func main() {
 	var input Input
 	if err := json.NewDecoder(os.Stdin).Decode(&input); err != nil {
@@ -93,6 +110,9 @@ func main() {
 	for _, each := range input.Messages {
 		before := template.Must(template.New("").Option("missingkey=zero").Parse(input.Templates))
 		found = append(found, render(each.Text, "missingkey=zero", before, each.Message))
+	}
+	for _, each := range input.Mails {
+		found = append(found, mail(each.Template, each.Title, each.Message))
 	}
 	json.NewEncoder(os.Stdout).Encode(found)
 }

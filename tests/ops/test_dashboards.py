@@ -230,8 +230,11 @@ def log_lines(board: Json) -> Iterator[str]:
         if panel["type"] == "logs":
             if "| line_format" not in panel["targets"][0]["expr"]:
                 yield f"{panel['title']}: raw JSON"
-            if "log_type" in panel["targets"][0]["expr"] and "$search" not in str(panel["targets"]):
+            expr = panel["targets"][0]["expr"]
+            if "$search" not in expr and "level=" not in expr:
                 yield f"{panel['title']}: not by level"
+            if "level=" in expr and "log_type" not in expr:
+                yield f"{panel['title']}: wrong passwords hide the rest"
 
 
 def times(board: Json) -> Iterator[str]:
@@ -446,6 +449,12 @@ SPOILT: dict[str, tuple[Any, Callable[[Json], Any]]] = {
     "raw JSON": (
         log_lines,
         lambda board: _first(board, "logs")["targets"][0].update(expr='{a="b"}'),
+    ),
+    "security among errors": (
+        log_lines,
+        lambda board: _first(board, "logs")["targets"][0].update(
+            expr='{level="error"} | line_format "x"'
+        ),
     ),
     "time is kept": (times, lambda board: board["links"][0].update(keepTime=True)),
     "of one service": (

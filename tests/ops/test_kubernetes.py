@@ -332,6 +332,8 @@ def test_programs_read_the_files_of_compose(overlay: str) -> None:
     for path in (ROOT / "grafana/provisioning").rglob("*.yaml"):
         part = "providers" if path.parent.name == "dashboards" else path.parent.name
         assert cluster.config(overlay, f"grafana-{part}")[path.name] == path.read_text()
+    for path in (ROOT / "grafana/emails").iterdir():
+        assert cluster.config(overlay, "grafana-emails")[path.name] == path.read_text()
     alloy = cluster.config(overlay, "alloy")["alloy.alloy"]
     compose = (ROOT / "telemetry/alloy.alloy").read_text()
     begin = 'loki.process "lines"'

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,16 @@ def templates() -> str:
     return str(found["template"])
 
 
-def rendered(annotations: list[Json], messages: list[Json], directory: Path) -> list[str]:
+def rendered(
+    annotations: list[Json], messages: list[Json], directory: Path, mails: Sequence[Json] = ()
+) -> list[str]:
     go = shutil.which("go")
     if not go:
         pytest.skip("go is not installed")
-    asked = {"Annotations": annotations, "Templates": templates(), "Messages": messages}
+    asked = {
+        "Annotations": annotations, "Templates": templates(), "Messages": messages,
+        "Mails": list(mails),
+    }  # fmt: skip
     done = subprocess.run(
         [go, "run", str(GO)],
         input=json.dumps(asked),
@@ -139,6 +145,39 @@ def test_several_alerts_and_a_rule_that_cannot_be_evaluated(tmp_path: Path) -> N
         error == "FIRING DatasourceError: the rule NotReady cannot be evaluated: no route to host"
     )
     assert nothing == "FIRING NotReady: no more is known"
+
+
+@pytest.mark.parametrize(
+    "channel", [channels.SLACK, channels.PAGERDUTY, channels.EMAIL], ids=lambda each: each.name
+)
+def test_people_read_our_words_alone(channel: channels.Channel, tmp_path: Path) -> None:
+    """Where a setting is left out, Grafana writes a text of its own, which says `[no value]`."""
+    settings = channel.settings
+    title = settings.get("title", settings.get("summary", settings.get("subject")))
+    texts = settings.get("details", {"text": settings.get("text", settings.get("message"))})
+    assert title == channels.TITLE
+    labels = {"alertname": "NotReady", "severity": "critical", "service": "event"}
+    alert = {"Labels": labels, "Annotations": {"summary": "event is not ready"}}
+    asked = [message(text, how, alert) for how in ("firing", "resolved") for text in texts.values()]
+    said = "".join(rendered([], asked, tmp_path))
+    assert said.count("Since 26 Nov 10:00:00 UTC, critical.") == 1
+    assert said.count("NotReady of event is over after 12m30s.") == 1
+    # what PagerDuty gets beside it from Grafana, unless we say it
+    assert set(texts) in ({"text"}, {"firing", "resolved"})
+
+
+def test_a_mail_has_links_and_what_an_alert_says_stays_text(tmp_path: Path) -> None:
+    template = (ROOT / "grafana/emails/ng_alert_notification.html").read_text()
+    link = "http://localhost:8080/docs/runbooks/not-ready.md?a=1"
+    text = f"<b>event</b>: is not\nWhat to do: {link}\nDashboard: http://localhost:3000/d/er-x\n"
+    (mail,) = rendered(
+        [], [], tmp_path, [{"Template": template, "Title": "FIRING x", "Message": text}]
+    )
+    assert "<title>FIRING x</title>" in mail
+    assert "&lt;b&gt;event&lt;/b&gt;: is not<br>" in mail
+    assert f'<a href="{link}">What to do</a><br>' in mail
+    assert '<a href="http://localhost:3000/d/er-x">Dashboard</a><br>' in mail
+    assert mail.startswith("<!doctype html>")
 
 
 def test_the_watchdog_comes_every_five_minutes() -> None:

@@ -53,10 +53,14 @@ NOT_HERE = {
     ),
 }
 
-# What may be there or not in a healthy time, an alert that was nearly one: others fill the panel.
+# What may be there or not in a healthy time: an alert that was nearly one (others fill the panel),
+# a warning of a service whose neighbour was restarted.
 SOMETIMES = {
-    f'ALERTS_FOR_STATE{{alertname!="Watchdog",severity=~"{which}"}}'
-    for which in ("critical", "critical|warning")
+    *(
+        f'ALERTS_FOR_STATE{{alertname!="Watchdog",severity=~"{which}"}}'
+        for which in ("critical", "critical|warning")
+    ),
+    *(f"{board}: Newest warnings and errors A" for board in ("overview", "logs")),
 }
 
 

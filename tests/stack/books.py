@@ -130,8 +130,9 @@ class Books:
         granted, decided = self.requests("approved"), self.requests("approved", "rejected")
         return {key: pytest.approx(granted[key] / n) for key, n in decided.items() if n}
 
-    def stock(self) -> dict[tuple[str, ...], int]:
-        rewards = self.event.rewards.find({"event_id": {"$in": self.running()}})
+    def stock(self, ended: bool = False) -> dict[tuple[str, ...], int]:
+        """Of running events, or of those that ended too."""
+        rewards = self.event.rewards.find({} if ended else {"event_id": {"$in": self.running()}})
         return {(each["event_id"], each["_id"]): each["stock_left"] for each in rewards}
 
     def run_out(self) -> Shown:

@@ -144,10 +144,10 @@ def _receiver(point: Json, environment: dict[str, str]) -> Json:
     names = {
         "slack": {"url": "api_url"},
         "pagerduty": {"integrationKey": "routing_key", "summary": "description"},
-        "email": {"addresses": "to"},
+        "email": {"addresses": "to", "message": "text"},
         "webhook": {},
     }
-    same = {"url", "username", "title", "text", "severity", "class"}
+    same = {"url", "username", "title", "text", "severity", "class", "details"}
     found: Json = {"name": point["name"]}
     for receiver in point["receivers"]:
         kind = receiver["type"]
@@ -155,9 +155,9 @@ def _receiver(point: Json, environment: dict[str, str]) -> Json:
         for key, given in receiver["settings"].items():
             if key in ("singleEmail", "httpMethod"):  # what Alertmanager does anyway
                 continue
-            value = environment[given[1:]] if given.startswith("$") else given
+            value = environment.get(given[1:], given) if isinstance(given, str) else given
             if key == "subject":
-                settings["headers"] = {"Subject": value}
+                settings |= {"headers": {"Subject": value}, "html": ""}  # the text alone
                 continue
             settings[key if key in same and key not in names[kind] else names[kind][key]] = value
         found.setdefault(f"{kind}_configs", []).append(settings)

@@ -8,7 +8,16 @@ import httpx
 import pytest
 from rich.console import Console
 
-from demo.follow import complete, from_files, from_jaeger, from_loki, show, wait_for
+from demo.follow import (
+    Found,
+    complete,
+    from_files,
+    from_jaeger,
+    from_loki,
+    from_prometheus,
+    show,
+    wait_for,
+)
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -44,9 +53,9 @@ SPANS = [
 ]
 
 
-def printed(lines: list[dict[str, object]], spans: list[dict[str, object]]) -> str:
+def printed(lines: list[dict[str, object]], spans: list[dict[str, object]], **names: str) -> str:
     out = io.StringIO()
-    show(Console(file=out, width=80, highlight=False), (lines, spans))
+    show(Console(file=out, width=80, highlight=False), Found(lines, spans, names))
     return out.getvalue()
 
 
@@ -76,6 +85,19 @@ def test_values_do_not_command_the_terminal() -> None:
     assert "\x1b" not in text
     assert "\x9b" not in text
     assert text.count("\\u001b[2J") == 6
+    text = printed([row("event", event_id="abc")], [], abc=evil)
+    assert "\x1b" not in text
+    assert text.count("\\u001b[2J") == 2
+
+
+def test_names_stand_beside_ids_and_first_of_all() -> None:
+    lines = [row("event", event_id="abc", user_id="def"), row("event", event_id="abc")]
+    spans = [span("a", "", "event", 1.0, attributes={"reward_id": "ghi"})]
+    text = printed(lines, spans, abc="Autumn", ghi="x" * 90, user_id="never asked for")
+    event, reward, user, counted, line, *_ = text.splitlines()
+    assert (event, reward) == ("event    Autumn  abc", f"reward   {'x' * 80}  ghi")
+    assert (user, counted) == ("user     def", "2 log lines")
+    assert "event_id=abc (Autumn)  user_id=def" in line
 
 
 def test_it_waits_for_lines_spans_and_parents_but_not_for_the_client() -> None:
@@ -90,20 +112,20 @@ def test_it_waits_for_lines_spans_and_parents_but_not_for_the_client() -> None:
 
 
 def test_waiting_ends_as_soon_as_it_is_complete() -> None:
-    answers = [([], []), ([row("gateway"), row("event")], SPANS)]
-    assert wait_for(lambda: answers.pop(0), 60)[1] == SPANS
-    assert wait_for(lambda: ([], []), 0) == ([], [])
+    answers = [Found([], []), Found([row("gateway"), row("event")], SPANS)]
+    assert wait_for(lambda: answers.pop(0), 60).spans == SPANS
+    assert wait_for(lambda: Found([], []), 0) == Found([], [])
 
 
 def test_files_are_searched_with_the_rotated_ones(tmp_path: Path) -> None:
     (tmp_path / "auth.log").write_text(json.dumps(row("auth", request_id="req-00000001")) + "\nx\n")
     old = row("gateway", request_id="req-00000001", timestamp="2026-11-20T09:00:00Z")
     (tmp_path / "gateway.log.1").write_text(f"req-00000001 plain\n{json.dumps(old)}\n")
-    lines, spans = from_files(tmp_path, "req-00000001")
+    lines, spans, _ = from_files(tmp_path, "req-00000001")
     assert [line["service"] for line in lines] == ["gateway", "auth"]
     assert not spans
-    assert len(from_files(tmp_path, TRACE)[0]) == 2
-    assert from_files(tmp_path, "req-0000000") == ([], [])
+    assert len(from_files(tmp_path, TRACE).lines) == 2
+    assert from_files(tmp_path, "req-0000000") == Found([], [])
 
 
 def client(answer: dict[str, object], status: int = 200) -> tuple[httpx.Client, list[httpx.URL]]:
@@ -127,6 +149,22 @@ def test_loki_lines_carry_their_labels() -> None:
     assert lines[1]["service"] == "event"
     query = '{service=~".+"} | request_id="req-00000001" or trace_id="req-00000001"'
     assert asked[0].params["query"] == query
+
+
+def test_titles_come_from_prometheus_for_ids_of_the_lines() -> None:
+    titles = [
+        {"metric": {"event_id": "abc", "title": "Autumn"}},
+        {"metric": {"event_id": "abc", "reward_id": "def", "title": "Gold badge"}},
+    ]
+    http, asked = client({"data": {"result": titles}})
+    lines = [row("event", event_id="abc", reward_id="def"), row("event", event_id='x"} or up')]
+    assert from_prometheus(http, "http://p", lines) == {"abc": "Autumn", "def": "Gold badge"}
+    assert asked[0].params["query"] == (
+        'last_over_time(event_info{event_id=~"abc|def"}[1d])'
+        ' or last_over_time(reward_info{reward_id=~"abc|def"}[1d])'
+    )
+    assert from_prometheus(http, "http://p", [row("gateway")]) == {}
+    assert len(asked) == 1
 
 
 def test_jaeger_spans_become_rows() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from .board import TRACE_LINK, Dashboard, Row, text_variable
 from .config import Kit
-from .overview import TROUBLE, newest
+from .overview import TROUBLE, newest, security
 from .panels import (
     BAD,
     WARN,
@@ -193,8 +193,9 @@ def logs_and_traces(kit: Kit) -> Dashboard:
         variables=[
             text_variable("search", "Request ID, trace ID or text", ""),
         ],
-        first=[_grouped(kit), replace(newest(), size=(14, 9)), _lines()],
+        first=[_grouped(kit), replace(newest(kit), size=(14, 9)), _lines()],
         rows=[
+            Row("Security", [security()]),
             Row("Slow requests", _slow(kit.thresholds.latency_s / 2)),
             Row("How many lines", _how_many(kit)),
             *([Row("Who calls whom", _graph())] if "collector" in kit.parts else []),

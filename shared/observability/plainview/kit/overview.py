@@ -10,11 +10,13 @@ from plainview.catalogue import Alert
 from . import state
 from .board import Dashboard, Row
 from .config import Kit
-from .panels import BAD, WIDTH, Panel, Query, by, coloured, lines, logs
+from .panels import BAD, WIDTH, Panel, Query, by, coloured, lines, logs, number
 from .promql import SERVER_ERRORS, rate, where
 from .system import errors, latency, limits
 
-TROUBLE = where('level=~"warning|error|critical"')
+LEVELS = 'level=~"warning|error|critical"'
+TROUBLE = where(LEVELS)
+SECURITY = "Newest security warnings"
 
 
 def _requests() -> Panel:
@@ -31,14 +33,30 @@ def _requests() -> Panel:
     )
 
 
-def newest() -> Panel:
-    """Lines that say that something is wrong."""
+def newest(kit: Kit) -> Panel:
+    """Lines that say that something is wrong with a service."""
+    variables = "${__url_time_range}&${environment:queryparam}&${service:queryparam}"
+    url = f"/d/{kit.uid('logs')}?viewPanel={number(SECURITY)}&{variables}"
     return logs(
         "Newest warnings and errors",
-        "The newest 100 lines. A click shows all fields, and leads to the trace.",
-        TROUBLE,
+        "The newest 100 lines, without those of the kind security: wrong passwords of users would "
+        "hide the rest. A click shows all fields, and leads to the trace.",
+        where(LEVELS, 'log_type!="security"'),
         limit=100,
+        links=[{"title": SECURITY, "url": url, "targetBlank": False}],
         no_data="no warning and no error in this time",
+    )
+
+
+def security() -> Panel:
+    """Lines that say what somebody was refused, or tried."""
+    return logs(
+        SECURITY,
+        "The newest 100 lines of the kind security: failed sign-ins, refused tokens, changed "
+        "rights. Some are usual; many of one kind in a short time are an attack.",
+        where(LEVELS, 'log_type="security"'),
+        limit=100,
+        no_data="no security warning in this time",
     )
 
 
@@ -74,7 +92,11 @@ def overview(
         ],
         rows=[
             *more,
-            *([Row("Warnings and errors", [newest()])] if "loki" in kit.parts else []),
+            *(
+                [Row("Warnings and errors", [newest(kit), security()])]
+                if "loki" in kit.parts
+                else []
+            ),
             Row("Replicas", [state.restarts(kit), *limits(t)], (8, 8)),
         ],
     )
