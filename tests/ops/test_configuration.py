@@ -143,17 +143,30 @@ SETTINGS: dict[str, type[BaseSettings]] = {
 
 @pytest.mark.parametrize("service", SETTINGS)
 def test_variables_are_those_that_the_settings_read(service: str) -> None:
-    given = set(SERVICES[service]["environment"]) - {"OTEL_EXPORTER_OTLP_ENDPOINT"}
+    of_otel = {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_RESOURCE_ATTRIBUTES"}  # plainview reads them
+    given = set(SERVICES[service]["environment"]) - of_otel
     plain = {name if name == "SEED_FILE" else name.removesuffix("_FILE") for name in given}
     for_all = set(COMPOSE["x-environment"])
     read = names(SETTINGS[service])
     assert plain - for_all <= set(read), plain - for_all - set(read)
-    assert for_all - {"OTEL_EXPORTER_OTLP_ENDPOINT"} <= set().union(*map(names, SETTINGS.values()))
+    assert for_all - of_otel <= set().union(*map(names, SETTINGS.values()))
     required = {name for name, info in read.items() if info.is_required()}
     assert required <= plain, required - plain
     for name in plain:  # what is a secret comes as a file
         if name in read and "SecretStr" in str(read[name].annotation):
             assert f"{name}_FILE" in given
+
+
+def test_what_runs_says_the_version_of_its_image() -> None:
+    """New versions are marked on graphs by it: with the library's default none would ever be."""
+    attributes = COMPOSE["x-environment"]["OTEL_RESOURCE_ATTRIBUTES"]
+    image = COMPOSE["x-service"]["image"]
+    assert attributes == image.replace("event-rewards:", "service.version=")
+    platform = (ROOT / "deploy/kubernetes/base/platform.env").read_text()
+    (version,) = re.findall(r"^OTEL_RESOURCE_ATTRIBUTES=service.version=(.+)$", platform, re.M)
+    for name in SETTINGS.keys() - {"seeder"}:
+        text = (ROOT / f"deploy/kubernetes/base/{name}.yaml").read_text()
+        assert f"image: event-rewards:{version}\n" in text
 
 
 def test_limits_add_up() -> None:
