@@ -18,7 +18,7 @@ def overview() -> Dashboard:
         "Users with an authenticated request today in the business time zone; counted "
         "with a HyperLogLog, standard error 0.81 %.",
         Query(highest("active_users", labels=anywhere('window="day"')), "today"),
-        no_data="none yet",
+        no_data="nothing from auth",
         size=(4, 4),
     )
     business = Row("Business, right now", [activity(), last_requests()])

@@ -85,7 +85,7 @@ def _how_many() -> list[Panel]:
                 f"Active users, {label.lower()}",
                 f"{ESTIMATED} A fall without a fall of requests on the Overview is people, not us.",
                 Query(_users(window), label),
-                no_data="none yet",
+                no_data="nothing from auth",
             )
             for window, label in SHOWN.items()
         ),

@@ -164,40 +164,49 @@ def links(kit: Kit, *, by_service: bool = True) -> list[Json]:
     ]  # fmt: skip
 
 
-def _mark(name: str, colour: str, expr: str, title: str, text: str) -> Json:
-    """A mark on all graphs where `expr` is 1 or more, or at the time in ms that it gives."""
+def _mark(name: str, colour: str, when: str, title: str, text: str) -> Json:
+    """A mark on all graphs at the times that `when` gives, in s since 1970.
+
+    Times as values: a long range is asked in long steps, and what lasts for some of them would be
+    many marks, or a band over the graph.
+    """
     return {
         "name": name,
         "datasource": PROMETHEUS,
         "enable": True,
         "hide": True,  # the switch, which takes room; the marks are shown
         "iconColor": colour,
-        "expr": expr,
+        "expr": f"({when}) * 1000",
         "step": "15s",
         "titleFormat": title,
         "textFormat": text,
-        "useValueForTime": expr.endswith("* 1000"),
+        "useValueForTime": True,
     }
 
 
 def marks(which: str = SERVICE) -> list[Json]:
-    """New versions, starts of processes, and critical alerts, as marks on all graphs."""
-    seen = f"max by (service, version) (last_over_time(service_info{which}[5m] offset 5m))"
-    running = f"max by (service, version) (service_info{which})"
+    """Starts of processes, new versions, and critical alerts, as marks on all graphs."""
+    # When each version that ran in the last ten minutes was first seen in them. A version that was
+    # there at their beginning is not new.
+    seen = f"min by (service, version) (min_over_time(timestamp(service_info{which})[10m:15s]))"
+    several = f"count by (service) ({seen}) > 1"
+    critical = '{alertname!="Watchdog",severity="critical"'
     return [
         _mark(
-            "New versions", "purple",
-            f"({running} unless {seen}) and on (service) {seen}",
-            "New version", "{{service}} {{version}}",
-        ),
-        _mark(
             "Starts", "blue",
-            f"max by (service, instance) (process_start_time_seconds{which}) * 1000",
+            f"max by (service, instance) (process_start_time_seconds{which})",
             "Start", "{{service}} at {{instance}} started",
         ),
         _mark(
+            "New versions", "purple",
+            f"topk by (service) (1, {seen}) > time() - 570 and on (service) {several}",
+            "New version", "{{service}} {{version}}",
+        ),
+        _mark(
             "Critical alerts", "red",
-            'max by (alertname, service) (ALERTS{alertstate="firing",severity="critical"})',
+            f"max by (alertname, service) (last_over_time(ALERTS_FOR_STATE{critical}}}[15m])"
+            " and ignoring (alertstate)"
+            f' last_over_time(ALERTS{critical},alertstate="firing"}}[15m]))',
             "{{alertname}}", "{{service}}",
         ),
     ]  # fmt: skip
