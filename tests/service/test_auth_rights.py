@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from auth import signals
+from plainview.testing import metric_delta
 from shared.errors import Conflict
 from shared.tokens import Role
 from tests.support.auth_app import PASSWORD, AuthApp, auth_app
@@ -17,70 +19,66 @@ async def give(app: AuthApp, user_id: str, headers: dict[str, str], *roles: str)
     return await app.client.put(path, json={"roles": roles}, headers=headers)
 
 
-async def test_roles_given_by_an_administrator_are_in_the_next_token() -> None:
-    async with auth_app() as app:
-        user_id = await app.registered()
-        admin_id, admin = await app.administrator()
-        others = app.bearer(admin_id, Role.USER, Role.OPERATOR, Role.AUDITOR)
-        assert (await give(app, user_id, others, "OPERATOR")).status_code == 403
-        reply = await give(app, user_id, admin, "OPERATOR", "USER", "USER")
-        assert (reply.status_code, reply.json()["roles"]) == (200, ["OPERATOR", "USER"])
-        tokens = await app.signed_in()
-        principal = await app.app.state.verifier.verify(tokens["access_token"])
-        assert principal.roles == {Role.OPERATOR, Role.USER}
-        assert (await give(app, "0" * 32, admin, "USER")).status_code == 404
+async def test_roles_given_by_an_administrator_are_in_the_next_token(auth):
+    user_id = await auth.registered()
+    admin_id, admin = await auth.administrator()
+    others = auth.bearer(admin_id, Role.USER, Role.OPERATOR, Role.AUDITOR)
+    assert (await give(auth, user_id, others, "OPERATOR")).status_code == 403
+    reply = await give(auth, user_id, admin, "OPERATOR", "USER", "USER")
+    assert (reply.status_code, reply.json()["roles"]) == (200, ["OPERATOR", "USER"])
+    tokens = await auth.signed_in()
+    principal = await auth.app.state.verifier.verify(tokens["access_token"])
+    assert principal.roles == {Role.OPERATOR, Role.USER}
+    assert (await give(auth, "0" * 32, admin, "USER")).status_code == 404
 
 
 @pytest.mark.parametrize("end", ["demoted", "disabled", "password changed", "gone", "promoted"])
-async def test_a_token_that_was_overtaken_by_the_database_administers_nothing(end: str) -> None:
-    async with auth_app() as app:
-        _, admin = await app.administrator()
-        second_id, second = await app.administrator("second@example.com")
-        match end:
-            case "demoted":
-                assert (await give(app, second_id, admin, "USER")).status_code == 200
-            case "disabled":
-                await app.accounts.disable("second@example.com")
-            case "password changed":
-                user = app.users.by_id[second_id]
-                assert await app.users.set_password(user, "another hash")
-            case "gone":
-                del app.users.by_id[second_id]
-            case "promoted":  # a right that the token does not have yet
-                second_id = await app.registered()
-                assert (await give(app, second_id, admin, "ADMIN")).status_code == 200
-                second = app.bearer(second_id, Role.USER)
-        before = dict(app.users.by_id)
-        reply = await give(app, second_id, second, "ADMIN", "USER")
-        assert reply.status_code == (403 if end in ("demoted", "promoted") else 401), reply.text
-        assert app.users.by_id == before
+async def test_a_token_that_was_overtaken_by_the_database_administers_nothing(auth, end):
+    _, admin = await auth.administrator()
+    second_id, second = await auth.administrator("second@example.com")
+    match end:
+        case "demoted":
+            assert (await give(auth, second_id, admin, "USER")).status_code == 200
+        case "disabled":
+            await auth.accounts.disable("second@example.com")
+        case "password changed":
+            user = auth.users.by_id[second_id]
+            assert await auth.users.set_password(user, "another hash")
+        case "gone":
+            del auth.users.by_id[second_id]
+        case "promoted":  # a right that the token does not have yet
+            second_id = await auth.registered()
+            assert (await give(auth, second_id, admin, "ADMIN")).status_code == 200
+            second = auth.bearer(second_id, Role.USER)
+    before = dict(auth.users.by_id)
+    reply = await give(auth, second_id, second, "ADMIN", "USER")
+    assert reply.status_code == (403 if end in ("demoted", "promoted") else 401), reply.text
+    assert auth.users.by_id == before
 
 
-async def test_the_last_administrator_stays() -> None:
-    async with auth_app() as app:
-        admin_id, admin = await app.administrator()
-        second_id, _ = await app.administrator("second@example.com")
-        await app.accounts.disable("second@example.com")  # it does not count any more
-        reply = await give(app, admin_id, admin, "USER", "AUDITOR")
-        assert (reply.status_code, reply.json()["code"]) == (409, "last_administrator")
-        with pytest.raises(Conflict):
-            await app.accounts.disable("admin@example.com")
-        assert (await give(app, admin_id, admin, "ADMIN", "AUDITOR")).status_code == 200
-        assert (await give(app, second_id, admin, "USER")).status_code == 200  # disabled: no loss
+async def test_the_last_administrator_stays(auth):
+    admin_id, admin = await auth.administrator()
+    second_id, _ = await auth.administrator("second@example.com")
+    await auth.accounts.disable("second@example.com")  # it does not count any more
+    reply = await give(auth, admin_id, admin, "USER", "AUDITOR")
+    assert (reply.status_code, reply.json()["code"]) == (409, "last_administrator")
+    with pytest.raises(Conflict):
+        await auth.accounts.disable("admin@example.com")
+    assert (await give(auth, admin_id, admin, "ADMIN", "AUDITOR")).status_code == 200
+    assert (await give(auth, second_id, admin, "USER")).status_code == 200  # disabled: no loss
 
 
-async def test_two_administrators_that_remove_each_other_at_once_leave_one() -> None:
-    async with auth_app() as app:
-        one, as_one = await app.administrator("one@example.com")
-        two, as_two = await app.administrator("two@example.com")
-        replies = await asyncio.gather(
-            give(app, two, as_one, "USER"),
-            give(app, one, as_two, "USER"),
-            give(app, one, as_one, "USER"),
-            give(app, two, as_two, "USER"),
-        )
-        assert Counter(reply.status_code for reply in replies)[200] == 1
-        assert sum(Role.ADMIN in user.roles for user in app.users.by_id.values()) == 1
+async def test_two_administrators_that_remove_each_other_at_once_leave_one(auth):
+    one, as_one = await auth.administrator("one@example.com")
+    two, as_two = await auth.administrator("two@example.com")
+    replies = await asyncio.gather(
+        give(auth, two, as_one, "USER"),
+        give(auth, one, as_two, "USER"),
+        give(auth, one, as_one, "USER"),
+        give(auth, two, as_two, "USER"),
+    )
+    assert Counter(reply.status_code for reply in replies)[200] == 1
+    assert sum(Role.ADMIN in user.roles for user in auth.users.by_id.values()) == 1
 
 
 @pytest.mark.parametrize(
@@ -96,13 +94,14 @@ async def test_two_administrators_that_remove_each_other_at_once_leave_one() -> 
         ("\u03c3\u03c2@example.com", "\u03a3\u03a3@example.com"),  # two forms of sigma
     ],
 )
-async def test_one_mailbox_is_one_account_however_it_is_written(stored: str, given: str) -> None:
-    async with auth_app() as app:
-        await app.registered(stored)
-        body = {"email": given, "password": PASSWORD, "display_name": "B"}
-        reply = await app.post("register", **body)
-        assert (reply.status_code, reply.json()["code"]) == (409, "email_taken")
-        assert (await app.post("login", email=given, password=PASSWORD)).status_code == 200
+async def test_one_mailbox_is_one_account_however_it_is_written(auth, stored, given):
+    await auth.registered(stored)
+    body = {"email": given, "password": PASSWORD, "display_name": "B"}
+    async with metric_delta(signals._sign_ups, outcome="duplicate") as duplicate:
+        reply = await auth.post("register", **body)
+    assert (reply.status_code, reply.json()["code"]) == (409, "email_taken")
+    assert duplicate.value == 1
+    assert (await auth.post("login", email=given, password=PASSWORD)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -112,23 +111,21 @@ async def test_one_mailbox_is_one_account_however_it_is_written(stored: str, giv
      "a\u0000@example.com", "a\u202e@example.com", "ann@exam_ple.com", "ann@xn--.com",
      "ann..b@example.com", "a" * 65 + "@example.com", "ann@" + "a" * 64 + ".com"],
 )  # fmt: skip
-async def test_what_is_no_mailbox_is_refused_and_not_quoted(address: str) -> None:
-    async with auth_app() as app:
-        reply = await app.post("login", email=address, password=PASSWORD)
-        assert reply.status_code == 422
-        assert address not in reply.text
+async def test_what_is_no_mailbox_is_refused_and_not_quoted(auth, address):
+    reply = await auth.post("login", email=address, password=PASSWORD)
+    assert reply.status_code == 422
+    assert address not in reply.text
 
 
 @pytest.mark.parametrize(
     "name", ["a\nb", "a\u0000", "\u001b[31m", "a\u2028b", "a\u202eb", "\u0085"]
 )
-async def test_a_name_is_one_line(name: str) -> None:
-    async with auth_app() as app:
-        body: dict[str, Any] = {"email": "a@example.com", "password": PASSWORD}
-        assert (await app.post("register", **body, display_name=name)).status_code == 422
-        assert (
-            await app.post("register", **body, display_name="Zo\u00eb \U0001f469\u200d\U0001f692")
-        ).status_code == 201
+async def test_a_name_is_one_line(auth, name):
+    body: dict[str, Any] = {"email": "a@example.com", "password": PASSWORD}
+    assert (await auth.post("register", **body, display_name=name)).status_code == 422
+    assert (
+        await auth.post("register", **body, display_name="Zo\u00eb \U0001f469\u200d\U0001f692")
+    ).status_code == 201
 
 
 async def sign_in(app: AuthApp, address: str, password: str = PASSWORD) -> int:
@@ -146,8 +143,8 @@ async def sign_in(app: AuthApp, address: str, password: str = PASSWORD) -> int:
     ],
 )
 async def test_a_strangers_failures_do_not_shut_the_owner_out_of_places_known(
-    home: str, beside: str, elsewhere: str
-) -> None:
+    home, beside, elsewhere
+):
     async with auth_app(auth_account_limit="3/5 minutes") as app:
         await app.registered()
         assert await sign_in(app, home) == 200
@@ -161,9 +158,7 @@ async def test_a_strangers_failures_do_not_shut_the_owner_out_of_places_known(
         assert await sign_in(app, beside) == 429
 
 
-async def test_places_are_few_forgotten_and_not_written_down(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_places_are_few_forgotten_and_not_written_down(monkeypatch):
     async with auth_app(auth_account_limit="1000/5 minutes") as app:
         user_id = await app.registered()
         for number in range(12):

@@ -6,7 +6,6 @@ import threading
 import time
 from dataclasses import replace
 
-import pytest
 import time_machine
 from argon2 import PasswordHasher
 
@@ -19,37 +18,25 @@ from tests.support.waiting import soon
 ANN = {"email": "ann@example.com", "password": PASSWORD}
 
 
-async def test_a_user_registers_signs_in_and_is_known() -> None:
-    async with auth_app() as app:
-        body = {"email": "Ann@Example.COM", "password": PASSWORD, "display_name": "Ann 안"}
-        async with metric_delta(signals._sign_ups, outcome="created") as created:
-            reply = await app.post("register", **body)
-        assert reply.status_code == 201
-        assert created.value == 1
-        user = reply.json()
-        assert set(user) == {"id", "email", "display_name", "roles", "created_at"}
-        assert (user["email"], user["roles"]) == ("ann@example.com", ["USER"])
-        async with metric_delta(signals._sign_ins, outcome="success") as success:
-            tokens = await app.signed_in("ANN@example.com")
-        assert success.value == 1
-        assert (tokens["token_type"], tokens["expires_in"]) == ("Bearer", 300)
-        bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
-        me = await app.client.get("/api/v1/auth/me", headers=bearer)
-        assert me.json() == user
+async def test_a_user_registers_signs_in_and_is_known(auth):
+    body = {"email": "Ann@Example.COM", "password": PASSWORD, "display_name": "Ann 안"}
+    async with metric_delta(signals._sign_ups, outcome="created") as created:
+        reply = await auth.post("register", **body)
+    assert reply.status_code == 201
+    assert created.value == 1
+    user = reply.json()
+    assert set(user) == {"id", "email", "display_name", "roles", "created_at"}
+    assert (user["email"], user["roles"]) == ("ann@example.com", ["USER"])
+    async with metric_delta(signals._sign_ins, outcome="success") as success:
+        tokens = await auth.signed_in("ANN@example.com")
+    assert success.value == 1
+    assert (tokens["token_type"], tokens["expires_in"]) == ("Bearer", 300)
+    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+    me = await auth.client.get("/api/v1/auth/me", headers=bearer)
+    assert me.json() == user
 
 
-async def test_an_address_registers_once() -> None:
-    async with auth_app() as app:
-        await app.registered()
-        async with metric_delta(signals._sign_ups, outcome="duplicate") as duplicate:
-            reply = await app.post(
-                "register", **ANN | {"email": "ANN@example.com"}, display_name="A"
-            )
-        assert (reply.status_code, reply.json()["code"]) == (409, "email_taken")
-        assert duplicate.value == 1
-
-
-async def test_each_sign_in_gives_one_security_line_that_names_nobody() -> None:
+async def test_each_sign_in_gives_one_security_line_that_names_nobody():
     async with auth_app(auth_account_limit="2/minute") as app:
         user_id = await app.registered()
         with captured_logs() as lines:
@@ -57,63 +44,60 @@ async def test_each_sign_in_gives_one_security_line_that_names_nobody() -> None:
             for _ in range(3):
                 await app.post("login", **ANN | {"password": "not the one"})
         security = [line for line in lines if line["log_type"] == "security"]
-        assert [line["event"] for line in security] == [
-            "sign_in.succeeded", "sign_in.failed", "sign_in.failed", "sign_in.failed",
-        ]  # fmt: skip
-        outcomes = [line.get("outcome") for line in security]
-        assert outcomes == [None, "bad_credentials", "bad_credentials", "limited"]
+        assert [(line["event"], line.get("outcome")) for line in security] == [
+            ("sign_in.succeeded", None),
+            *[("sign_in.failed", "bad_credentials")] * 2,
+            ("sign_in.failed", "limited"),
+        ]
         for line in security:
             assert len(line["trace_id"]) == 32
             assert line["request_id"]
         assert len({line["account"] for line in security}) == 1
         text = json.dumps(lines)
-        assert "ann@example" not in text
-        assert user_id not in text
-        assert PASSWORD not in text
+        assert [word for word in ("ann@example", user_id, PASSWORD) if word in text] == []
 
 
-async def test_unknown_user_and_wrong_password_look_alike() -> None:
-    async with auth_app() as app:
-        await app.registered()
-        async with metric_delta(signals._sign_ins, outcome="bad_credentials") as failed:
-            wrong = await app.post("login", **ANN | {"password": "not the one"})
-            unknown = await app.post("login", email="bob@example.com", password="not the one")
-        assert failed.value == 2
-        assert wrong.status_code == unknown.status_code == 401
-        first, second = ({**r.json(), "request_id": "", "trace_id": ""} for r in (wrong, unknown))
-        assert first == second
-        assert first["code"] == "bad_credentials"
-        assert set(wrong.headers) == set(unknown.headers)
+async def test_unknown_user_and_wrong_password_look_alike(auth):
+    await auth.registered()
+    async with metric_delta(signals._sign_ins, outcome="bad_credentials") as failed:
+        wrong = await auth.post("login", **ANN | {"password": "not the one"})
+        unknown = await auth.post("login", email="bob@example.com", password="not the one")
+    assert failed.value == 2
+    assert wrong.status_code == unknown.status_code == 401
+    first, second = ({**r.json(), "request_id": "", "trace_id": ""} for r in (wrong, unknown))
+    assert first == second
+    assert first["code"] == "bad_credentials"
+    assert set(wrong.headers) == set(unknown.headers)
 
 
-async def test_unknown_user_and_wrong_password_take_as_long() -> None:
+async def test_unknown_user_and_wrong_password_take_as_long():
     async with auth_app(
         Passwords(threads=1), auth_account_limit="999/minute", auth_address_limit="999/minute"
     ) as app:
         await app.registered()
 
         async def seconds(email: str) -> float:
-            start = time.perf_counter()
+            start = time.process_time()  # CPU, which hashing is: others use the machine as well
             reply = await app.post("login", email=email, password="not the one")
             assert reply.status_code == 401
-            return time.perf_counter() - start
+            return time.process_time() - start
 
         pairs: list[tuple[float, float]] = []
         difference = 1.0
         while len(pairs) < 250 and difference >= 0.1:
-            # in turns, so that both see the same noise of the machine; a real difference stays
+            # in turns, so that both see the same caches; a real difference stays
             pairs += [
                 (await seconds("ann@example.com"), await seconds("bob@example.com"))
                 for _ in range(25)
             ]
-            # the quickest were not disturbed: a busy machine moves even medians
+            # the quickest were not disturbed
             known, unknown = (min(times) for times in zip(*pairs, strict=True))
             assert known > 0.01  # the hash was calculated
             difference = abs(known - unknown) / known
         assert difference < 0.1
 
 
-async def test_failures_of_an_account_are_limited_even_in_parallel() -> None:
+async def test_failures_of_an_account_are_limited_even_in_parallel():
     async with auth_app(auth_account_limit="5/minute") as app:
         await app.registered()
         async with metric_delta(signals._sign_ins, outcome="limited") as limited:
@@ -130,7 +114,7 @@ async def test_failures_of_an_account_are_limited_even_in_parallel() -> None:
         assert (await app.post("login", email="bob@example.com", password="x")).status_code == 401
 
 
-async def test_who_waits_as_told_is_let_in() -> None:
+async def test_who_waits_as_told_is_let_in():
     async with auth_app(auth_account_limit="1/minute") as app:
         await app.registered()
         with time_machine.travel(time.time(), tick=False) as clock:
@@ -141,7 +125,7 @@ async def test_who_waits_as_told_is_let_in() -> None:
             assert (await app.post("login", **ANN)).status_code == 200
 
 
-async def test_successes_use_up_nothing() -> None:
+async def test_successes_use_up_nothing():
     async with auth_app(auth_account_limit="2/minute", auth_address_limit="3/minute") as app:
         await app.registered()
         for _ in range(10):
@@ -152,7 +136,7 @@ async def test_successes_use_up_nothing() -> None:
         await app.signed_in()
 
 
-async def test_failures_of_an_address_are_limited_over_accounts() -> None:
+async def test_failures_of_an_address_are_limited_over_accounts():
     async with auth_app(auth_address_limit="4/minute") as app:
 
         async def attempt(number: int, forwarded: str) -> int:
@@ -169,7 +153,7 @@ async def test_failures_of_an_address_are_limited_over_accounts() -> None:
         assert await attempt(9, "[2001:db8:0:1::1]:4711") == 401
 
 
-async def test_sign_ins_that_were_not_checked_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sign_ins_that_were_not_checked_do_not_count(monkeypatch):
     passwords, gate = Passwords(threads=1, wait_s=0), threading.Event()
     verify = passwords._verify
 
@@ -198,60 +182,48 @@ async def test_sign_ins_that_were_not_checked_do_not_count(monkeypatch: pytest.M
             assert reply.status_code == (429 if replies[number].status_code == 401 else 401)
 
 
-async def test_a_disabled_account_is_told_so_only_with_the_password() -> None:
-    async with auth_app() as app:
-        await app.registered()
-        tokens = await app.signed_in()
-        await app.accounts.disable("ann@example.com")
-        async with metric_delta(signals._sign_ins, outcome="disabled") as disabled:
-            reply = await app.post("login", **ANN)
-        assert (reply.status_code, reply.json()["code"]) == (403, "account_disabled")
-        assert disabled.value == 1
-        assert (await app.post("login", **ANN | {"password": "no"})).status_code == 401
-        refreshed = await app.post("refresh", refresh_token=tokens["refresh_token"])
-        assert refreshed.status_code == 401
+async def test_a_disabled_account_is_told_so_only_with_the_password(auth):
+    await auth.registered()
+    tokens = await auth.signed_in()
+    await auth.accounts.disable("ann@example.com")
+    async with metric_delta(signals._sign_ins, outcome="disabled") as disabled:
+        reply = await auth.post("login", **ANN)
+    assert (reply.status_code, reply.json()["code"]) == (403, "account_disabled")
+    assert disabled.value == 1
+    assert (await auth.post("login", **ANN | {"password": "no"})).status_code == 401
+    refreshed = await auth.post("refresh", refresh_token=tokens["refresh_token"])
+    assert refreshed.status_code == 401
 
 
-async def test_an_old_hash_is_replaced_at_sign_in() -> None:
-    async with auth_app() as app:
-        user_id = await app.registered()
-        old = PasswordHasher(time_cost=3, memory_cost=8, parallelism=1).hash(PASSWORD)
-        app.users.by_id[user_id] = replace(app.users.by_id[user_id], password_hash=old)
-        await app.signed_in()
-        assert "t=1" in app.users.by_id[user_id].password_hash
-        await app.signed_in()
+async def test_an_old_hash_is_replaced_at_sign_in(auth):
+    user_id = await auth.registered()
+    old = PasswordHasher(time_cost=3, memory_cost=8, parallelism=1).hash(PASSWORD)
+    auth.users.by_id[user_id] = replace(auth.users.by_id[user_id], password_hash=old)
+    await auth.signed_in()
+    assert "t=1" in auth.users.by_id[user_id].password_hash
+    await auth.signed_in()
 
 
-async def test_what_happened_is_announced_with_the_context_of_the_request() -> None:
-    async with auth_app() as app:
-        app.headers = {"X-Request-ID": "request-number-1"}
-        user_id = await app.registered()
-        app.headers = {"X-Request-ID": "request-number-2",
-                       "traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}  # fmt: skip
-        await app.signed_in()
-        announced = [
-            app.users.announced[user_id][key] for key in sorted(app.users.announced[user_id])
-        ]
-        assert [item["type"] for item in announced] == ["user.registered", "user.logged_in"]
-        assert [item["request_id"] for item in announced] == [
-            "request-number-1",
-            "request-number-2",
-        ]
-        assert announced[1]["traceparent"].split("-")[1] == "ab" * 16
-        assert {item["user_id"] for item in announced} == {user_id}
+async def test_what_happened_is_announced_with_the_context_of_the_request(auth):
+    auth.headers = {"X-Request-ID": "request-number-1"}
+    user_id = await auth.registered()
+    auth.headers = {"X-Request-ID": "request-number-2",
+                   "traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}  # fmt: skip
+    await auth.signed_in()
+    announced = [item for _, item in sorted(auth.users.announced[user_id].items())]
+    assert [item["type"] for item in announced] == ["user.registered", "user.logged_in"]
+    assert [item["request_id"] for item in announced] == ["request-number-1", "request-number-2"]
+    assert announced[1]["traceparent"].split("-")[1] == "ab" * 16
+    assert {item["user_id"] for item in announced} == {user_id}
 
 
-async def test_sign_ins_that_wait_to_be_announced_are_bounded() -> None:
-    async with auth_app() as app:
-        user_id = await app.registered()
-        dropped = metric_delta(signals._announcements, type="user.logged_in", outcome="dropped")
-        with dropped:
-            for _ in range(105):
-                await app.signed_in()
-        kinds = [
-            app.users.announced[user_id][key]["type"]
-            for key in sorted(app.users.announced[user_id])
-        ]
-        assert len(kinds) == 101
-        assert kinds[0] == "user.registered"
-        assert dropped.value == 5
+async def test_sign_ins_that_wait_to_be_announced_are_bounded(auth):
+    user_id = await auth.registered()
+    dropped = metric_delta(signals._announcements, type="user.logged_in", outcome="dropped")
+    with dropped:
+        for _ in range(105):
+            await auth.signed_in()
+    kinds = [item["type"] for _, item in sorted(auth.users.announced[user_id].items())]
+    assert len(kinds) == 101
+    assert kinds[0] == "user.registered"
+    assert dropped.value == 5

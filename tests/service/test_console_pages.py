@@ -1,6 +1,5 @@
 """The pages in NiceGUI's simulation of a user: what is there, how it changes, which language."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -9,7 +8,6 @@ from nicegui.testing import User, user_simulation
 
 from console.pages import register
 from console.scrape import Change
-from console.view import View
 from tests.support import console_data
 from tests.support.console_data import EVIL, add_request, request_of, trace_of
 
@@ -18,12 +16,12 @@ LINKS = {"in_jaeger": "http://jaeger.example/trace/{trace}"}
 
 
 @pytest.fixture
-def view() -> View:
+def view():
     return console_data.view()
 
 
 @pytest.fixture
-async def user(view: View) -> AsyncIterator[User]:
+async def user(view):
     async with user_simulation() as user:
         register(view, LINKS)
         yield user
@@ -34,23 +32,16 @@ def markup(user: User) -> str:
         return "".join(html.content for html in user.find(ui.html).elements)
 
 
-async def test_now_shows_verdict_services_people_events_and_feed(user: User) -> None:
+async def test_now_shows_verdict_services_people_events_and_feed(user):
     await user.open("/")
     for text in (
-        "Everything is working",
-        "gateway",
-        "2,431",
-        "120 take part",
-        "25% of all members",
-        "40 left",
-        "sold out",
-        "1,000 points",
-        "Sign-ins",
+        *("Everything is working", "gateway", "2,431", "120 take part", "25% of all members"),
+        *("40 left", "sold out", "1,000 points", "Sign-ins"),
     ):
         await user.should_see(text)
 
 
-async def test_values_of_users_are_text(user: User) -> None:
+async def test_values_of_users_are_text(user):
     for path in ("/", f"/follow?id={request_of(0)}", f"/follow?id={EVIL}"):
         await user.open(path)
         shown = markup(user)
@@ -59,14 +50,14 @@ async def test_values_of_users_are_text(user: User) -> None:
         assert "&lt;script&gt;document" in shown
 
 
-async def test_a_claim_appears_in_the_feed_and_links_to_its_request(user: User, view: View) -> None:
+async def test_a_claim_appears_in_the_feed_and_links_to_its_request(user, view):
     await user.open("/")
     await user.should_not_see(f"/follow?id={request_of(77)}")
     add_request(view.store, 77)
     await user.should_see(f"/follow?id={request_of(77)}", retries=IN_TIME)
 
 
-async def test_a_dead_service_turns_the_verdict_and_is_told(user: User, view: View) -> None:
+async def test_a_dead_service_turns_the_verdict_and_is_told(user, view):
     await user.open("/")
     view.watcher.services["auth"].status = "gone"
     view.watcher.changes.append(Change(1.0, "became_gone", "auth", bad=True))
@@ -77,7 +68,7 @@ async def test_a_dead_service_turns_the_verdict_and_is_told(user: User, view: Vi
     await user.should_see("no answer")
 
 
-async def test_an_optional_dependency_is_something_to_watch(user: User, view: View) -> None:
+async def test_an_optional_dependency_is_something_to_watch(user, view):
     view.watcher.services["gateway"].status = "warn"
     view.watcher.services["gateway"].checks = {"redis": "warn"}
     view.watcher.rounds += 1
@@ -86,7 +77,7 @@ async def test_an_optional_dependency_is_something_to_watch(user: User, view: Vi
 
 
 @pytest.mark.parametrize("wanted", [request_of(0), trace_of(0)])
-async def test_follow_shows_spans_of_three_services_and_the_lines(user: User, wanted: str) -> None:
+async def test_follow_shows_spans_of_three_services_and_the_lines(user, wanted):
     await user.open(f"/follow?id={wanted}")
     shown = markup(user)
     for service in ("gateway", "auth", "event"):
@@ -97,7 +88,7 @@ async def test_follow_shows_spans_of_three_services_and_the_lines(user: User, wa
     assert "Open in Grafana" not in shown
 
 
-async def test_follow_waits_for_what_is_not_known_yet(user: User, view: View) -> None:
+async def test_follow_waits_for_what_is_not_known_yet(user, view):
     await user.open(f"/follow?id={request_of(88)}")
     await user.should_see(f"Nothing is known of {request_of(88)}")
     add_request(view.store, 88)
@@ -105,7 +96,7 @@ async def test_follow_waits_for_what_is_not_known_yet(user: User, view: View) ->
     await user.should_not_see("Nothing is known of")
 
 
-async def test_slow_and_failed_requests_can_be_picked(user: User) -> None:
+async def test_slow_and_failed_requests_can_be_picked(user):
     await user.open("/follow")
     await user.should_see("Follow a request")
     await user.should_see(f"/follow?id={request_of(1)}")  # failed
@@ -122,16 +113,14 @@ async def test_slow_and_failed_requests_can_be_picked(user: User) -> None:
         ({"accept-language": "ko"}, {"language": "xx"}, "모두 정상입니다"),
     ],
 )
-async def test_the_language_follows_the_browser_and_can_be_switched(
-    user: User, headers: dict[str, str], cookies: dict[str, str], text: str
-) -> None:
+async def test_the_language_follows_the_browser_and_can_be_switched(user, headers, cookies, text):
     user.http_client.headers.update(headers)
     user.http_client.cookies.update(cookies)
     await user.open("/")
     await user.should_see(text)
 
 
-async def test_focus_survives_because_rows_stay_the_same_elements(user: User, view: View) -> None:
+async def test_focus_survives_because_rows_stay_the_same_elements(user, view):
     await user.open("/")
 
     def row_ids() -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import pytest
 
 from shared.tokens import Role
-from tests.support.event_app import event_app
 from tests.support.event_data import add_event, add_reward, new_event
 
 STAFF = [Role.OPERATOR, Role.AUDITOR, Role.ADMIN]
@@ -11,41 +10,36 @@ KEY = {"Idempotency-Key": "key-1"}
 
 
 @pytest.mark.parametrize("role", Role)
-async def test_a_draft_and_its_rewards_are_there_for_staff_alone(role: Role) -> None:
-    async with event_app() as app:
-        draft = await add_event(app.database, status="draft")
-        active = await add_event(app.database)
-        closed = await add_event(app.database, status="closed")
-        reward = await add_reward(app.database, draft, stock=3)
-        who, staff = app.as_("u", role), role in STAFF
+async def test_a_draft_and_its_rewards_are_there_for_staff_alone(service, role):
+    draft = await add_event(service.database, status="draft")
+    active = await add_event(service.database)
+    closed = await add_event(service.database, status="closed")
+    reward = await add_reward(service.database, draft, stock=3)
+    who, staff = service.as_("u", role), role in STAFF
 
-        async def listed(**query: str) -> set[str]:
-            reply = await who.get("/events", params=query)
-            return {event["id"] for event in reply.json()["items"]}
+    async def listed(**query: str) -> set[str]:
+        reply = await who.get("/events", params=query)
+        return {event["id"] for event in reply.json()["items"]}
 
-        assert await listed() == ({draft, active, closed} if staff else {active, closed})
-        assert await listed(status="draft") == ({draft} if staff else set())
-        assert await listed(status="closed") == {closed}
-        for path in (f"/events/{draft}", f"/events/{draft}/rewards", f"/rewards/{reward}"):
-            reply = await who.get(path)
-            assert reply.status_code == (200 if staff else 404), path
+    assert await listed() == ({draft, active, closed} if staff else {active, closed})
+    assert await listed(status="draft") == ({draft} if staff else set())
+    assert await listed(status="closed") == {closed}
+    for path in (f"/events/{draft}", f"/events/{draft}/rewards", f"/rewards/{reward}"):
+        reply = await who.get(path)
+        assert reply.status_code == (200 if staff else 404), path
 
 
-async def test_what_a_user_does_with_a_draft_is_what_he_does_with_nothing() -> None:
-    async with event_app() as app:
-        draft = await add_event(app.database, status="draft", users=["u"])
-        reward = await add_reward(app.database, draft, stock=3)
-        user, nothing = app.as_("u", Role.USER), "0" * 24
-        for path, hidden in (
-            ("/events/{}/participations", draft),
-            ("/rewards/{}/requests", reward),
-        ):
-            to_draft = await user.post(path.format(hidden), headers=KEY)
-            to_nothing = await user.post(path.format(nothing), headers=KEY)
-            assert to_draft.status_code == to_nothing.status_code == 404
-            assert to_draft.json()["detail"] == to_nothing.json()["detail"]
-        (stored,) = await app.database["rewards"].find({}).to_list()
-        assert stored["stock_left"] == 3
+async def test_what_a_user_does_with_a_draft_is_what_he_does_with_nothing(service):
+    draft = await add_event(service.database, status="draft", users=["u"])
+    reward = await add_reward(service.database, draft, stock=3)
+    user, nothing = service.as_("u", Role.USER), "0" * 24
+    for path, hidden in (("/events/{}/participations", draft), ("/rewards/{}/requests", reward)):
+        to_draft = await user.post(path.format(hidden), headers=KEY)
+        to_nothing = await user.post(path.format(nothing), headers=KEY)
+        assert to_draft.status_code == to_nothing.status_code == 404
+        assert to_draft.json()["detail"] == to_nothing.json()["detail"]
+    (stored,) = await service.database["rewards"].find({}).to_list()
+    assert stored["stock_left"] == 3
 
 
 BAD_TIMES = [
@@ -62,31 +56,29 @@ GOOD_TIMES = [
 
 
 @pytest.mark.parametrize("text", [*BAD_TIMES, *GOOD_TIMES])
-async def test_a_time_is_rfc_3339_and_nothing_else(text: str) -> None:
-    async with event_app() as app:
-        operator = app.as_("boss", Role.OPERATOR)
-        body = new_event(starts_at=text, ends_at="2030-01-01T00:00:00Z")
-        good = text in GOOD_TIMES
-        assert (await operator.post("/events", json=body)).status_code == (201 if good else 422)
-        reply = await operator.get("/reward-requests", params={"created_from": text})
-        assert reply.status_code == (200 if good else 422)
+async def test_a_time_is_rfc_3339_and_nothing_else(service, text):
+    operator = service.as_("boss", Role.OPERATOR)
+    body = new_event(starts_at=text, ends_at="2030-01-01T00:00:00Z")
+    good = text in GOOD_TIMES
+    assert (await operator.post("/events", json=body)).status_code == (201 if good else 422)
+    reply = await operator.get("/reward-requests", params={"created_from": text})
+    assert reply.status_code == (200 if good else 422)
 
 
 @pytest.mark.parametrize(
     "bad", ["a\nb", "a\u0000b", "a\u001b[31m", "a\u0085b", "a\u2029b", "a\u2066b"]
 )
-async def test_titles_and_names_are_one_line_of_text(bad: str) -> None:
-    async with event_app() as app:
-        operator = app.as_("boss", Role.OPERATOR)
-        event = await add_event(app.database)
-        reward = {"name": bad, "kind": "item", "stock": 1}
-        decision = {"status": "rejected", "reason": bad}
-        for reply in (
-            await operator.post("/events", json=new_event(title=bad)),
-            await operator.patch(f"/events/{event}", json={"title": bad}),
-            await operator.post(f"/events/{event}/rewards", json=reward),
-            await operator.patch(f"/reward-requests/{'0' * 24}", json=decision),
-        ):
-            assert reply.status_code == 422, reply.text
-        several = new_event(description="first line\n\tsecond line")
-        assert (await operator.post("/events", json=several)).status_code == 201
+async def test_titles_and_names_are_one_line_of_text(service, bad):
+    operator = service.as_("boss", Role.OPERATOR)
+    event = await add_event(service.database)
+    reward = {"name": bad, "kind": "item", "stock": 1}
+    decision = {"status": "rejected", "reason": bad}
+    for reply in (
+        await operator.post("/events", json=new_event(title=bad)),
+        await operator.patch(f"/events/{event}", json={"title": bad}),
+        await operator.post(f"/events/{event}/rewards", json=reward),
+        await operator.patch(f"/reward-requests/{'0' * 24}", json=decision),
+    ):
+        assert reply.status_code == 422, reply.text
+    several = new_event(description="first line\n\tsecond line")
+    assert (await operator.post("/events", json=several)).status_code == 201

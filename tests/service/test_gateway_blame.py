@@ -3,10 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from gateway.proxy import WATCH_S
 from shared.tokens import Role
@@ -19,12 +16,6 @@ from tests.support.waiting import soon
 
 EVENTS = "/api/v1/events"
 LOGIN = "/api/v1/auth/login"
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as issuer:
-        yield issuer
 
 
 async def events(scope: Any, receive: Any, send: Any) -> None:
@@ -43,18 +34,18 @@ async def unread(gw: Gateway, issuer: Issuer, query: str, user: str) -> asyncio.
     """A client that asks and then takes nothing."""
     port = int(gw.url.rpartition(":")[2])
     _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
-    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    writer.transport.pause_reading()
     token = issuer.headers(user, Role.USER)["Authorization"]
     head = f"GET {EVENTS}?{query} HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n"
     writer.write(head.encode())
     return writer
 
 
-async def test_a_reply_up_to_1_mib_frees_its_upstream_before_it_is_read(issuer: Issuer) -> None:
+async def test_a_reply_up_to_1_mib_frees_its_upstream_before_it_is_read(issuer):
     async with served(events) as url, gateway(event_url=url, auth_url=issuer.url) as gw:
         client = gw.deps.upstreams["event"]
         readers = [await unread(gw, issuer, str(AHEAD - 100), f"u{n}") for n in range(20)]
-        free = client.transport.inner._free  # type: ignore[attr-defined]
+        free = client.transport.inner._free
         await soon(lambda: any(free.values()) and not client._places.taken)
         assert not client.breaker.is_open
         reply = await gw.client.get(EVENTS, headers=issuer.headers("ann", Role.USER))
@@ -63,7 +54,7 @@ async def test_a_reply_up_to_1_mib_frees_its_upstream_before_it_is_read(issuer: 
             writer.close()
 
 
-async def test_a_reply_flows_past_every_deadline(issuer: Issuer) -> None:
+async def test_a_reply_flows_past_every_deadline(issuer):
     times = {"upstream_deadline_seconds": 0.5, "upstream_idle_seconds": 5, "message_seconds": 0.5}
     async with served(events) as url, gateway(event_url=url, auth_url=issuer.url, **times) as gw:
         headers = issuer.headers("ann", Role.USER)
@@ -73,7 +64,7 @@ async def test_a_reply_flows_past_every_deadline(issuer: Issuer) -> None:
         assert not gw.deps.upstreams["event"].breaker.is_open
 
 
-async def test_a_reply_that_stops_is_cut_off_and_counted(issuer: Issuer) -> None:
+async def test_a_reply_that_stops_is_cut_off_and_counted(issuer):
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"first", "more_body": True})
@@ -91,7 +82,7 @@ async def test_a_reply_that_stops_is_cut_off_and_counted(issuer: Issuer) -> None
         assert gw.deps.upstreams["event"].breaker._failures == 1
 
 
-async def test_bodies_that_never_come_open_no_breaker_and_take_no_connection() -> None:
+async def test_bodies_that_never_come_open_no_breaker_and_take_no_connection():
     async with upstream() as up, gateway(auth_url=up.url, message_seconds=1) as gw:
         halves = [
             f"POST {LOGIN} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{",
@@ -104,7 +95,7 @@ async def test_bodies_that_never_come_open_no_breaker_and_take_no_connection() -
         assert (await gw.client.post(LOGIN, json={})).status_code == 200
 
 
-async def test_one_client_has_its_share_of_the_places(issuer: Issuer) -> None:
+async def test_one_client_has_its_share_of_the_places(issuer):
     go_on = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -134,7 +125,7 @@ async def test_one_client_has_its_share_of_the_places(issuer: Issuer) -> None:
         await soon(lambda: not gw.deps.upstreams["event"]._places.taken)
 
 
-async def test_a_slow_reader_is_cut_off_alone(issuer: Issuer) -> None:
+async def test_a_slow_reader_is_cut_off_alone(issuer):
     bounds = Bounds(taken=30 * 1024, taking_s=0.6)
 
     async with served(events, bounded_protocol(bounds)) as url:
@@ -161,7 +152,7 @@ async def test_a_slow_reader_is_cut_off_alone(issuer: Issuer) -> None:
         assert slow < 8_000_000
 
 
-async def test_a_client_that_leaves_a_pipelined_stream_ends_it(issuer: Issuer) -> None:
+async def test_a_client_that_leaves_a_pipelined_stream_ends_it(issuer):
     ended = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from shared.tokens import Role
 from tests.support.gateway_app import gateway, upstream
-from tests.support.issuer import Issuer
 
 MIB = 1024 * 1024
 SIZE, GROWTH = 100 * MIB, 16 * MIB
@@ -21,7 +20,7 @@ def resident() -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
 @pytest.mark.parametrize("announced", [True, False])
-async def test_a_large_reply_is_passed_on_in_parts(issuer: Issuer, announced: bool) -> None:
+async def test_a_large_reply_is_passed_on_in_parts(issuer, announced):
     """Upstream, gateway and client are all in this process, so the bound is for the three."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

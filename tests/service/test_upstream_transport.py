@@ -11,7 +11,7 @@ from shared.web.client import Places, UpstreamClient, UpstreamUnavailable
 from shared.web.protocol import bounded_protocol
 from shared.web.transport import UpstreamTransport
 from shared.web.upstream_connection import AHEAD, SLOW_S, Reply, UpstreamConnection
-from tests.support.gateway_app import served
+from tests.support.gateway_app import listening, served
 from tests.support.waiting import soon
 
 MIB = 1024 * 1024
@@ -29,7 +29,7 @@ def client(url: str, **more: Any) -> UpstreamClient:
     return UpstreamClient("event", url, UpstreamTransport(url), Told(), places=Places(9, 9), **more)
 
 
-async def test_a_slow_reader_makes_nobody_read_ahead_more_and_more() -> None:
+async def test_a_slow_reader_makes_nobody_read_ahead_more_and_more():
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for _ in range(32):
@@ -51,7 +51,7 @@ async def test_a_slow_reader_makes_nobody_read_ahead_more_and_more() -> None:
     assert Reply.waiting == 0
 
 
-async def test_an_upstream_that_gives_up_on_a_slow_reader_is_not_to_blame() -> None:
+async def test_an_upstream_that_gives_up_on_a_slow_reader_is_not_to_blame():
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"x" * 32 * MIB})
@@ -74,7 +74,7 @@ async def test_an_upstream_that_gives_up_on_a_slow_reader_is_not_to_blame() -> N
         assert upstream.breaker._failures == 0
 
 
-async def test_a_call_that_is_cancelled_as_its_reply_comes_leaves_nothing_behind() -> None:
+async def test_a_call_that_is_cancelled_as_its_reply_comes_leaves_nothing_behind():
     class Transport(asyncio.Transport):
         def write(self, data: Any) -> None: ...
         def abort(self) -> None: ...
@@ -93,7 +93,7 @@ async def test_a_call_that_is_cancelled_as_its_reply_comes_leaves_nothing_behind
     assert Reply.waiting == 0
 
 
-async def test_a_call_that_is_repeated_keeps_its_place() -> None:
+async def test_a_call_that_is_repeated_keeps_its_place():
     calls, go_on = 0, asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -105,9 +105,8 @@ async def test_a_call_that_is_repeated_keeps_its_place() -> None:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        upstream = client(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    async with listening(serve) as url:
+        upstream = client(url)
 
         async def call() -> int:
             exchange = upstream.exchange("GET", b"/", [], b"", client="ann", retry=True)
@@ -122,7 +121,7 @@ async def test_a_call_that_is_repeated_keeps_its_place() -> None:
         assert upstream._places.taken == 0
 
 
-async def test_no_client_decides_how_long_a_trial_takes() -> None:
+async def test_no_client_decides_how_long_a_trial_takes():
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         if scope["path"] == "/flow":

@@ -51,6 +51,19 @@ def ended(
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
+def python(
+    code: str, *words: str, timeout_s: float = 60, cwd: Path = ROOT, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """A program that can import the library; what tests set for OpenTelemetry it does not see."""
+    environment = {
+        **{name: text for name, text in os.environ.items() if not name.startswith("OTEL_")},
+        "PYTHONPATH": str(ROOT / "shared/observability"),
+        "PLAINVIEW_STRICT": "0",
+        **variables,
+    }
+    return ended([sys.executable, "-c", code, *words], timeout_s, cwd=cwd, env=environment)
+
+
 def end_below(how: signal.Signals, wait_s: float) -> None:
     """Send a signal to every descendant of this process and wait for all of them to end."""
     deadline = time.monotonic() + wait_s

@@ -13,6 +13,7 @@ from console.receiver import MAX_BODY, MAX_DECODED, otlp_app
 from console.store import Store
 
 TRACE = bytes(range(16))
+GZIP = {"content-encoding": "gzip"}
 
 
 def body(spans: int = 1) -> bytes:
@@ -28,12 +29,12 @@ def body(spans: int = 1) -> bytes:
 
 
 @pytest.fixture
-def store() -> Store:
+def store():
     return Store()
 
 
 @pytest.fixture
-async def client(store: Store) -> AsyncIterator[httpx.AsyncClient]:
+async def client(store):
     transport = httpx.ASGITransport(otlp_app(store))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
@@ -43,13 +44,10 @@ def headers(**more: str) -> dict[str, str]:
     return {"content-type": "application/x-protobuf", **more}
 
 
-async def test_plain_and_gzip_bodies_are_kept(client: httpx.AsyncClient, store: Store) -> None:
+async def test_plain_and_gzip_bodies_are_kept(client, store):
     plain = await client.post("/v1/traces", content=body(), headers=headers())
-    packed = await client.post(
-        "/v1/traces",
-        content=gzip.compress(body(3)),
-        headers=headers(**{"content-encoding": "gzip"}),
-    )
+    gzipped = {"content": gzip.compress(body(3)), "headers": headers(**GZIP)}
+    packed = await client.post("/v1/traces", **gzipped)
     assert (plain.status_code, plain.content, packed.status_code) == (200, b"", 200)
     found = store.find(TRACE.hex())
     assert found
@@ -61,31 +59,27 @@ async def test_plain_and_gzip_bodies_are_kept(client: httpx.AsyncClient, store: 
     ("content", "more", "status"),
     [
         (b"\xff\xff not protobuf", {}, 400),
-        (b"not gzip", {"content-encoding": "gzip"}, 400),
-        (gzip.compress(body())[:-9], {"content-encoding": "gzip"}, 400),
+        (b"not gzip", GZIP, 400),
+        (gzip.compress(body())[:-9], GZIP, 400),
         (body(), {"content-encoding": "br"}, 415),
         (body(), {"content-type": "application/json"}, 415),
         (b"0" * (MAX_BODY + 1), {}, 413),
-        (gzip.compress(b"0" * (MAX_DECODED + 1)), {"content-encoding": "gzip"}, 413),
+        (gzip.compress(b"0" * (MAX_DECODED + 1)), GZIP, 413),
     ],
     ids=["protobuf", "gzip", "cut gzip", "brotli", "json", "long", "bomb"],
 )
-async def test_the_rest_is_refused(
-    client: httpx.AsyncClient, store: Store, content: bytes, more: dict[str, str], status: int
-) -> None:
+async def test_the_rest_is_refused(client, store, content, more, status):
     reply = await client.post("/v1/traces", content=content, headers=headers(**more))
     assert reply.status_code == status
     assert store.span_count == 0
 
 
-async def test_other_paths_and_methods(client: httpx.AsyncClient) -> None:
+async def test_other_paths_and_methods(client):
     assert (await client.post("/v1/logs", content=b"", headers=headers())).status_code == 404
     assert (await client.get("/v1/traces")).status_code == 405
 
 
-async def test_a_body_that_never_ends_is_given_up(
-    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_body_that_never_ends_is_given_up(client, monkeypatch):
     monkeypatch.setattr(receiver, "RECEIVE_SECONDS", 0.05)
 
     async def slowly() -> AsyncIterator[bytes]:

@@ -23,8 +23,8 @@ class Recorded:
     def __init__(self, approval: str = "automatic", stock: int = 1) -> None:
         self.calls: list[str] = []
         self.database, self.approval, self.stock = FakeDatabase(), approval, stock
-        self.store = Store(self.database)  # type: ignore[arg-type]
-        watched = Store(Wrapped(self.database, self._around))  # type: ignore[arg-type]
+        self.store = Store(self.database)
+        watched = Store(Wrapped(self.database, self._around))
         self.claims = Claims(watched, ZoneInfo("Asia/Seoul"), 15)
 
     async def _around(self, method: str, call: Callable[[], Awaitable[Any]]) -> Any:
@@ -42,17 +42,14 @@ class Recorded:
         return self
 
 
-async def test_a_granted_claim_is_three_reads_and_three_writes() -> None:
+async def test_a_granted_claim_is_three_reads_and_three_writes():
     """docs/decisions/0003 says why each of them is needed."""
     shop = await Recorded().seeded()
     await shop.claims.claim("ann", REWARD, "k1")
-    assert shop.take() == [
-        *("find_one", "find_one", "find_one"),
-        *("insert_one", "update_one", "find_one_and_update"),
-    ]
+    assert shop.take() == [*["find_one"] * 3, *("insert_one", "update_one", "find_one_and_update")]
 
 
-async def test_a_sold_out_claim_is_two_reads_and_no_write() -> None:
+async def test_a_sold_out_claim_is_two_reads_and_no_write():
     shop = await Recorded(stock=0).seeded()
     for user, key in (("ann", "k1"), ("ann", "k1"), ("nobody", "k2")):
         with pytest.raises(SoldOut):
@@ -62,7 +59,7 @@ async def test_a_sold_out_claim_is_two_reads_and_no_write() -> None:
         assert WRITES.isdisjoint(calls)
 
 
-async def test_sold_out_or_not_a_repeated_key_gets_its_first_reply() -> None:
+async def test_sold_out_or_not_a_repeated_key_gets_its_first_reply():
     shop = await Recorded(stock=2).seeded()
     first = await shop.claims.claim("ann", REWARD, "k1")
     before = await shop.claims.claim("ann", REWARD, "k1")
@@ -77,7 +74,7 @@ async def test_sold_out_or_not_a_repeated_key_gets_its_first_reply() -> None:
 
 
 @pytest.mark.parametrize("how", ["restock", "rejection"])
-async def test_the_claim_after_a_restock_or_a_rejection_sees_the_stock(how: str) -> None:
+async def test_the_claim_after_a_restock_or_a_rejection_sees_the_stock(how):
     shop = await Recorded("manual").seeded()
     held = await shop.claims.claim("ann", REWARD, "k1")
     with pytest.raises(SoldOut):
@@ -97,20 +94,11 @@ async def test_the_claim_after_a_restock_or_a_rejection_sees_the_stock(how: str)
 
 
 @pytest.mark.parametrize("stock", [1, 0], ids=["some left", "sold out"])
-async def test_another_key_is_told_nothing_final_while_a_request_is_unfinished(stock: int) -> None:
+async def test_another_key_is_told_nothing_final_while_a_request_is_unfinished(stock):
     shop = await Recorded(stock=stock).seeded()
-    waiting = Request(
-        id=new_id(),
-        user_key="ann:k1",
-        event_id=EVENT,
-        reward_id=REWARD,
-        user_id="ann",
-        approval="automatic",
-        status=WORKING,
-        reason="none",
-        created_at="2026",
-        op=Op(new_id(), -1),
-    )
+    about = {"event_id": EVENT, "reward_id": REWARD, "user_id": "ann", "user_key": "ann:k1"}
+    state = {"status": WORKING, "reason": "none", "created_at": "2026", "op": Op(new_id(), -1)}
+    waiting = Request(id=new_id(), approval="automatic", **about, **state)
     await shop.store.requests.add_request(waiting)
     with pytest.raises(InFlight):
         await shop.claims.claim("ann", REWARD, "k2")
@@ -123,7 +111,7 @@ async def test_another_key_is_told_nothing_final_while_a_request_is_unfinished(s
             await outcome
 
 
-async def test_nothing_left_is_said_before_what_else_is_missing() -> None:
+async def test_nothing_left_is_said_before_what_else_is_missing():
     shop = await Recorded(stock=0).seeded()
     await shop.database["events"].update_one({"_id": EVENT}, {"$set": {"status": "closed"}})
     with pytest.raises(Refused) as caught:

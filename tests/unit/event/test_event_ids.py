@@ -12,7 +12,7 @@ times = st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1), timezones=st.ju
 
 
 @given(times, times)
-def test_ids_and_texts_sort_as_their_times(one: datetime, other: datetime) -> None:
+def test_ids_and_texts_sort_as_their_times(one, other):
     if one + timedelta(milliseconds=1) <= other:
         assert new_id(one) < new_id(other)
         assert to_text(one) < to_text(other)
@@ -20,7 +20,7 @@ def test_ids_and_texts_sort_as_their_times(one: datetime, other: datetime) -> No
 
 
 @given(times)
-def test_an_id_knows_its_time_and_is_hard_to_guess(at: datetime) -> None:
+def test_an_id_knows_its_time_and_is_hard_to_guess(at):
     ids = {new_id(at) for _ in range(20)}
     assert len(ids) == 20
     assert all(ID.fullmatch(id_) for id_ in ids)
@@ -28,26 +28,26 @@ def test_an_id_knows_its_time_and_is_hard_to_guess(at: datetime) -> None:
 
 
 @given(times, st.integers(-720, 720))
-def test_a_time_survives_being_text(at: datetime, minutes: int) -> None:
+def test_a_time_survives_being_text(at, minutes):
     local = at.astimezone(timezone(timedelta(minutes=minutes)))
     assert abs(from_text(to_text(local)) - at) < timedelta(milliseconds=1)
     assert len(to_text(local)) == 24
 
 
-def test_a_time_without_an_offset_is_refused() -> None:
+def test_a_time_without_an_offset_is_refused():
     with pytest.raises(ValueError, match="offset"):
         from_text("2026-11-23T00:00:00")
 
 
-@given(st.from_regex(r"[A-Za-z0-9_:-]{1,128}", fullmatch=True))
-def test_a_cursor_is_opaque_url_safe_and_reversible(key: str) -> None:
+@given(st.text("abcXYZ0189_:-", min_size=1, max_size=128))
+def test_a_cursor_is_opaque_url_safe_and_reversible(key):
     cursor = encode_cursor(key)
     assert cursor.replace("-", "a").replace("_", "a").isalnum()
     assert decode_cursor(cursor) == key
 
 
 @given(st.text(max_size=200))
-def test_no_text_but_a_cursor_is_accepted(text: str) -> None:
+def test_no_text_but_a_cursor_is_accepted(text):
     try:
         key = decode_cursor(text)
     except Invalid:
@@ -56,6 +56,6 @@ def test_no_text_but_a_cursor_is_accepted(text: str) -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "x", "é", "MQ", "MiQ", encode_cursor("a$b"), "1" * 10_000])
-def test_a_forged_cursor_is_invalid(bad: str) -> None:
+def test_a_forged_cursor_is_invalid(bad):
     with pytest.raises(Invalid):
         decode_cursor(bad)

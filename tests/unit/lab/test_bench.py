@@ -3,7 +3,6 @@
 import math
 import re
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -18,19 +17,17 @@ from lab.bench.rig import Ratio, Rig, median_ratio
     [(0.4, True, False), (0.5, True, True), (0.6, True, True), (math.nan, True, False),
      (0.4, False, True), (0.5, False, True), (0.6, False, False), (math.nan, False, False)],
 )  # fmt: skip
-def test_a_goal_is_reached_or_missed(value: float, least: bool, holds: bool) -> None:
+def test_a_goal_is_reached_or_missed(value, least, holds):
     assert Ratio("x", value, 0.5, least).holds == holds
 
 
-def test_rounds_are_compared_with_their_own_and_the_median_counts() -> None:
+def test_rounds_are_compared_with_their_own_and_the_median_counts():
     one = [Measured(rate, 0) for rate in (100, 50, 10)]
     other = [Measured(rate, 0) for rate in (200, 100, 100)]
     assert median_ratio(one, other, lambda each: each.rate) == 0.5
 
 
-def test_what_cannot_be_measured_has_missed_by_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_measured_has_missed_by_name(tmp_path, monkeypatch, capsys):
     def broken(_: Rig) -> list[Ratio]:
         raise RuntimeError("no such thing")
 
@@ -41,17 +38,10 @@ def test_what_cannot_be_measured_has_missed_by_name(
     assert "no such thing" in capsys.readouterr().err
 
 
-def test_a_scraped_service_is_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name, small in {
-        "REQUESTS": 40,
-        "RPS": 200,
-        "PAIRS": 1,
-        "PAGES": 1,
-        "EVERY_S": 0.05,
-    }.items():
-        monkeypatch.setattr(scrape, name, small)
+def test_a_scraped_service_is_measured(tmp_path, monkeypatch, capsys):
+    small = {"REQUESTS": 40, "RPS": 200, "PAIRS": 1, "PAGES": 1, "EVERY_S": 0.05}
+    for name, value in small.items():
+        monkeypatch.setattr(scrape, name, value)
     with ExitStack() as stack:
         found = scrape.bench(Rig(tmp_path, stack, 1, 1))
     owed = [name for name, *_ in main.PARTS["scrape"][1]]
@@ -63,9 +53,7 @@ def test_a_scraped_service_is_measured(
 
 
 @pytest.mark.parametrize("wrk", [True, False])
-def test_processes_are_measured_and_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrk: bool
-) -> None:
+def test_processes_are_measured_and_end(tmp_path, monkeypatch, wrk):
     if not wrk:
         monkeypatch.setattr("lab.bench.load.shutil.which", lambda _: None)
     elif load.generator() != "wrk -t1 -c16":

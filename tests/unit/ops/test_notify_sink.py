@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from fastapi.testclient import TestClient
 
@@ -11,8 +9,9 @@ from ops.notify_sink import BODY_LIMIT, KEPT, create_app
 
 
 @pytest.fixture
-def sink() -> TestClient:
-    return TestClient(create_app())
+def sink():
+    with TestClient(create_app()) as client:
+        yield client
 
 
 @pytest.mark.parametrize(
@@ -25,9 +24,7 @@ def sink() -> TestClient:
         ("/teams", ["no object"], ("teams", "firing", 200)),
     ],
 )
-def test_a_message_is_kept(
-    sink: TestClient, path: str, body: Any, expected: tuple[str, str, int]
-) -> None:
+def test_a_message_is_kept(sink, path, body, expected):
     channel, state, status = expected
     assert sink.post(path, json=body).status_code == status
     (entry,) = sink.get("/messages", params={"channel": channel}).json()
@@ -35,13 +32,13 @@ def test_a_message_is_kept(
     assert f"{channel}: {state}" in sink.get("/").text
 
 
-def test_what_is_too_long_or_no_channel_is_refused(sink: TestClient) -> None:
+def test_what_is_too_long_or_no_channel_is_refused(sink):
     assert sink.post("/slack", content=b"x" * (BODY_LIMIT + 1)).status_code == 413
     assert sink.post("/No%20Channel", json={}).status_code == 422
     assert sink.get("/messages").json() == []
 
 
-def test_only_the_newest_are_kept(sink: TestClient) -> None:
+def test_only_the_newest_are_kept(sink):
     for number in range(KEPT + 1):
         sink.post("/slack", json={"text": str(number)})
     kept = sink.get("/messages").json()

@@ -1,12 +1,14 @@
-"""A process has one tracer provider, made by whichever test came first, with its sampler."""
+"""A process has one tracer provider and one log, made by whichever test came first."""
+
+from collections.abc import Iterator
 
 import pytest
 
-from plainview import ObservabilitySettings, tracing
+from plainview import ObservabilitySettings, configure_logging, tracing
 
 
 @pytest.fixture(autouse=True)
-def _own_sampler(monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_defaults(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Sampling is that of default settings; the gateway's, say, would trust no decision of others.
 
     The SDK keeps the tracers it has made, each with the sampler of then, so it forgets them too.
@@ -15,3 +17,6 @@ def _own_sampler(monkeypatch: pytest.MonkeyPatch) -> None:
     provider = tracing.install(settings)
     monkeypatch.setattr(provider, "sampler", tracing._sampler(settings))
     monkeypatch.setattr(provider, "_tracers", {}, raising=False)
+    yield
+    monkeypatch.undo()  # of variables that a test has set
+    configure_logging(settings)

@@ -1,7 +1,6 @@
 import asyncio
 import re
 
-import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
@@ -17,24 +16,22 @@ from plainview.context import (
 )
 
 
-def test_outside_of_a_request_nothing_is_known() -> None:
+def test_outside_of_a_request_nothing_is_known():
     bind_user("u1")  # changes nothing, raises nothing
     assert (request_id(), trace_id(), current()) == (None, None, None)
 
 
-def test_contexts_nest_and_end() -> None:
+def test_contexts_nest_and_end():
     with request_context("outer-id") as outer:
         assert request_id() == "outer-id"
         with request_context():
-            inner = request_id()
-            assert inner is not None
-            assert re.fullmatch(r"[0-9a-f]{32}", inner)
+            assert re.fullmatch(r"[0-9a-f]{32}", request_id())
         assert current() is outer
     assert current() is None
     assert new_request_id() != new_request_id()
 
 
-async def test_tasks_share_the_context_but_not_its_replacement() -> None:
+async def test_tasks_share_the_context_but_not_its_replacement():
     async def work() -> None:
         bind_user("u1")
         with request_context("other-id"):
@@ -46,8 +43,8 @@ async def test_tasks_share_the_context_but_not_its_replacement() -> None:
         assert first.user_id == user_pseudonym("u1")
 
 
-async def test_a_context_closed_by_another_task_does_no_harm() -> None:
-    async def values():  # type: ignore[no-untyped-def]
+async def test_a_context_closed_by_another_task_does_no_harm():
+    async def values():
         with request_context("generator-id"):
             yield 1
 
@@ -57,7 +54,7 @@ async def test_a_context_closed_by_another_task_does_no_harm() -> None:
     assert current() is None
 
 
-def test_pseudonyms_depend_on_the_key_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pseudonyms_depend_on_the_key_alone(monkeypatch):
     monkeypatch.setattr(context, "_key", b"")  # restored afterwards
     context.set_user_hash_key("k" * 16)
     first = user_pseudonym("u1")
@@ -71,6 +68,6 @@ def test_pseudonyms_depend_on_the_key_alone(monkeypatch: pytest.MonkeyPatch) -> 
     assert user_pseudonym("u1") != first
 
 
-def test_trace_id_is_that_of_the_span() -> None:
+def test_trace_id_is_that_of_the_span():
     with TracerProvider().get_tracer("t").start_as_current_span("s") as span:
         assert trace_id() == trace.format_trace_id(span.get_span_context().trace_id)

@@ -6,6 +6,7 @@ import pytest
 
 from plainview import mask
 from plainview.masking import mask_text, mask_trace
+from tests.support.timing import in_time_blocking
 
 WHERE = "(Background on this error at: https://sqlalche.me/e/20/e3q8)"
 SAID = {  # what a driver says, and what is left of it
@@ -71,7 +72,7 @@ SAID = {  # what a driver says, and what is left of it
 
 
 @pytest.mark.parametrize("name", SAID)
-def test_values_are_left_out_of_what_a_driver_says(name: str) -> None:
+def test_values_are_left_out_of_what_a_driver_says(name):
     said, left = SAID[name]
     assert mask_text(said) == left
     assert mask_trace(said) == left
@@ -83,20 +84,19 @@ def test_values_are_left_out_of_what_a_driver_says(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["SQL: a", "Key (a) is new", "parameters: 3", "an argument", "Duplicate entry", "[SQL]"],
+    "text", ["SQL: a", "Key (a) is new", "parameters: 3", "an argument", "Duplicate entry", "[SQL]"]
 )
-def test_other_texts_stay(text: str) -> None:
+def test_other_texts_stay(text):
     assert mask_text(text) == text
 
 
 @pytest.mark.parametrize(
     "part", ["[SQL: ", "[parameters: ", "[SQL: x\n\n", "Key (", "dup key: ", "Incorrect ", "\n" * 9]
 )
-def test_it_takes_linear_time(part: str) -> None:
-    def cpu_s(text: str) -> float:
-        start = time.process_time()
-        mask_text(text)
-        return time.process_time() - start
+def test_it_takes_linear_time(part):
+    def cpu_s() -> float:
+        start = time.thread_time()
+        mask_text("[SQL: " + part * 10_000)
+        return time.thread_time() - start
 
-    assert cpu_s("[SQL: " + part * 10_000) < 0.5
+    in_time_blocking(cpu_s, 0.5)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plainview.decode import Sample, parse_metrics
 from plainview.http_labels import HttpLabels
+from tests.support.processes import python
 
-ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import json, sys
 from fastapi import FastAPI, Request, WebSocket
@@ -49,17 +45,7 @@ print(json.dumps([page, [line["reason"] for line in lines if "reason" in line]])
 
 def page(labels: dict[str, str] | None, **arguments: Any) -> tuple[list[Sample], list[str]]:
     """What the metrics page has of HTTP that is not zero, and what was told at the start."""
-    environment = {
-        **{name: text for name, text in os.environ.items() if not name.startswith("OTEL_")},
-        **{"PYTHONPATH": str(ROOT / "shared/observability"), "PLAINVIEW_STRICT": "0"},
-    }
-    given = json.dumps({"labels": labels, "traces": False, **arguments})
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, given],
-        **{"env": environment, "capture_output": True, "text": True},
-        timeout=60,
-        check=False,
-    )
+    done = python(PROGRAM, json.dumps({"labels": labels, "traces": False, **arguments}))
     assert done.returncode == 0, done.stdout + done.stderr
     text, told = json.loads(done.stdout.splitlines()[-1])
     return [s for s in parse_metrics(text) if s.name.startswith("http_") and s.value], told

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +16,7 @@ from plainview.command import main
 from plainview.kit import write
 from plainview.kit.config import Part
 from plainview.kit.folder import MANIFEST, NotOurs
+from tests.support.processes import python
 
 REFUSED = Alert("OrdersRefused", "sum(rate(orders_total[5m])) > 1", "{value:humanize} a second")
 PAID = Slo("paid", 0.99, 'orders_total{outcome="paid"}', "orders_total", "paid at once")
@@ -31,7 +30,7 @@ def files(directory: Path) -> dict[str, str]:
     }
 
 
-def test_every_kind_of_file_is_there_and_of_this_service(tmp_path: Path) -> None:
+def test_every_kind_of_file_is_there_and_of_this_service(tmp_path):
     write(tmp_path, service="shop", slos=[PAID], alerts=[REFUSED], runbooks="https://git/kit/")
     found = files(tmp_path)
     boards = {name for name in found if name.startswith("grafana/dashboards/")}
@@ -66,7 +65,7 @@ def test_every_kind_of_file_is_there_and_of_this_service(tmp_path: Path) -> None
         assert name in found["README.md"]
 
 
-def test_what_an_installation_does_not_have_is_left_out(tmp_path: Path) -> None:
+def test_what_an_installation_does_not_have_is_left_out(tmp_path):
     words = {"mongodb", "redis", "sql", "http_client", "otelcol", "loki_", "mongo"}
 
     def named() -> set[str]:
@@ -79,7 +78,7 @@ def test_what_an_installation_does_not_have_is_left_out(tmp_path: Path) -> None:
     assert named() == words
 
 
-def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
+def test_a_second_run_changes_nothing(tmp_path):
     write(tmp_path, service=["shop", "stock"], slos=[PAID])
     before = files(tmp_path)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
@@ -89,7 +88,7 @@ def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == times
 
 
-def test_what_is_no_part_any_more_goes_unless_somebody_changed_it(tmp_path: Path) -> None:
+def test_what_is_no_part_any_more_goes_unless_somebody_changed_it(tmp_path):
     other = Alert("OrdersLate", "orders_late > 1", "late")
     write(tmp_path, service="shop", alerts=[REFUSED, other])
     late = tmp_path / "runbooks/orders-late.md"
@@ -99,7 +98,7 @@ def test_what_is_no_part_any_more_goes_unless_somebody_changed_it(tmp_path: Path
     assert late.read_text() == "# what we know by now\n"
 
 
-def test_a_changed_runbook_stays_and_other_changes_are_refused(tmp_path: Path) -> None:
+def test_a_changed_runbook_stays_and_other_changes_are_refused(tmp_path):
     write(tmp_path, service="shop")
     book, rules = tmp_path / "runbooks/high-cpu.md", tmp_path / "prometheus/rules/alerts.yml"
     book.write_text("# ours\n")
@@ -119,7 +118,7 @@ def test_a_changed_runbook_stays_and_other_changes_are_refused(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("manifest", [None, "{", "[]", '{"../outside": "x", "/etc/passwd": "y"}'])
-def test_files_of_others_are_refused(tmp_path: Path, manifest: str | None) -> None:
+def test_files_of_others_are_refused(tmp_path, manifest):
     (tmp_path / "README.md").write_text("mine")
     if manifest:
         (tmp_path / MANIFEST).write_text(manifest)
@@ -129,7 +128,7 @@ def test_files_of_others_are_refused(tmp_path: Path, manifest: str | None) -> No
     assert not (tmp_path / "alerts.md").exists()
 
 
-def test_a_manifest_removes_nothing_outside(tmp_path: Path) -> None:
+def test_a_manifest_removes_nothing_outside(tmp_path):
     outside, kit = tmp_path / "outside", tmp_path / "kit"
     outside.write_text("x")
     write(kit, service="shop")
@@ -164,30 +163,27 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_cannot_work_is_said_and_nothing_written(tmp_path: Path, name: str) -> None:
+def test_what_cannot_work_is_said_and_nothing_written(tmp_path, name):
     arguments, words = WRONG[name]
     with pytest.raises(ValueError, match=words):
         write(tmp_path / "kit", **{"service": "shop", **arguments})
     assert not (tmp_path / "kit").exists()
 
 
-def test_alerts_that_several_workers_cannot_have_are_left_out(tmp_path: Path) -> None:
+def test_alerts_that_several_workers_cannot_have_are_left_out(tmp_path):
     usual, fewer = tmp_path / "usual", tmp_path / "fewer"
     write(usual, service="shop")
     leave = "HighCpu,HighMemory,RestartLoop"
-    done = command(tmp_path, "kit", "--out", "fewer", "--service", "shop", "--without", leave)
-    assert done.returncode == 0, done.stderr
-    alerts = "prometheus/rules/alerts.yml"
-    gone = set(re.findall(r"alert: (\w+)", (usual / alerts).read_text())) - set(
-        re.findall(r"alert: (\w+)", (fewer / alerts).read_text())
-    )
+    assert main(["kit", "--out", str(fewer), "--service", "shop", "--without", leave]) == 0
+    more, less = [(each / "prometheus/rules/alerts.yml").read_text() for each in (usual, fewer)]
+    gone = set(re.findall(r"alert: (\w+)", more)) - set(re.findall(r"alert: (\w+)", less))
     assert gone == set(leave.split(","))
-    assert "process_" in (usual / alerts).read_text()
-    assert "process_" not in (fewer / alerts).read_text()
+    assert "process_" in more
+    assert "process_" not in less
     assert not (fewer / "runbooks/high-cpu.md").exists()
 
 
-def test_one_of_the_usual_can_be_replaced(tmp_path: Path) -> None:
+def test_one_of_the_usual_can_be_replaced(tmp_path):
     mine = Alert("HighCpu", "process_cpu > 2", "mine", severity="ticket")
     write(tmp_path, service="shop", alerts=[mine], slos=[Slo("latency", 0.5, "a_total", "b_total")])
     rules = (tmp_path / "prometheus/rules/alerts.yml").read_text()
@@ -211,73 +207,71 @@ def create_app(): return app
 """
 
 
-def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "plainview", *words],
-        cwd=folder, capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
+RUN = """
+import io, json, sys
+from contextlib import redirect_stderr, redirect_stdout
+from plainview.command import main
+said = []
+for words in sys.argv[1:]:
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        status = main(["kit", "--out", *words.split()])
+    said.append([status, out.getvalue(), err.getvalue()])
+print(json.dumps(said))
+"""
 
 
-def test_the_command_reads_what_a_service_declares(tmp_path: Path) -> None:
+def test_the_command_reads_what_a_service_declares(tmp_path):
     (tmp_path / "shop.py").write_text(MODULE)
-    for place in ("shop:app", "shop"):
-        done = command(tmp_path, "kit", "--out", place.replace(":", ""), "--app", place)
-        assert done.returncode == 0, done.stderr
-        assert (
-            "orders_totel is declared by no catalogue, alert OrdersRefused reads it" in done.stdout
-        )
-        assert "runbooks/orders-refused.md of your own alert OrdersRefused" in done.stdout
-    assert files(tmp_path / "shopapp") == files(tmp_path / "shop")
-    again = ("kit", "--out", "shop", "--app", "shop:app", "--check")
-    assert command(tmp_path, *again).returncode == 0
-    differs = command(tmp_path, *again, "--parts", "")
-    assert differs.returncode == 1
-    assert "differs: shop/alerts.md" in differs.stdout
-    for place, words in (
-        ("shop:create_app", "neither an app after observe() nor"),
-        ("shop:nothing", "shop has no nothing"),
-        ("no.such", "cannot import no.such: ModuleNotFoundError"),
-    ):
-        done = command(tmp_path, "kit", "--out", "other", "--app", place)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert words in done.stderr
-        assert "Traceback" not in done.stderr
+    made = ("one --app shop:app", "two --app shop")
+    checked = ("two --app shop:app --check", "two --app shop:app --check --parts=")
+    wrong = {
+        "x --app shop:create_app": "neither an app after observe() nor",
+        "x --app shop:nothing": "shop has no nothing",
+        "x --app no.such": "cannot import no.such: ModuleNotFoundError",
+    }
+    # in one process, as Python takes long to start
+    done = python(RUN, *made, *checked, *wrong, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    one, two, same, differs, *refused = json.loads(done.stdout)
+    for status, out, err in (one, two):
+        assert status == 0, err
+        assert "orders_totel is declared by no catalogue, alert OrdersRefused reads it" in out
+        assert "runbooks/orders-refused.md of your own alert OrdersRefused" in out
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+    assert (same[0], differs[0]) == (0, 1)
+    assert "differs: two/alerts.md" in differs[1]
+    for (status, out, err), words in zip(refused, wrong.values(), strict=True):
+        assert (status, out) == (2, "")
+        assert words in err
+        assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(
     ("before", "words", "status"),
     [
-        (lambda out: None, ["--service", "shop"], 0),
-        (lambda out: None, [], 2),
-        (lambda out: None, ["--service", "shop", "--parts", "oracle"], 2),
-        (lambda out: out.write_text("a file"), ["--service", "shop"], 2),
-        (lambda out: (out.mkdir(), (out / "README.md").write_text("mine")), ["--service", "s"], 1),
+        (lambda out: None, "--service shop", 0),
+        (lambda out: None, "", 2),
+        (lambda out: None, "--service shop --parts oracle", 2),
+        (lambda out: out.write_text("a file"), "--service shop", 2),
+        (lambda out: (out.mkdir(), (out / "README.md").write_text("mine")), "--service s", 1),
     ],
     ids=["right", "no service", "no such part", "not a folder", "somebody else's"],
 )
-def test_exit_status(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    before: Callable[[Path], object],
-    words: list[str],
-    status: int,
-) -> None:
+def test_exit_status(tmp_path, capsys, before, words, status):
     before(tmp_path / "kit")
-    assert main(["kit", "--out", str(tmp_path / "kit"), *words]) == status
+    assert main(["kit", "--out", str(tmp_path / "kit"), *words.split()]) == status
     said = capsys.readouterr()
     assert bool(said.err) == (status > 0)
     assert "Traceback" not in said.err
 
 
-def test_without_yaml_it_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_yaml_it_says_what_to_install(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "yaml", None)
     assert main(["kit", "--out", str(tmp_path), "--service", "shop"]) == 2
     assert "plainview[kit]" in capsys.readouterr().err
 
 
-def test_catalogues_are_read(tmp_path: Path) -> None:
+def test_catalogues_are_read(tmp_path):
     catalogue = Catalogue("shop")
     catalogue.counter("orders_total", "Orders", labels={"outcome": ("paid",)})
     catalogue.slo(PAID)

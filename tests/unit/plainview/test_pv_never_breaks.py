@@ -3,30 +3,18 @@
 import functools
 import json
 import logging
-import os
-import subprocess
-import sys
 import uuid
-from pathlib import Path
 
-import httpx
 import pytest
 import structlog
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import plainview
-from plainview import (
-    Catalogue,
-    ObservabilitySettings,
-    configure_logging,
-    observe,
-    stdlib_logs,
-    tracing,
-)
+from plainview import Catalogue, ObservabilitySettings, observe, stdlib_logs, tracing
 from plainview.testing import captured_logs, captured_spans
-
-ROOT = Path(__file__).parents[3]
+from tests.support.in_process import client_of
+from tests.support.processes import python
 
 
 class Hostile:
@@ -121,11 +109,6 @@ def test_every_public_function_is_called_here():
     assert public - {"LabelValues"} == CALLS.keys() | BUILDS
 
 
-@pytest.fixture(autouse=True)
-def defaults():
-    configure_logging(ObservabilitySettings(service_name="test"))
-
-
 @pytest.mark.parametrize("name", CALLS)
 def test_hostile_arguments_do_not_raise(name, monkeypatch):
     monkeypatch.setenv("PLAINVIEW_STRICT", "0")
@@ -145,8 +128,7 @@ async def test_the_same_in_a_request(monkeypatch):
         await plainview.get_logger().ainfo(VALUES[number], event=VALUES[number])
 
     observe(app, ObservabilitySettings(service_name="hostile"))
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with client_of(app) as client:
         for number in range(len(VALUES)):
             assert (await client.get(f"/{number}")).status_code == 200
 
@@ -175,55 +157,48 @@ def test_what_a_line_says_of_odd_arguments():
 # --- the environment ---
 
 
-@pytest.mark.parametrize(
-    ("variable", "text", "name", "value"),
-    [
-        ("LOG_LEVEL", "WARN", "log_level", "warning"),
-        ("PLAINVIEW_LOG_LEVEL", "Fatal", "log_level", "critical"),
-        ("LOG_FORMAT", "JSON", "log_format", "json"),
-        ("METRICS_ALLOW", "", "allow", None),
-        ("PLAINVIEW_ALLOW", "", "allow", None),
-        ("ENVIRONMENT", "", "environment", "development"),
-        ("OTEL_SERVICE_NAME", "", "service_name", "service"),
-        ("OTEL_TRACES_SAMPLER_ARG", "", "trace_sample_ratio", 1.0),
-        ("USER_HASH_KEY", "", "user_hash_key", None),
-        ("PLAINVIEW_TRACES", "", "traces", True),
-    ],
-)
-def test_variables_as_compose_and_people_write_them(monkeypatch, variable, text, name, value):
+UNDERSTOOD = [
+    # as compose and people write them
+    ("LOG_LEVEL", "WARN", "log_level", "warning"),
+    ("PLAINVIEW_LOG_LEVEL", "Fatal", "log_level", "critical"),
+    ("LOG_FORMAT", "JSON", "log_format", "json"),
+    ("METRICS_ALLOW", "", "allow", None),
+    ("PLAINVIEW_ALLOW", "", "allow", None),
+    ("ENVIRONMENT", "", "environment", "development"),
+    ("OTEL_SERVICE_NAME", "", "service_name", "service"),
+    ("OTEL_TRACES_SAMPLER_ARG", "", "trace_sample_ratio", 1.0),
+    ("USER_HASH_KEY", "", "user_hash_key", None),
+    ("PLAINVIEW_TRACES", "", "traces", True),
+    ("PLAINVIEW_TRACES", "false", "traces", False),
+    ("PLAINVIEW_CHECK_INTERVAL_S", "7", "check_interval_s", 7),
+]
+REFUSED = [
+    ("LOG_LEVEL", "loud", "log_level", "info"),
+    ("LOG_FORMAT", "xml", "log_format", "auto"),
+    ("OTEL_TRACES_SAMPLER_ARG", "often", "trace_sample_ratio", 1.0),
+    ("PLAINVIEW_TRACE_SAMPLE_RATIO", "7", "trace_sample_ratio", 1.0),
+    ("PLAINVIEW_LOG_QUEUE_SIZE", "-5", "log_queue_size", 10_000),
+    ("PLAINVIEW_METRICS", "perhaps", "metrics", True),
+    ("METRICS_ALLOW", "everybody", "allow", ()),  # nobody, rather than anybody
+    ("PLAINVIEW_TRACE", "false", "traces", True),
+    ("PLAINVIEW_SPANS_BY", "magic", "spans_by", "plainview"),
+]
+
+
+@pytest.mark.parametrize("row", [*UNDERSTOOD, *REFUSED], ids=lambda row: f"{row[0]}={row[1]}")
+def test_variables_that_do_not_fit_are_told_and_not_used(monkeypatch, row):
+    variable, text, name, value = row
     monkeypatch.setenv(variable, text)
     settings = ObservabilitySettings()
     assert getattr(settings, name) == value
-    assert settings.told == []
-
-
-@pytest.mark.parametrize(
-    ("variable", "text", "name", "value"),
-    [
-        ("LOG_LEVEL", "loud", "log_level", "info"),
-        ("LOG_FORMAT", "xml", "log_format", "auto"),
-        ("OTEL_TRACES_SAMPLER_ARG", "often", "trace_sample_ratio", 1.0),
-        ("PLAINVIEW_TRACE_SAMPLE_RATIO", "7", "trace_sample_ratio", 1.0),
-        ("PLAINVIEW_LOG_QUEUE_SIZE", "-5", "log_queue_size", 10_000),
-        ("PLAINVIEW_METRICS", "perhaps", "metrics", True),
-        ("METRICS_ALLOW", "everybody", "allow", ()),  # nobody, rather than anybody
-        ("PLAINVIEW_TRACE", "false", "traces", True),
-        ("PLAINVIEW_SPANS_BY", "magic", "spans_by", "plainview"),
-    ],
-)
-def test_variables_that_do_not_fit_are_told_and_not_used(monkeypatch, variable, text, name, value):
-    monkeypatch.setenv(variable, text)
-    settings = ObservabilitySettings(service_name="told")
-    assert getattr(settings, name) == value
-    (sentence,) = settings.told
-    assert variable in sentence
+    assert [variable in sentence for sentence in settings.told] == [True] * (row in REFUSED)
     app = FastAPI()
     with captured_logs() as lines:
         observe(app, settings)
-    assert [line["reason"] for line in lines if line["event"] == "telemetry.degraded"] == [sentence]
+    told = [line["reason"] for line in lines if line["event"] == "telemetry.degraded"]
+    assert told == settings.told
     with TestClient(app) as client:
         assert client.get("/docs").status_code == 200
-    configure_logging(ObservabilitySettings(service_name="test"))
 
 
 def test_a_misspelled_variable_names_the_right_one(monkeypatch):
@@ -240,22 +215,21 @@ def test_a_wrong_argument_is_an_error_at_once(values):
 
 def test_the_operators_names_are_everywhere(monkeypatch):
     monkeypatch.setenv("OTEL_SERVICE_NAME", "shop-gateway")
-    attributes = "deployment.environment.name=production,service.version=2.3.4"
-    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", attributes)
+    words = "deployment.environment.name=production,service.version=2.3.4,service.instance.id=pod-7"
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", f"{words},team=rewards")
     given = ObservabilitySettings(service_name="gateway", environment="qa", metrics=False)
     settings = given.identified()
     resource = tracing._resource(given).attributes
     assert resource["service.name"] == settings.service_name == "shop-gateway"
     assert resource["deployment.environment.name"] == settings.environment == "production"
     assert resource["service.version"] == settings.service_version == "2.3.4"
+    assert (resource["service.instance.id"], resource["team"]) == ("pod-7", "rewards")
     app = FastAPI()
     observability = observe(app, given)
     assert observability.settings == settings
     with captured_logs() as lines:
         plainview.get_logger().info("named")
     assert (lines[0]["service"], lines[0]["environment"]) == ("shop-gateway", "production")
-    monkeypatch.undo()
-    configure_logging(ObservabilitySettings(service_name="test"))
 
 
 PROGRAM = """
@@ -282,47 +256,32 @@ for _ in range(2):
 """
 
 
+COLLECTOR = "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9"
+TAKEN = ["http_requests_total", "service_ready", "process_open_fds"]
+
+
 @pytest.mark.parametrize(
     ("variables", "arguments", "words"),
     [
-        ({"OTEL_PROPAGATORS": "b3,baggage"}, (), ["OTEL_PROPAGATORS=b3,baggage"]),
+        (["OTEL_PROPAGATORS=b3,baggage"], [], ["OTEL_PROPAGATORS=b3,baggage"]),
         (
-            {"OTEL_BSP_MAX_QUEUE_SIZE": "-1", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "many"},
-            (),
+            ["OTEL_BSP_MAX_QUEUE_SIZE=-1", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT=many"],
+            [],
             ["OTEL_BSP_MAX_QUEUE_SIZE=-1", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT=many"],
         ),
-        ({"OTEL_BSP_SCHEDULE_DELAY": "0"}, (), ["OTEL_BSP_SCHEDULE_DELAY=0"]),
+        (["OTEL_BSP_SCHEDULE_DELAY=0"], [], ["OTEL_BSP_SCHEDULE_DELAY=0"]),
         (
-            {
-                "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
-                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
-            },
-            (),
+            ["OTEL_EXPORTER_OTLP_PROTOCOL=grpc", COLLECTOR],
+            [],
             ["opentelemetry-exporter-otlp-proto-grpc"],
         ),
-        (
-            {
-                "OTEL_TRACES_EXPORTER": "zipkin",
-                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
-            },
-            (),
-            ["OTEL_TRACES_EXPORTER=zipkin"],
-        ),
-        ({}, ("taken",), ["http_requests_total", "service_ready", "process_open_fds"]),
-        ({"LOG_LEVEL": "WARN", "METRICS_ALLOW": "", "OTEL_PROPAGATORS": ""}, (), []),
+        (["OTEL_TRACES_EXPORTER=zipkin", COLLECTOR], [], ["OTEL_TRACES_EXPORTER=zipkin"]),
+        ([], ["taken"], TAKEN),
+        (["LOG_LEVEL=WARN", "METRICS_ALLOW=", "OTEL_PROPAGATORS="], [], []),
     ],
 )
 def test_a_start_with_odd_settings_works_and_says_so(variables, arguments, words):
-    environment = {
-        **{name: text for name, text in os.environ.items() if not name.startswith("OTEL_")},
-        "PYTHONPATH": str(ROOT / "shared/observability"),
-        "PLAINVIEW_STRICT": "0",
-        **variables,
-    }
-    command = [sys.executable, "-c", PROGRAM, *arguments]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = python(PROGRAM, *arguments, **dict(each.split("=", 1) for each in variables))
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     told = [line["reason"] for line in lines if line["event"] == "telemetry.degraded"]
@@ -335,7 +294,7 @@ def test_a_start_with_odd_settings_works_and_says_so(variables, arguments, words
 def test_spans_are_exported_in_a_second_lifespan_too(monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     app = FastAPI()
-    observe(app, ObservabilitySettings(service_name="again"))
+    observe(app, ObservabilitySettings(service_name="again", shutdown_timeout_s=0.2))
     for _ in range(2):
         with TestClient(app) as client, captured_spans() as spans:
             client.get("/docs")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -86,24 +86,23 @@ def spans(draw: st.DrawFn) -> ReadableSpan:
     )
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.lists(spans(), max_size=5))
-def test_any_spans_are_the_same_message(made: list[ReadableSpan]) -> None:
+def test_any_spans_are_the_same_message(made):
     assert ExportTraceServiceRequest.FromString(encode(made)) == encode_spans(made)
 
 
-def test_what_the_sdk_makes_is_the_same_message() -> None:
+def test_what_the_sdk_makes_is_the_same_message():
     ended: list[ReadableSpan] = []
     provider = TracerProvider(shutdown_on_exit=False)
     with provider.get_tracer("test").start_as_current_span("work", kind=SpanKind.CLIENT) as span:
         span.set_attributes({"db.system": "redis", "n": 1, "yes": True, "no": False, "half": 0.5})
-        ended.append(span._readable_span())  # type: ignore[attr-defined]
+        ended.append(span._readable_span())
     ended[0]._end_time = 1
     assert ExportTraceServiceRequest.FromString(encode(ended)) == encode_spans(ended)
 
 
 @pytest.fixture
-def official(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[ReadableSpan]]:
+def official(monkeypatch):
     """Batches that were left to OpenTelemetry's exporter."""
     left: list[Sequence[ReadableSpan]] = []
 
@@ -120,9 +119,7 @@ def _span(name: str, number: int = 1, **more: Any) -> ReadableSpan:
     return ReadableSpan(name, context, start_time=1, end_time=2, resource=RESOURCES[1], **more)
 
 
-def test_batches_arrive_without_the_official_encoder(
-    official: list[Sequence[ReadableSpan]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_batches_arrive_without_the_official_encoder(official, monkeypatch):
     with OtlpReceiver() as otlp:
         exporter = LeanExporter(f"{otlp.endpoint}/v1/traces")
         sent = [_span("a", attributes={"k": "v"}), _span("b")]
@@ -136,7 +133,7 @@ def test_batches_arrive_without_the_official_encoder(
     assert not official
 
 
-def test_batches_do_not_go_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_do_not_go_through_a_proxy(monkeypatch):
     """Whatever the environment says to other programs: a Collector is inside."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
@@ -149,9 +146,7 @@ def test_batches_do_not_go_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> N
         assert [span.name for span in otlp.spans] == ["direct"]
 
 
-def test_what_it_cannot_send_is_left_to_the_official_exporter(
-    official: list[Sequence[ReadableSpan]],
-) -> None:
+def test_what_it_cannot_send_is_left_to_the_official_exporter(official):
     exporter = LeanExporter("http://127.0.0.1:1/v1/traces", max_request_size=100)
     batches = [[_span("long" * 100)], [_span("no ID", -1)], [_span("after the end")]]
     for number, batch in enumerate(batches):
@@ -161,9 +156,7 @@ def test_what_it_cannot_send_is_left_to_the_official_exporter(
     assert official == batches
 
 
-def test_a_version_with_other_parts_is_left_to_itself_too(
-    official: list[Sequence[ReadableSpan]],
-) -> None:
+def test_a_version_with_other_parts_is_left_to_itself_too(official):
     exporter = LeanExporter("http://127.0.0.1:1/v1/traces")
     exporter.__dict__.pop("_max_request_size", None)
     assert exporter.export([_span("a")]) is SpanExportResult.FAILURE

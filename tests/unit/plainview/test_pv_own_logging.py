@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.support.processes import python
+
 HEAD = """
 import logging, logging.config, os, signal, sys
 import structlog
@@ -28,21 +26,9 @@ def observed(**settings):
 
 def ran(program: str, folder: Path) -> tuple[list[dict[str, Any]], str]:
     """Lines of the program, and whatever else it wrote."""
-    environment = {
-        **{name: text for name, text in os.environ.items() if not name.startswith("OTEL_")},
-        "PYTHONPATH": str(ROOT / "shared/observability"),
-        "PLAINVIEW_STRICT": "1",
-        "PYTHONWARNINGS": "ignore",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", HEAD + program],
-        **{"env": environment, "cwd": folder, "text": True, "timeout": 60},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    written = done.stdout.splitlines()
+    done = python(HEAD + program, cwd=folder, PLAINVIEW_STRICT="1", PYTHONWARNINGS="ignore")
+    assert done.returncode == 0, done.stdout + done.stderr
+    written = (done.stdout + done.stderr).splitlines()
     lines = [json.loads(line) for line in written if line.startswith('{"timestamp"')]
     return lines, "\n".join(line for line in written if not line.startswith('{"timestamp"'))
 

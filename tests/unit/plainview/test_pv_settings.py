@@ -16,14 +16,6 @@ def test_arguments_win_over_own_and_standard_variables(monkeypatch):
     assert ObservabilitySettings(service_name="argument").service_name == "argument"
 
 
-def test_switches_and_numbers_come_from_the_environment(monkeypatch):
-    monkeypatch.setenv("PLAINVIEW_TRACES", "false")
-    monkeypatch.setenv("PLAINVIEW_CHECK_INTERVAL_S", "7")
-    monkeypatch.setenv("PLAINVIEW_LOG_LEVEL", "WARNING")
-    settings = ObservabilitySettings()
-    assert (settings.traces, settings.check_interval_s, settings.log_level) == (False, 7, "warning")
-
-
 def test_disabled_sdk_switches_traces_off(monkeypatch):
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     assert ObservabilitySettings().traces is False

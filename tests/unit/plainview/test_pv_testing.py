@@ -1,12 +1,9 @@
 """The helpers that tests of services rely on."""
 
 import pytest
-from fastapi import FastAPI
-from httpx import ASGITransport, AsyncClient
 from opentelemetry import trace
 
-from plainview import Catalogue, ObservabilitySettings, get_logger, observe
-from plainview.signals import HTTP_REQUESTS
+from plainview import Catalogue, get_logger
 from plainview.testing import captured_logs, captured_spans, metric_delta
 
 CATALOGUE = Catalogue("testing")
@@ -31,34 +28,6 @@ async def test_delta_counts_observations_and_may_be_used_again() -> None:
     assert delta.value == 1
     async with delta:
         assert delta.value == 0
-
-
-async def test_deltas_of_an_app_by_declaration_and_by_name() -> None:
-    app = FastAPI()
-
-    @app.get("/pv-testing/{item}")
-    async def show(item: str) -> None:
-        get_logger().info("item.shown", item=item, password="hunter2hunter2")
-
-    observe(app, ObservabilitySettings(service_name="test"))
-    labels = {"path": "/pv-testing/{item}", "status_code": "200"}
-    with (
-        metric_delta(HTTP_REQUESTS, **labels) as declared,
-        metric_delta("http_requests_total", **labels) as named,
-        captured_spans() as spans,
-        captured_logs() as lines,
-    ):
-        async with AsyncClient(transport=ASGITransport(app), base_url="http://svc") as client:
-            reply = await client.get("/pv-testing/1")
-    assert (declared.value, named.value) == (1, 1)
-    assert [span.name for span in spans] == ["GET /pv-testing/{item}"]
-    shown, access = lines
-    assert shown["event"] == "item.shown"
-    assert "hunter2" not in str(lines)
-    assert access["event"] == "http.request"
-    assert shown["trace_id"] == access["trace_id"] == spans[0].trace_id
-    assert spans[0].attributes["request_id"] == reply.headers["x-request-id"]
-    assert shown["request_id"] == access["request_id"] == reply.headers["x-request-id"]
 
 
 def test_nothing_is_captured_after_the_block() -> None:

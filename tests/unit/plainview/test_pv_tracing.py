@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import httpx
 import pytest
@@ -45,7 +45,7 @@ def settings(**values: object) -> ObservabilitySettings:
 
 
 @pytest.fixture
-def pipeline() -> Iterator[tuple[tracing.SpanPipeline, trace.Tracer]]:
+def pipeline():
     made = tracing.SpanPipeline()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(made)
@@ -83,14 +83,12 @@ def sampled(made: ObservabilitySettings, traceparent: str | None) -> tuple[bool,
         (0.999, False, f"00-{UNLIKELY}-{SPAN}-01", False),
     ],
 )
-def test_who_decides_sampling(
-    ratio: float, trust: bool, traceparent: str | None, expected: bool
-) -> None:
+def test_who_decides_sampling(ratio, trust, traceparent, expected):
     made = settings(trace_sample_ratio=ratio, trust_remote_sampling=trust)
     assert sampled(made, traceparent) == (expected, expected)
 
 
-def test_otel_traces_sampler_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_otel_traces_sampler_is_honoured(monkeypatch):
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
     assert sampled(settings(), f"00-{TRACE}-{SPAN}-01") == (False, False)
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_always_off")
@@ -98,7 +96,7 @@ def test_otel_traces_sampler_is_honoured(monkeypatch: pytest.MonkeyPatch) -> Non
     assert sampled(settings(), None) == (False, False)
 
 
-def test_only_traceparent_is_taken_and_given() -> None:
+def test_only_traceparent_is_taken_and_given():
     propagator = TraceparentPropagator()
     context = propagator.extract(
         {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "a=secret", "baggage": "b=secret"}
@@ -110,10 +108,11 @@ def test_only_traceparent_is_taken_and_given() -> None:
     assert not propagator.extract({"traceparent": f"00-{TRACE}-{SPAN}-01-" + "x" * 9000})
 
 
-def test_spans_are_exported_and_counted(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize("masking", [True, False])
+def test_spans_are_masked_exported_and_counted(pipeline, masking):
     made, tracer = pipeline
-    sink = Sink()
-    made.start(sink)
+    made.masking = masking
+    made.start(sink := Sink())
     with (
         metric_delta(SPANS_EXPORTED, outcome="success") as exported,
         metric_delta(SPANS_EXPORTED, outcome="failure") as failed,
@@ -124,21 +123,10 @@ def test_spans_are_exported_and_counted(pipeline: Pipeline) -> None:
         assert waiting.value == 1
         assert made.stop(30)
     assert (exported.value, failed.value, dropped.value, waiting.value) == (1, 0, 0, 0)
-    assert "ann@example.com" not in sink.spans[0].name
+    assert ("ann@example.com" in sink.spans[0].name) is not masking
 
 
-def test_masking_can_be_switched_off(pipeline: Pipeline) -> None:
-    made, tracer = pipeline
-    made.masking = False
-    made.start(sink := Sink())
-    tracer.start_span("mail to ann@example.com").end()
-    made.stop(30)
-    assert sink.spans[0].name == "mail to ann@example.com"
-
-
-def test_a_hanging_collector_is_not_felt_and_drops_are_counted(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hanging_collector_is_not_felt_and_drops_are_counted(pipeline, monkeypatch):
     made, tracer = pipeline
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")
@@ -165,7 +153,7 @@ def test_a_hanging_collector_is_not_felt_and_drops_are_counted(
             thread.join(30)
 
 
-def test_failures_are_counted_and_told_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_are_counted_and_told_once_a_minute(monkeypatch):
     told: list[dict[str, object]] = []
 
     class Log:
@@ -192,7 +180,7 @@ def test_failures_are_counted_and_told_once_a_minute(monkeypatch: pytest.MonkeyP
     assert failed.value == 7
 
 
-def test_database_calls_outside_of_a_span_are_no_traces(pipeline: Pipeline) -> None:
+def test_database_calls_outside_of_a_span_are_no_traces(pipeline):
     made, tracer = pipeline
     made.start(sink := Sink())
     database = {"db.system.name": "redis"}
@@ -203,7 +191,7 @@ def test_database_calls_outside_of_a_span_are_no_traces(pipeline: Pipeline) -> N
     assert [span.name for span in sink.spans] == ["GET", "job"]
 
 
-def test_masked_covers_all_text_of_a_span() -> None:
+def test_masked_covers_all_text_of_a_span():
     secret = "ann@example.com"
     tracer = TracerProvider(shutdown_on_exit=False).get_tracer("t")
     attributes = {
@@ -230,12 +218,11 @@ def test_masked_covers_all_text_of_a_span() -> None:
     assert clean["url.path"] == "__unknown__"
     assert clean["url.full"] == "http://up:8002/***"
     assert clean["count"] == 3
-    names = [event.name for event in masked(span).events]
-    assert names == ["sent", "exception"]
+    assert [event.name for event in masked(span).events] == ["sent", "exception"]
     assert "RuntimeError" in text
 
 
-def test_messages_of_databases_are_not_kept() -> None:
+def test_messages_of_databases_are_not_kept():
     tracer = TracerProvider(shutdown_on_exit=False).get_tracer("t")
     span = tracer.start_span("db.insert", attributes={"db.system.name": "mongodb"})
     span.set_status(trace.StatusCode.ERROR, 'E11000 dup key: { name: "Jane Roe" }')
@@ -246,17 +233,13 @@ def test_messages_of_databases_are_not_kept() -> None:
 
 
 @pytest.fixture(params=["plainview", "stock"])
-def client(request: pytest.FixtureRequest) -> httpx.AsyncClient:
+def client(request):
     app = FastAPI()
     events = APIRouter(prefix="/events")
 
     @events.get("/{event_id}")
     async def show(event_id: str) -> dict[str, str]:
         return tracing.exemplar()
-
-    @events.get("/{event_id}/broken")
-    async def broken(event_id: str) -> None:
-        raise RuntimeError("no mailbox ann@example.com")
 
     outer = APIRouter(prefix="/api/v1")
     outer.include_router(events)
@@ -266,32 +249,25 @@ def client(request: pytest.FixtureRequest) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url="http://svc")
 
 
-async def test_server_span(client: httpx.AsyncClient) -> None:
+async def test_server_span(client):
     with captured_spans() as spans:
         reply = await client.get(
             "/api/v1/events/c4n4ry?token=c4n4ry",
             headers={"traceparent": f"00-{TRACE}-{SPAN}-01", "User-Agent": "c4n4ry"},
         )
     (span,) = spans
-    assert (span.name, span.kind) == ("GET /api/v1/events/{event_id}", "server")
+    route = "/api/v1/events/{event_id}"
+    assert (span.name, span.kind) == (f"GET {route}", "server")
     assert (span.trace_id, span.parent_id) == (TRACE, SPAN)
     assert span.attributes["http.request.method"] == "GET"
     assert span.attributes["http.response.status_code"] == 200
-    assert span.attributes["http.route"] == "/api/v1/events/{event_id}"
-    assert span.attributes["url.path"] == "/api/v1/events/{event_id}"
+    assert span.attributes["http.route"] == span.attributes["url.path"] == route
     assert not [name for name in span.attributes if name.startswith(("http.status", "http.method"))]
     assert "c4n4ry" not in repr(span)
     assert reply.json() == {"trace_id": TRACE, "span_id": span.span_id}
 
 
-async def test_unsampled_requests_have_no_exemplar_and_no_span(client: httpx.AsyncClient) -> None:
-    with captured_spans() as spans:
-        headers = {"traceparent": f"00-{TRACE}-{SPAN}-00"}
-        reply = await client.get("/api/v1/events/1", headers=headers)
-    assert (reply.json(), spans) == ({}, [])
-
-
-async def test_unknown_paths_share_one_name_and_say_nothing(client: httpx.AsyncClient) -> None:
+async def test_unknown_paths_share_one_name_and_say_nothing(client):
     with captured_spans() as spans:
         await client.get("/nowhere/c4n4ry")
         await client.request("C4N4RY", "/nowhere/c4n4ry")
@@ -300,35 +276,14 @@ async def test_unknown_paths_share_one_name_and_say_nothing(client: httpx.AsyncC
     assert "c4n4ry" not in repr(spans).lower()
 
 
-async def test_exception_is_on_the_span_and_masked(client: httpx.AsyncClient) -> None:
-    with captured_spans() as spans:
-        assert (await client.get("/api/v1/events/1/broken")).status_code == 500
-    (span,) = spans
-    assert span.status == "error"
-    (name, attributes) = span.events[0]
-    assert (name, attributes["exception.type"]) == ("exception", "RuntimeError")
-    assert "no mailbox" in attributes["exception.message"]
-    assert "ann@example.com" not in repr(span)
-
-
-def test_install_reuses_the_provider_there_is() -> None:
+def test_install_reuses_the_provider_there_is():
     first = tracing.install(settings())
     assert tracing.install(settings()) is first is trace.get_tracer_provider()
     assert first.resource.attributes["service.instance.id"]
     assert isinstance(propagate.get_global_textmap(), TraceparentPropagator)
 
 
-def test_operators_resource_attributes_win(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=pod-7,team=rewards")
-    attributes = tracing._resource(settings(service_version="1.2", environment="qa")).attributes
-    assert attributes["service.name"] == "test"
-    assert attributes["service.version"] == "1.2"
-    assert attributes["deployment.environment.name"] == "qa"
-    assert attributes["service.instance.id"] == "pod-7"
-    assert attributes["team"] == "rewards"
-
-
-def test_without_endpoint_nothing_is_exported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_endpoint_nothing_is_exported(monkeypatch):
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
     assert not tracing._exports()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:4318/v1/traces")
@@ -347,10 +302,8 @@ def test_without_endpoint_nothing_is_exported(monkeypatch: pytest.MonkeyPatch) -
         (b"", (b"x-other", b"\xff\\x")),
     ],
 )
-async def test_bytes_that_are_no_text_do_not_break_the_request(
-    client: httpx.AsyncClient, query: bytes, header: tuple[bytes, bytes]
-) -> None:
-    app = client._transport.app  # type: ignore[attr-defined]
+async def test_bytes_that_are_no_text_do_not_break_the_request(client, query, header):
+    app = client._transport.app
     sent: list[dict[str, object]] = []
 
     async def receive() -> dict[str, object]:
@@ -360,12 +313,8 @@ async def test_bytes_that_are_no_text_do_not_break_the_request(
         sent.append(message)
 
     scope = {
-        "type": "http",
-        "method": "GET",
-        "path": "/api/v1/events/1",
-        "query_string": query,
-        "headers": [header],
-        "server": ("127.0.0.1", 80),
+        **{"type": "http", "method": "GET", "path": "/api/v1/events/1", "query_string": query},
+        **{"headers": [header], "server": ("127.0.0.1", 80)},
     }
     with captured_spans() as spans:
         await app(scope, receive, send)

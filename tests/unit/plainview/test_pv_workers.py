@@ -3,7 +3,6 @@
 import contextlib
 import os
 import subprocess
-import sys
 from math import nan
 from pathlib import Path
 
@@ -13,8 +12,7 @@ from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
 from plainview.decode import parse_metrics
 from plainview.workers import SharedMetrics
-
-ROOT = Path(__file__).parents[3]
+from tests.support.processes import python
 
 
 @pytest.fixture(scope="module")
@@ -155,17 +153,8 @@ def test_a_directory_that_is_empty_new_or_impossible(tmp_path, directory, told):
     (tmp_path / "cwd").mkdir()
     (tmp_path / "file").touch()
     path = str(tmp_path / directory) if directory else ""
-    environment = {
-        **{name: text for name, text in os.environ.items() if not name.startswith("OTEL_")},
-        **{"PYTHONPATH": str(ROOT / "shared/observability"), "PLAINVIEW_STRICT": "1"},
-        "PROMETHEUS_MULTIPROC_DIR": path,
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        **{"env": environment, "cwd": tmp_path / "cwd", "capture_output": True, "text": True},
-        timeout=60,
-        check=False,
-    )
+    variables = {"PLAINVIEW_STRICT": "1", "PROMETHEUS_MULTIPROC_DIR": path}
+    done = python(PROGRAM, cwd=tmp_path / "cwd", **variables)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "fine []" in done.stdout  # an empty variable is no directory, least of all this one
     assert done.stdout.count("telemetry.degraded") == told, done.stdout

@@ -26,7 +26,7 @@ async def run(turn: Turn, until: Callable[[], bool], **more: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def _impatient(monkeypatch):
     monkeypatch.setattr(background, "FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(background, "CLOSE_S", 0.3)
 
@@ -40,9 +40,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["unknown", "away", "cancelled by a driver"],
 )
-async def test_a_failure_is_logged_once_counted_and_tried_again(
-    error: BaseException, level: str
-) -> None:
+async def test_a_failure_is_logged_once_counted_and_tried_again(error, level):
     turns = 0
 
     async def turn() -> None:
@@ -63,16 +61,14 @@ async def test_a_failure_is_logged_once_counted_and_tried_again(
     assert ("exception_type" in lines[0]) == (level == "error")
 
 
-async def test_the_metrics_are_there_before_the_first_turn_has_ended() -> None:
+async def test_the_metrics_are_there_before_the_first_turn_has_ended():
     never = asyncio.Event()
     started = time.time()
     await run(never.wait, lambda: metric_delta(_succeeded, task="test").value >= started)
     assert metric_delta(_failed, task="test").value >= 0
 
 
-async def test_pauses_grow_while_turns_fail_and_are_bounded(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_pauses_grow_while_turns_fail_and_are_bounded(monkeypatch):
     monkeypatch.setattr(background, "FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr(background, "LONGEST_PAUSE_S", 0.04)
     pauses: list[float] = []
@@ -95,7 +91,7 @@ async def test_pauses_grow_while_turns_fail_and_are_bounded(
     assert len(set(pauses[10:])) > 5  # spread, so that replicas do not come back together
 
 
-async def test_it_ends_though_a_driver_drops_the_cancellation() -> None:
+async def test_it_ends_though_a_driver_drops_the_cancellation():
     waiting = asyncio.Event()
 
     async def turn() -> None:
@@ -112,7 +108,7 @@ async def test_it_ends_though_a_driver_drops_the_cancellation() -> None:
     await in_time(ends, 0.25)
 
 
-async def test_what_refuses_to_end_or_to_close_is_left_behind() -> None:
+async def test_what_refuses_to_end_or_to_close_is_left_behind():
     released = asyncio.Event()
 
     async def stubborn() -> None:
@@ -132,10 +128,7 @@ async def test_what_refuses_to_end_or_to_close_is_left_behind() -> None:
             repeat(stack, "test", stubborn)
             await asyncio.sleep(0)
     told = {(line["event"], line.get("what")) for line in lines}
-    assert told == {
-        ("job.did_not_end", None),
-        ("close.failed", "broken"),
-        ("close.late", "stubborn"),
-    }
+    left = {("close.failed", "broken"), ("close.late", "stubborn")}
+    assert told == {("job.did_not_end", None), *left}
     released.set()
     await asyncio.sleep(0.01)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
@@ -51,30 +52,26 @@ def chunks(count: int) -> Iterator[Message]:
         yield {"type": "http.request", "body": b"x" * 1000, "more_body": number < count - 1}
 
 
-async def test_a_refusal_has_our_form_and_closes() -> None:
+@pytest.mark.parametrize(
+    ("count", "headers", "status", "most"),
+    [
+        (10, [], 200, 10_000),
+        (200, [], 413, 11_000),
+        (200, [(b"content-length", b"10001")], 413, 0),  # before a byte is read
+    ],
+)
+async def test_a_refusal_has_our_form_and_closes(count, headers, status, most):
     app = BodyLimit(RequestBodyLimitMiddleware(reads_all, max_body_size=10_000))
-    sent, taken = await drive(app, chunks(10))
-    assert (sent[0]["status"], taken) == (200, 10_000)
-    sent, taken = await drive(app, chunks(200))
-    assert [m["status"] for m in sent if m["type"] == "http.response.start"] == [413]
-    assert taken <= 11_000
-    assert (b"content-type", b"application/problem+json") in sent[0]["headers"]
-    assert (b"connection", b"close") in sent[0]["headers"]
+    sent, taken = await drive(app, chunks(count), headers=headers)
+    assert [m["status"] for m in sent if m["type"] == "http.response.start"] == [status]
+    assert taken <= most
     assert sent[-1]["type"] == "http.response.body"
     assert not sent[-1].get("more_body")
+    ours = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
+    assert [each in sent[0]["headers"] for each in ours] == [status == 413] * 2
 
 
-async def test_announced_length_is_refused_before_a_byte_is_read() -> None:
-    app = BodyLimit(RequestBodyLimitMiddleware(reads_all, max_body_size=10_000))
-    headers = [(b"content-length", b"10001")]
-    sent, taken = await drive(app, chunks(200), headers=headers)
-    assert [m["status"] for m in sent if m["type"] == "http.response.start"] == [413]
-    assert taken == 0
-    assert (b"content-type", b"application/problem+json") in sent[0]["headers"]
-    assert (b"connection", b"close") in sent[0]["headers"]
-
-
-async def test_late_body_is_408_but_a_late_answer_is_fine() -> None:
+async def test_late_body_is_408_but_a_late_answer_is_fine():
     app = BodyLimit(reads_all, receive_s=0.1)
     first = {"type": "http.request", "body": b"x", "more_body": True}
     sent, _ = await drive(app, iter([first]))
@@ -92,7 +89,7 @@ async def test_late_body_is_408_but_a_late_answer_is_fine() -> None:
     assert sent[0]["status"] == 200
 
 
-async def test_other_scopes_pass() -> None:
+async def test_other_scopes_pass():
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": scope["type"]})
 

@@ -7,19 +7,20 @@ import hmac
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 import time_machine
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from shared.token_keys import KeysUnavailable, RemoteJwks, StaticKeys, load_key, split_pem
-from shared.tokens import LEEWAY_S, InvalidToken, Principal, Role, TokenIssuer, TokenVerifier
+from shared.tokens import LEEWAY_S, InvalidToken, Role, TokenIssuer, TokenVerifier
 
 KEY = OKPKey.generate_key("Ed25519", auto_kid=True)
 OTHER = OKPKey.generate_key("Ed25519", auto_kid=True)
@@ -39,6 +40,14 @@ def b64(data: bytes | dict[str, Any]) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
+HEAD = {"alg": "Ed25519", "typ": "at+jwt", "kid": KEY.kid}
+
+
+def sign(header: dict[str, Any], claims: bytes | dict[str, Any], key: OKPKey = KEY) -> str:
+    signed = f"{b64(header)}.{b64(claims)}"
+    return f"{signed}.{b64(key.get_op_key('sign').sign(signed.encode()))}"
+
+
 def forge(
     header: dict[str, Any] | None = None,
     claims: dict[str, Any] | None = None,
@@ -47,70 +56,70 @@ def forge(
 ) -> str:
     """A correctly signed token with a part of it changed or left out."""
     now = int(time.time())
-    head = {"alg": "Ed25519", "typ": "at+jwt", "kid": KEY.kid, **(header or {})}
+    head = {**HEAD, **(header or {})}
     body = {
         "iss": "me", "aud": "them", "sub": "u1", "jti": "t1", "roles": ["USER"],
         "iat": now, "nbf": now, "exp": now + 300, **(claims or {}),
     }  # fmt: skip
     head.pop(drop, None)
     body.pop(drop, None)
-    signed = f"{b64(head)}.{b64(body)}"
-    signature = key.get_op_key("sign").sign(signed.encode())  # type: ignore[union-attr,call-arg]
-    return f"{signed}.{b64(signature)}"
+    return sign(head, body, key)
 
 
-async def test_a_token_comes_back_as_its_principal() -> None:
+async def refused(one, token):
+    assert one.recall(token) is None
+    with pytest.raises(InvalidToken) as caught:
+        await one.verify(token)
+    return caught.value.detail
+
+
+async def test_a_token_comes_back_as_its_principal():
     token, expires_in = issuer().access("u1", [Role.USER, Role.AUDITOR])
     principal = await verifier().verify(token)
-    assert principal.user_id == "u1"
-    assert principal.roles == {Role.USER, Role.AUDITOR}
+    assert (principal.user_id, principal.roles) == ("u1", {Role.USER, Role.AUDITOR})
     assert principal.token_id
-    assert expires_in == 300
     claims = jwt.decode(token, KEY, algorithms=["Ed25519"]).claims
-    assert claims["exp"] - claims["iat"] == 300
+    assert claims["exp"] - claims["iat"] == expires_in == 300
     assert set(claims) == {"iss", "aud", "sub", "roles", "epoch", "jti", "iat", "nbf", "exp"}
 
 
-async def test_the_forgery_helper_makes_valid_tokens_when_nothing_is_changed() -> None:
-    assert (await verifier().verify(forge())).user_id == "u1"
-
-
-def test_the_key_set_has_thumbprints_and_no_private_part() -> None:
+def test_the_key_set_has_thumbprints_and_no_private_part():
     (key,) = issuer().jwks()["keys"]
-    canonical = json.dumps(
-        {"crv": key["crv"], "kty": key["kty"], "x": key["x"]}, separators=(",", ":")
-    )
+    canonical = json.dumps({name: key[name] for name in ("crv", "kty", "x")}, separators=(",", ":"))
     assert key["kid"] == b64(hashlib.sha256(canonical.encode()).digest())  # RFC 7638
     assert set(key) == {"kty", "crv", "x", "kid", "use", "alg"}
 
 
-async def test_both_keys_are_valid_during_rotation() -> None:
+async def test_both_keys_are_valid_during_rotation():
     old, _ = issuer(OTHER).access("u1", [Role.USER])
     new = issuer(KEY, (OTHER.as_pem(private=False).decode(),))
     both = verifier(new.jwks())
     assert (await both.verify(old)).user_id == "u1"
     assert (await both.verify(new.access("u2", [])[0])).user_id == "u2"
-    with pytest.raises(InvalidToken):
-        await verifier().verify(old)
+    assert await refused(verifier(), old)
 
 
-def _hs256(header: dict[str, Any]) -> str:
+def hs256(alg):
     """A MAC made with the public key as if it were a secret."""
-    _, body, _ = forge().split(".")
-    signed = f"{b64(header)}.{body}"
-    public = KEY.as_pem(private=False)
-    return f"{signed}.{b64(hmac.new(public, signed.encode(), hashlib.sha256).digest())}"
+    signed = f"{b64({**HEAD, 'alg': alg})}.{forge().split('.')[1]}".encode()
+    mac = hmac.new(KEY.as_pem(private=False), signed, hashlib.sha256).digest()
+    return f"{signed.decode()}.{b64(mac)}"
 
 
-def _with_key(key: RSAKey | ECKey, alg: str, **header: Any) -> str:
+def with_key(key, alg):
     claims = jwt.decode(forge(), KEY, algorithms=["Ed25519"]).claims
-    head = {"alg": alg, "typ": "at+jwt", "kid": KEY.kid, **header}
-    return jwt.encode(head, claims, key, algorithms=[alg])
+    return jwt.encode({**HEAD, "alg": alg}, claims, key, algorithms=[alg])
 
 
-_RSA, _EC = RSAKey.generate_key(2048), ECKey.generate_key("P-256")
-_NOW = time.time
-INVALID: dict[str, Callable[[], str]] = {
+def swapped():
+    """A signature under the claims of somebody else."""
+    head, _, signature = forge().split(".")
+    return f"{head}.{forge(claims={'roles': ['ADMIN']}).split('.')[1]}.{signature}"
+
+
+RSA, EC = RSAKey.generate_key(2048), ECKey.generate_key("P-256")
+NOW = int(time.time())
+FORMS: dict[str, Callable[[], str]] = {
     "empty": lambda: "",
     "one part": lambda: "abc",
     "two parts": lambda: forge().rpartition(".")[0],
@@ -126,122 +135,98 @@ INVALID: dict[str, Callable[[], str]] = {
     "deep header": lambda: b64(b"[" * 3000) + ".e30.AA",
     "header is no object": lambda: b64(b"[]") + ".e30.AA",
     "header is NaN": lambda: b64(b"NaN") + ".e30.AA",
-    "claims are no object": lambda: _signed(b"[]"),
-    "claims are deep": lambda: _signed(b'{"a":' + b"[" * 1500 + b"]" * 1500 + b"}"),
-    "claims are not JSON": lambda: _signed(b"\xff\xfe"),
+    "claims are no object": lambda: sign(HEAD, b"[]"),
+    "claims are deep": lambda: sign(HEAD, b'{"a":' + b"[" * 1500 + b"]" * 1500 + b"}"),
+    "claims are not JSON": lambda: sign(HEAD, b"\xff\xfe"),
     "no signature": lambda: forge().rpartition(".")[0] + ".",
     "short signature": lambda: forge()[:-10],
     "signature of zeros": lambda: forge().rpartition(".")[0] + "." + b64(bytes(64)),
-    "alg none": lambda: (
-        f"{b64({'alg': 'none', 'typ': 'at+jwt', 'kid': KEY.kid})}.{forge().split('.')[1]}."
-    ),
-    "alg None": lambda: (
-        f"{b64({'alg': 'None', 'typ': 'at+jwt', 'kid': KEY.kid})}.{forge().split('.')[1]}."
-    ),
-    "alg null": lambda: forge({"alg": None}),
-    "alg list": lambda: forge({"alg": ["Ed25519"]}),
-    "alg EdDSA, the ambiguous name": lambda: forge({"alg": "EdDSA"}),
-    "alg missing": lambda: forge(drop="alg"),
-    "HS256 with the public key": lambda: _hs256({"alg": "HS256", "typ": "at+jwt", "kid": KEY.kid}),
-    "HS256 that says Ed25519": lambda: _hs256({"alg": "Ed25519", "typ": "at+jwt", "kid": KEY.kid}),
-    "RS256": lambda: _with_key(_RSA, "RS256"),
-    "ES256": lambda: _with_key(_EC, "ES256"),
+    "alg none": lambda: f"{b64({**HEAD, 'alg': 'none'})}.{forge().split('.')[1]}.",
+    "alg None": lambda: f"{b64({**HEAD, 'alg': 'None'})}.{forge().split('.')[1]}.",
+    "HS256 with the public key": lambda: hs256("HS256"),
+    "HS256 that says Ed25519": lambda: hs256("Ed25519"),
+    "RS256": lambda: with_key(RSA, "RS256"),
+    "ES256": lambda: with_key(EC, "ES256"),
     "jwk in the header": lambda: forge(
         {"jwk": OTHER.as_dict(private=False), "kid": OTHER.kid}, key=OTHER
     ),
-    "jku": lambda: forge({"jku": "http://127.0.0.1/jwks.json"}),
-    "x5u": lambda: forge({"x5u": "http://127.0.0.1/cert"}),
-    "crit": lambda: forge({"crit": ["exp"]}),
-    "b64": lambda: forge({"b64": False, "crit": ["b64"]}),
-    "kid missing": lambda: forge(drop="kid"),
-    "kid unknown": lambda: forge({"kid": "nobody"}),
-    "kid traversal": lambda: forge({"kid": "../../../../dev/null"}),
-    "kid injection": lambda: forge({"kid": "' OR 1=1 --"}),
-    "kid is an object": lambda: forge({"kid": {"$ne": None}}),
     "kid of another key": lambda: forge(key=OTHER),
-    "typ missing": lambda: forge(drop="typ"),
-    "typ JWT": lambda: forge({"typ": "JWT"}),
-    "typ of a refresh token": lambda: forge({"typ": "rt+jwt"}),
-    "iss missing": lambda: forge(drop="iss"),
-    "iss other": lambda: forge(claims={"iss": "you"}),
-    "iss list": lambda: forge(claims={"iss": ["me"]}),
-    "aud missing": lambda: forge(drop="aud"),
-    "aud other": lambda: forge(claims={"aud": "others"}),
-    "aud empty": lambda: forge(claims={"aud": []}),
-    "aud number": lambda: forge(claims={"aud": 1}),
-    "exp missing": lambda: forge(drop="exp"),
-    "exp text": lambda: forge(claims={"exp": "9999999999"}),
-    "exp true": lambda: forge(claims={"exp": True}),
-    "exp NaN": lambda: forge(claims={"exp": float("nan")}),
-    "exp infinite": lambda: forge(claims={"exp": float("inf")}),
-    "exp huge": lambda: forge(claims={"exp": 10**400}),
-    "exp a day ahead": lambda: forge(claims={"exp": int(_NOW()) + 86_400}),
-    "exp ten minutes ago": lambda: forge(
-        claims={"exp": int(_NOW()) - 600, "iat": int(_NOW()) - 900}
-    ),
-    "nbf missing": lambda: forge(drop="nbf"),
-    "nbf in ten minutes": lambda: forge(claims={"nbf": int(_NOW()) + 600}),
-    "iat missing": lambda: forge(drop="iat"),
-    "iat in ten minutes": lambda: forge(
-        claims={"iat": int(_NOW()) + 600, "exp": int(_NOW()) + 900}
-    ),
-    "jti missing": lambda: forge(drop="jti"),
-    "sub missing": lambda: forge(drop="sub"),
-    "sub empty": lambda: forge(claims={"sub": ""}),
-    "sub number": lambda: forge(claims={"sub": 7}),
-    "sub object": lambda: forge(claims={"sub": {"$ne": None}}),
-    "roles missing": lambda: forge(drop="roles"),
-    "roles text": lambda: forge(claims={"roles": "ADMIN"}),
+    "other claims under the signature": swapped,
+}
+HEADERS: dict[str, dict[str, Any]] = {
+    "alg null": {"alg": None},
+    "alg list": {"alg": ["Ed25519"]},
+    "alg EdDSA, the ambiguous name": {"alg": "EdDSA"},
+    "jku": {"jku": "http://127.0.0.1/jwks.json"},
+    "x5u": {"x5u": "http://127.0.0.1/cert"},
+    "crit": {"crit": ["exp"]},
+    "b64": {"b64": False, "crit": ["b64"]},
+    "kid unknown": {"kid": "nobody"},
+    "kid traversal": {"kid": "../../../../dev/null"},
+    "kid injection": {"kid": "' OR 1=1 --"},
+    "kid is an object": {"kid": {"$ne": None}},
+    "typ JWT": {"typ": "JWT"},
+    "typ of a refresh token": {"typ": "rt+jwt"},
+}
+CLAIMS: dict[str, dict[str, Any]] = {
+    "iss other": {"iss": "you"},
+    "iss list": {"iss": ["me"]},
+    "aud other": {"aud": "others"},
+    "aud empty": {"aud": []},
+    "aud number": {"aud": 1},
+    "exp text": {"exp": "9999999999"},
+    "exp true": {"exp": True},
+    "exp NaN": {"exp": float("nan")},
+    "exp infinite": {"exp": float("inf")},
+    "exp huge": {"exp": 10**400},
+    "exp a day ahead": {"exp": NOW + 86_400},
+    "exp ten minutes ago": {"exp": NOW - 600, "iat": NOW - 900},
+    "nbf in ten minutes": {"nbf": NOW + 600},
+    "iat in ten minutes": {"iat": NOW + 600, "exp": NOW + 900},
+    "sub empty": {"sub": ""},
+    "sub number": {"sub": 7},
+    "sub object": {"sub": {"$ne": None}},
+    "roles text": {"roles": "ADMIN"},
+}
+MISSING = ("alg", "kid", "typ", "iss", "aud", "exp", "nbf", "iat", "jti", "sub", "roles")
+INVALID = {
+    **FORMS,
+    **{name: partial(forge, header) for name, header in HEADERS.items()},
+    **{name: partial(forge, claims=claims) for name, claims in CLAIMS.items()},
+    **{f"{name} missing": partial(forge, drop=name) for name in MISSING},
 }
 
 
-def _signed(payload: bytes) -> str:
-    signed = f"{forge().split('.', maxsplit=1)[0]}.{b64(payload)}"
-    return f"{signed}.{b64(KEY.get_op_key('sign').sign(signed.encode()))}"  # type: ignore[union-attr,call-arg]
-
-
-def _swap_claims() -> str:
-    head, _, signature = forge().split(".")
-    return f"{head}.{forge(claims={'roles': ['ADMIN']}).split('.')[1]}.{signature}"
-
-
-INVALID["other claims under the signature"] = _swap_claims
-
-
 @pytest.mark.parametrize("name", INVALID)
-async def test_every_invalid_token_is_refused_in_the_same_words(name: str) -> None:
+async def test_every_invalid_token_is_refused_in_the_same_words(name):
     one, token = verifier(), INVALID[name]()
     assert await one.verify(forge())  # what is remembered makes nothing else valid
     for _ in range(2):
-        assert one.recall(token) is None
-        with pytest.raises(InvalidToken) as caught:
-            await one.verify(token)
-        assert caught.value.detail == "The token is not valid"
+        assert await refused(one, token) == "The token is not valid"
+
+
+VERIFIER = verifier()
 
 
 @given(st.text(max_size=200) | st.from_regex(r"[A-Za-z0-9_-]{0,60}(\.[A-Za-z0-9_-]{0,60}){2}"))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_no_text_is_more_than_an_invalid_token(text: str) -> None:
+def test_no_text_is_more_than_an_invalid_token(text):
     with pytest.raises(InvalidToken):
-        asyncio.run(verifier().verify(text))
+        asyncio.run(VERIFIER.verify(text))
 
 
-@pytest.mark.parametrize("shift", [-30, 30])
-async def test_a_clock_half_a_minute_off_is_accepted(shift: int) -> None:
+@pytest.mark.parametrize(
+    ("shift", "accepted"), [(-30, True), (30, True), (-600, False), (600, False)]
+)
+async def test_a_clock_may_be_half_a_minute_off_and_not_ten(shift, accepted):
     with time_machine.travel(time.time() + shift, tick=False):
         token = forge()
-    assert (await verifier().verify(token)).user_id == "u1"
+    if accepted:
+        assert (await verifier().verify(token)).user_id == "u1"
+    else:
+        assert await refused(verifier(), token)
 
 
-@pytest.mark.parametrize("shift", [-600, 600])
-async def test_a_clock_ten_minutes_off_is_not(shift: int) -> None:
-    with time_machine.travel(time.time() + shift, tick=False):
-        token = forge()
-    with pytest.raises(InvalidToken):
-        await verifier().verify(token)
-
-
-async def test_a_role_that_is_not_known_gives_nothing() -> None:
+async def test_a_role_that_is_not_known_gives_nothing():
     principal = await verifier().verify(forge(claims={"roles": ["SUPERUSER", "USER", 7, None]}))
     assert principal.roles == {Role.USER}
 
@@ -249,16 +234,16 @@ async def test_a_role_that_is_not_known_gives_nothing() -> None:
 @pytest.mark.parametrize(
     "pem",
     ["", "secret", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
-     KEY.as_pem(private=False).decode(), _RSA.as_pem(private=True).decode(),
-     _EC.as_pem(private=True).decode(),
+     KEY.as_pem(private=False).decode(), RSA.as_pem(private=True).decode(),
+     EC.as_pem(private=True).decode(),
      OKPKey.generate_key("X25519").as_pem(private=True).decode()],
 )  # fmt: skip
-def test_a_weak_or_missing_key_stops_the_start(pem: str) -> None:
+def test_a_weak_or_missing_key_stops_the_start(pem):
     with pytest.raises(ValueError, match="key"):
         load_key(pem, private=True)
 
 
-def test_pem_blocks_are_split_and_rubbish_is_refused() -> None:
+def test_pem_blocks_are_split_and_rubbish_is_refused():
     one, two = (key.as_pem(private=False).decode() for key in (KEY, OTHER))
     assert [pem.strip() for pem in split_pem(f"\n{one}\n{two}")] == [one.strip(), two.strip()]
     assert split_pem("") == ()
@@ -267,63 +252,62 @@ def test_pem_blocks_are_split_and_rubbish_is_refused() -> None:
 
 
 class Publisher:
-    """An HTTP server's side of a key set."""
+    """An HTTP server's side of a key set, the keys it gives, and a verifier that uses them."""
 
     def __init__(self) -> None:
         self.calls = 0
-        self.answer: Callable[[], httpx.Response] = lambda: httpx.Response(
-            200, json=issuer().jwks()
-        )
+        self.publishes(issuer())
+        client = httpx.AsyncClient(transport=httpx.MockTransport(self._reply))
+        self.keys = RemoteJwks(client, "http://auth/.well-known/jwks.json")
+        self.verifier = TokenVerifier(self.keys, "me", "them")
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
+    def publishes(self, by: TokenIssuer) -> None:
+        self.answer = httpx.Response(200, json=by.jwks())
+
+    def _reply(self, request: httpx.Request) -> httpx.Response:
         self.calls += 1
-        return self.answer()
+        return self.answer
 
-    def keys(self, **more: Any) -> RemoteJwks:
-        client = httpx.AsyncClient(transport=httpx.MockTransport(self))
-        return RemoteJwks(client, "http://auth/.well-known/jwks.json", **more)
+    def later(self, seconds: float) -> None:
+        """As if so much time had passed since the last fetch."""
+        self.keys._fetched -= seconds
+        self.keys._tried -= seconds
+
+    async def renewed(self) -> None:
+        """What happens in the background has happened."""
+        assert self.keys._task
+        await self.keys._task
 
 
 @pytest.fixture
-def still(monkeypatch: pytest.MonkeyPatch) -> None:
+def publisher():
+    return Publisher()
+
+
+@pytest.fixture
+def still(monkeypatch):
     """No time passes for the keys: the 2 s between two fetches are not over in any test."""
     clock = SimpleNamespace(monotonic=lambda: 1000.0, time=time.time)
     monkeypatch.setattr("shared.token_keys.time", clock)
 
 
-def later(keys: RemoteJwks, seconds: float) -> None:
-    """As if so much time had passed since the last fetch."""
-    keys._fetched -= seconds
-    keys._tried -= seconds
-
-
-@pytest.mark.usefixtures("still")
-async def test_keys_are_fetched_once_for_many() -> None:
-    publisher = Publisher()
-    remote = TokenVerifier(publisher.keys(), "me", "them")
+async def test_keys_are_fetched_once_for_many(still, publisher):
     tokens = [issuer().access("u1", [])[0] for _ in range(20)]
-    await asyncio.gather(*(remote.verify(token) for token in tokens))
+    await asyncio.gather(*(publisher.verifier.verify(token) for token in tokens))
     assert publisher.calls == 1
 
 
-@pytest.mark.usefixtures("still")
-async def test_unknown_key_ids_cannot_make_it_ask_all_the_time() -> None:
-    publisher = Publisher()
-    keys = publisher.keys()
+async def test_unknown_key_ids_cannot_make_it_ask_all_the_time(still, publisher):
     for number in range(50):
-        assert await keys.find(f"kid-{number}") is None
+        assert await publisher.keys.find(f"kid-{number}") is None
     assert publisher.calls == 1
 
 
-async def test_a_new_key_is_found_when_its_first_token_comes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    publisher = Publisher()
-    keys = publisher.keys()
-    assert await keys.find(str(KEY.kid)) is not None
-    publisher.answer = lambda: httpx.Response(200, json=issuer(OTHER).jwks())
-    later(keys, 3)
-    assert await keys.find(str(OTHER.kid)) is not None
+async def test_a_new_key_is_found_when_its_first_token_comes(publisher):
+    assert await publisher.keys.find(KEY.kid) is not None
+    publisher.publishes(issuer(OTHER))
+    publisher.later(3)
+    assert await publisher.keys.find(OTHER.kid) is not None
 
 
 @pytest.mark.parametrize(
@@ -332,89 +316,67 @@ async def test_a_new_key_is_found_when_its_first_token_comes(
      httpx.Response(200, text="<html>"),
      httpx.Response(200, json={"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": KEY.kid}]})],
 )  # fmt: skip
-async def test_known_keys_stay_valid_while_their_source_fails(answer: httpx.Response) -> None:
-    publisher = Publisher()
-    keys = publisher.keys(refresh_s=10)
-    assert await keys.find(str(KEY.kid)) is not None
-    publisher.answer = lambda: answer
-    later(keys, 60)
-    assert await keys.find(str(KEY.kid)) is not None
-    assert keys._task
-    await keys._task  # in the background
+async def test_known_keys_stay_valid_while_their_source_fails(answer, publisher):
+    assert await publisher.keys.find(KEY.kid) is not None
+    publisher.answer = answer
+    publisher.later(61)
+    assert await publisher.keys.find(KEY.kid) is not None
+    await publisher.renewed()
     assert publisher.calls == 2
-    assert await keys.find(str(KEY.kid)) is not None
+    assert await publisher.keys.find(KEY.kid) is not None
 
 
-@pytest.mark.usefixtures("still")
-async def test_without_any_keys_it_says_so_and_does_not_ask_for_each_token() -> None:
-    publisher = Publisher()
-    publisher.answer = lambda: httpx.Response(500)
-    remote = TokenVerifier(publisher.keys(), "me", "them")
+async def test_without_any_keys_it_says_so_and_does_not_ask_for_each_token(still, publisher):
+    publisher.answer = httpx.Response(500)
     for _ in range(10):
         with pytest.raises(KeysUnavailable):
-            await remote.verify(forge())
+            await publisher.verifier.verify(forge())
     assert publisher.calls == 1
 
 
-async def test_a_published_kid_cannot_stand_for_another_key() -> None:
-    fake = {**OTHER.as_dict(private=False), "kid": KEY.kid}
-    keys = StaticKeys({"keys": [fake]})
-    assert await keys.find(str(KEY.kid)) is None
+async def test_a_published_kid_cannot_stand_for_another_key():
+    keys = StaticKeys({"keys": [{**OTHER.as_dict(private=False), "kid": KEY.kid}]})
+    assert await keys.find(KEY.kid) is None
 
 
-async def test_keys_are_renewed_every_minute_also_for_tokens_that_are_remembered() -> None:
-    publisher = Publisher()
-    keys = publisher.keys()
-    remote, token = TokenVerifier(keys, "me", "them"), forge()
-    await remote.verify(token)
-    later(keys, 55)
-    assert remote.recall(token)
+async def test_keys_are_renewed_every_minute_also_for_tokens_that_are_remembered(publisher):
+    token = forge()
+    await publisher.verifier.verify(token)
+    publisher.later(55)
+    assert publisher.verifier.recall(token)
     assert publisher.calls == 1
-    later(keys, 6)
-    assert remote.recall(token)
-    assert keys._task
-    await keys._task
+    publisher.later(6)
+    assert publisher.verifier.recall(token)
+    await publisher.renewed()
     assert publisher.calls == 2
 
 
 @pytest.mark.parametrize("remembered", [True, False])
-async def test_keys_that_cannot_be_renewed_are_dropped_after_seven_minutes(
-    remembered: bool,
-) -> None:
-    publisher = Publisher()
-    keys = publisher.keys()
-    remote, token = TokenVerifier(keys, "me", "them"), forge()
+async def test_keys_that_cannot_be_renewed_are_dropped_after_seven_minutes(remembered, publisher):
+    remote, token = publisher.verifier, forge()
     await remote.verify(token)
-    publisher.answer = lambda: httpx.Response(500)
-    later(keys, 415)
+    publisher.answer = httpx.Response(500)
+    publisher.later(415)
     assert await remote.verify(token if remembered else forge())
-    assert keys._task
-    await keys._task
-    later(keys, 6)
+    await publisher.renewed()
+    publisher.later(6)
     with pytest.raises(KeysUnavailable):
         await remote.verify(token if remembered else forge())
     assert remote.recall(token) is None
-    publisher.answer = lambda: httpx.Response(200, json=issuer().jwks())
-    later(keys, 3)
+    publisher.publishes(issuer())
+    publisher.later(3)
     assert await remote.verify(token)
 
 
-async def test_a_withdrawn_key_takes_its_remembered_tokens_with_it() -> None:
-    publisher = Publisher()
-    keys = publisher.keys()
-    both = issuer(KEY, (OTHER.as_pem(private=False).decode(),))
-    publisher.answer = lambda: httpx.Response(200, json=both.jwks())
-    remote = TokenVerifier(keys, "me", "them")
+async def test_a_withdrawn_key_takes_its_remembered_tokens_with_it(publisher):
+    publisher.publishes(issuer(KEY, (OTHER.as_pem(private=False).decode(),)))
     old = issuer(OTHER).access("u1", [Role.USER])[0]
-    assert await remote.verify(old)
-    publisher.answer = lambda: httpx.Response(200, json=issuer().jwks())
-    later(keys, 61)
-    assert remote.recall(old)  # begins to renew them
-    assert keys._task
-    await keys._task
-    assert remote.recall(old) is None
-    with pytest.raises(InvalidToken):
-        await remote.verify(old)
+    assert await publisher.verifier.verify(old)
+    publisher.publishes(issuer())
+    publisher.later(61)
+    assert publisher.verifier.recall(old)  # begins to renew them
+    await publisher.renewed()
+    assert await refused(publisher.verifier, old)
 
 
 class Counting(StaticKeys):
@@ -427,18 +389,14 @@ class Counting(StaticKeys):
         return await super().find(kid)
 
 
-async def test_a_token_is_verified_once() -> None:
-    keys = Counting(issuer().jwks())
+async def test_a_token_is_verified_once():
+    keys, token = Counting(issuer().jwks()), forge()
     remembering = TokenVerifier(keys, "me", "them")
-    token = forge()
     first = await remembering.verify(token)
     assert remembering.recall(token) == first == await remembering.verify(token)
     assert keys.found == 1
     signature_of_another = forge(claims={"jti": "t2"}).rpartition(".")[2]
-    mixed = f"{token.rpartition('.')[0]}.{signature_of_another}"
-    assert remembering.recall(mixed) is None
-    with pytest.raises(InvalidToken):
-        await remembering.verify(mixed)
+    assert await refused(remembering, f"{token.rpartition('.')[0]}.{signature_of_another}")
 
 
 @pytest.mark.parametrize(
@@ -450,9 +408,7 @@ async def test_a_token_is_verified_once() -> None:
         ({"nbf": 30}, {0: True, 29 - LEEWAY_S: False, 31 - LEEWAY_S: True}),
     ],
 )
-async def test_a_remembered_token_is_valid_as_long_as_the_token(
-    claims: dict[str, int], shifts: dict[float, bool]
-) -> None:
+async def test_a_remembered_token_is_valid_as_long_as_the_token(claims, shifts):
     start = int(time.time())
     with time_machine.travel(start, tick=False):
         token = forge(claims={name: start + value for name, value in claims.items()})
@@ -461,14 +417,13 @@ async def test_a_remembered_token_is_valid_as_long_as_the_token(
     for shift, valid in shifts.items():
         with time_machine.travel(start + shift, tick=False):
             assert (remembering.recall(token) is not None) == valid, shift
-            try:
-                fresh: Principal | None = await verifier().verify(token)
-            except InvalidToken:
-                fresh = None
-            assert (fresh is not None) == valid, shift
+            if valid:
+                assert await verifier().verify(token), shift
+            else:
+                assert await refused(verifier(), token), shift
 
 
-async def test_no_more_is_remembered_than_allowed() -> None:
+async def test_no_more_is_remembered_than_allowed():
     one = TokenVerifier(StaticKeys(issuer().jwks()), "me", "them", remembered=3)
     tokens = [forge(claims={"jti": f"t{number}"}) for number in range(5)]
     for token in tokens:
