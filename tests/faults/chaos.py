@@ -11,14 +11,15 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from random import Random
 
 import aiohttp
 
+from shared.storage.mongo import Database
 from shared.tokens import Role
-from tests.faults.history import GRANTED, REFUSALS, UNKNOWN, Call
+from tests.faults.history import DECIDED_WITHIN_S, GRANTED, REFUSALS, UNKNOWN, Call, Stored
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey
 from tests.support.toxiproxy import Wire
 from tests.support.trio import Trio
@@ -36,8 +37,6 @@ FAULTS = (
     "hang event",
     "hang redis",
 )
-
-
 Figure = Callable[[str, str], None]  # what was measured, and the value
 
 
@@ -106,13 +105,18 @@ class Platform:
     def __post_init__(self) -> None:
         self._locks = defaultdict[str, threading.Lock](threading.Lock)
 
-    async def break_all(self, plan: Plan) -> None:
-        """Let everything break and be repaired; returns when the last is repaired and ready."""
+    def database(self) -> AbstractAsyncContextManager[Database]:
+        """That of event, past the wire."""
+        return self.trio.events[0].database(self.mongo.url)
+
+    async def break_all(self, plan: Plan) -> float:
+        """Let everything break and be repaired; the monotonic time when all are ready again."""
         # With a wire of some length, claims are between two of their writes most of the time.
         with self.wire.toxic("latency", latency=25, jitter=20):
             await asyncio.gather(*(asyncio.to_thread(self._run, fault) for fault in plan.faults))
         for service in self.trio.services:
             await asyncio.to_thread(service.wait_ready)
+        return time.monotonic()
 
     def _run(self, fault: Fault) -> None:
         time.sleep(fault.at)
@@ -147,6 +151,17 @@ class Platform:
                     self.valkey.pause()
                     repairs.callback(self.valkey.resume)
             yield
+
+
+async def settled(database: Database, rewards: list[str], repaired: float) -> Stored:
+    """The database once nothing is left to be done, or as it is when that takes too long."""
+    while True:
+        taken = max(0.0, time.monotonic() - repaired)
+        requests = await database["requests"].find({"reward_id": {"$in": rewards}}).to_list()
+        found = await database["rewards"].find({"_id": {"$in": rewards}}).to_list()
+        if not any("op" in request for request in requests) or taken > DECIDED_WITHIN_S:
+            return Stored({reward["_id"]: reward for reward in found}, requests, taken)
+        await asyncio.sleep(0.1)
 
 
 class Clients:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.faults.chaos import Figure, Platform
+from tests.support.otlp import OtlpReceiver
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey
 from tests.support.toxiproxy import Toxiproxy
 from tests.support.trio import Trio
@@ -31,6 +32,13 @@ def platform(
         directory = tmp_path_factory.mktemp("platform")
         with Trio(directory, url, valkey.url, events=2, **environment) as trio:
             yield Platform(trio, mongo, valkey, wire)
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[OtlpReceiver]:
+    """Where services may send their spans."""
+    with OtlpReceiver() as receiver:
+        yield receiver
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import aiohttp
+import httpx
 
 from shared.tokens import Role
 from tests.support.trio import Trio
@@ -49,6 +50,17 @@ def browsing(trio: Trio) -> Callable[[int], Ask]:
     """Fifty users who look at the list of events."""
     headers = [trio.headers(f"reader{number}", Role.USER) for number in range(50)]
     return lambda number: Ask("GET", f"{API}/events", headers[number % 50])
+
+
+def browse(trio: Trio, url: str = "") -> httpx.Response:
+    """The list of events, asked for by one user, of the gateway or whoever is at `url`."""
+    headers = trio.headers("somebody", Role.USER)
+    return httpx.get(f"{url or trio.url}{API}/events", headers=headers, timeout=20)
+
+
+def serves(trio: Trio) -> bool:
+    """The gateway answers that user."""
+    return browse(trio).status_code == 200
 
 
 @asynccontextmanager
@@ -133,6 +145,11 @@ async def send(session: aiohttp.ClientSession, url: str, ask: Ask) -> Sample:
 def statuses(samples: Iterable[Sample]) -> dict[int, int]:
     """How often each status came."""
     return dict(Counter(sample.status for sample in samples))
+
+
+def median(samples: Iterable[Sample]) -> float:
+    """The duration in seconds that half of them did not exceed."""
+    return statistics.median(sample.seconds for sample in samples)
 
 
 def p95(samples: Sequence[Sample]) -> float:

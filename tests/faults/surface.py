@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway.operations import Operation, load_document, operations
+from tests.support.trio import Service, Trio
 
 PASSWORD = "a staple that is correct"
 DOCUMENT = load_document()
@@ -44,6 +45,21 @@ GOOD: dict[str, Any] = {
 }  # fmt: skip
 
 
+def path_of(operation: Operation, id_: str = "") -> str:
+    """Its path with an ID of something, by default of what does not exist."""
+    return operation.path.replace("{id}", id_ or "0" * (32 if "users" in operation.path else 24))
+
+
+def behind(trio: Trio, operation: Operation) -> Service:
+    """The service that answers it."""
+    return trio.auth if operation.upstream == "auth" else trio.events[0]
+
+
+def named(operation: Operation) -> str:
+    """For the IDs of tests."""
+    return f"{operation.method} {operation.path}"
+
+
 def good_body(operation: Operation) -> Any:
     """A body that the operation accepts, to be changed."""
     parts = [part for part in operation.path.split("/") if part != "{id}"]
@@ -59,15 +75,20 @@ def put_at(body: Any, path: tuple[Any, ...], value: Any) -> Any:
     return body
 
 
-def placed() -> Iterator[tuple[Operation, tuple[Any, ...]]]:
-    for operation in WITH_BODY:
-        item = DOCUMENT["paths"][operation.path][operation.method.lower()]
-        content = item.get("requestBody", {}).get("content", {}).get("application/json", {})
-        seen = set()
-        for path in strings(content.get("schema", {}), DOCUMENT):
-            if path and path not in seen:
-                seen.add(path)
-                yield operation, path
+def documented(operation: Operation) -> Any:
+    """What the document says of it."""
+    return DOCUMENT["paths"][operation.path][operation.method.lower()]
 
 
-PLACED = list(placed())
+def _schema(operation: Operation) -> Any:
+    content = documented(operation).get("requestBody", {}).get("content", {})
+    return content.get("application/json", {}).get("schema", {})
+
+
+#: every operation with every place of a string in its body
+PLACED = [
+    (operation, path)
+    for operation in WITH_BODY
+    for path in dict.fromkeys(strings(_schema(operation), DOCUMENT))
+    if path
+]

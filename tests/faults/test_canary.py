@@ -6,7 +6,6 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -16,14 +15,13 @@ import pytest
 from gateway.operations import Operation
 from shared.tokens import Role
 from tests.faults.chaos import Figure
-from tests.faults.surface import OPERATIONS, PLACED, WITH_BODY, good_body, put_at
+from tests.faults.surface import OPERATIONS, PLACED, WITH_BODY, good_body, path_of, put_at
 from tests.support.otlp import OtlpReceiver
 from tests.support.trio import Service, Trio
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 API = "/api/v1"
-ID = "0" * 24
 CANARIES = {
     "password": "hUnter2-Canary.horse",
     "token": f"eyJhbGciOiJFZDI1NTE5In0.{base64.urlsafe_b64encode(b'canary' * 8).decode()}.c2lnbmVk",
@@ -44,12 +42,6 @@ def forms(canary: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def receiver() -> Iterator[OtlpReceiver]:
-    with OtlpReceiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture(scope="module")
 def told(
     receiver: OtlpReceiver, mongo_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Trio]:
@@ -63,12 +55,11 @@ def requests(trio: Trio, canary: str) -> Iterator[dict[str, Any]]:
     """Requests with the canary in each position, for httpx."""
     who = trio.headers("u", *Role)
     for operation in OPERATIONS:
-        path = operation.path.replace("{id}", ID)
-        plain: dict[str, Any] = {"method": operation.method, "url": path, "headers": who}
+        plain = _plain(operation, who)
         if operation in WITH_BODY:
             plain["json"] = good_body(operation)
         if "{id}" in operation.path:
-            yield {**plain, "url": operation.path.replace("{id}", quote(canary, safe=""))}
+            yield {**plain, "url": path_of(operation, quote(canary, safe=""))}
         yield {**plain, "params": {canary: "a"}}
         for name in ("cursor", "status", "limit", "user_id", "token", "anything"):
             yield {**plain, "params": {name: canary}}
@@ -86,16 +77,19 @@ def requests(trio: Trio, canary: str) -> Iterator[dict[str, Any]]:
         # an event's title and a reward's name are public, and metrics have them; what looks like a
         # secret is masked there too, but this password looks like any name
         if place not in {("title",), ("name",)} or canary != CANARIES["password"]:
-            yield _placed(operation, place, canary, who)
+            body = put_at(good_body(operation), place, canary)
+            yield {**_plain(operation, who), "json": body}
     for path in (f"/{quote(canary)}", f"/api/v1/{quote(canary)}/x", f"/health/{quote(canary)}"):
         yield {"method": "GET", "url": path}
     yield {"method": canary.replace("@", "").replace(".", "")[:20], "url": f"{API}/events"}
 
 
-def _placed(operation: Operation, place: tuple[Any, ...], canary: str, who: Any) -> dict[str, Any]:
-    body = put_at(good_body(operation), place, canary)
-    path = operation.path.replace("{id}", ID)
-    return {"method": operation.method, "url": path, "json": body, "headers": who}
+def _plain(operation: Operation, who: dict[str, str]) -> dict[str, Any]:
+    return {"method": operation.method, "url": path_of(operation), "headers": who}
+
+
+def page(door: Service) -> str:
+    return httpx.get(f"{door.url}/metrics", timeout=20).text
 
 
 def as_owner(trio: Trio) -> None:
@@ -136,11 +130,10 @@ def test_no_canary_in_logs_traces_and_metrics(
     for service in (told.gateway, told.events[0]):  # what was before is written by then
         until(lambda s=service: wanted in s.log.read_text(), 60, "the last line")
     spans = receiver.wait_for(lambda spans: any(wanted in str(s.attributes) for s in spans), 60)
-    metrics = "".join(httpx.get(f"{door.url}/metrics", timeout=20).text for door in doors)
     signals = {
-        **{f"log of {door.name}": Path(door.log).read_text() for door in doors},
+        **{f"log of {door.name}": door.log.read_text() for door in doors},
+        **{f"metrics of {door.name}": page(door) for door in doors},
         "spans": repr(spans),
-        "metrics": metrics,
     }
     assert len(spans) > 1000
     found = {
@@ -150,8 +143,6 @@ def test_no_canary_in_logs_traces_and_metrics(
         for signal, text in signals.items()
         if form in text
     }
-    figure(
-        "canaries: requests sent, hits in logs, spans and metrics",
-        f"{sum(sent.values())}, {len(found)}",
-    )
+    hits = f"{sent.total()}, {len(found)}"
+    figure("canaries: requests sent, hits in logs, spans and metrics", hits)
     assert not found

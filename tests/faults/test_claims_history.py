@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -17,15 +16,15 @@ import pytest
 from redis.asyncio import Redis
 
 from shared.announcements import STREAM
-from shared.storage.mongo import Database, connect
-from tests.faults.chaos import FAULTS, USERS, Clients, Figure, Plan, Platform
-from tests.faults.history import DECIDED_WITHIN_S, GRANTED, Stored, violations
+from shared.storage.mongo import Database
+from tests.faults.chaos import FAULTS, USERS, Clients, Figure, Plan, Platform, settled
+from tests.faults.history import DECIDED_WITHIN_S, GRANTED, violations
 from tests.faults.size import many
 from tests.support.event_data import add_event, add_reward
+from tests.support.waiting import soon
 
 pytestmark = pytest.mark.timeout(240)
 SEEDS = [int(os.environ["FAULTS_SEED"])] if "FAULTS_SEED" in os.environ else range(many(20, 3))
-
 
 # by default what a crash left waits for 15 s: with this a seed takes half as long
 ENVIRONMENT = {"CLAIM_STALE_SECONDS": "3", "RECONCILE_SECONDS": "1"}
@@ -36,20 +35,19 @@ async def test_the_history_of_a_seed_keeps_every_promise(
     platform: Platform, seed: int, figure: Figure
 ) -> None:
     plan = Plan.of(seed)
-    client = connect(platform.mongo.url, "pymongo", "test")
-    try:
-        database = client.database(platform.trio.events[0].environment["MONGO_DATABASE"])
+    async with (
+        platform.database() as database,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=8)) as session,
+    ):
         event = await add_event(database, users=[f"u{number}" for number in range(USERS)])
         rewards = [
             await add_reward(database, event, stock=stock, approval=approval)
             for stock, approval in zip(plan.stock, ("automatic", "manual"), strict=True)
         ]
-        timeout = aiohttp.ClientTimeout(total=8)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
-            clients = Clients(platform.trio, rewards, session)
-            members, _, repaired = await asyncio.gather(
-                announce_twice(platform, seed), clients.run(plan), broken(platform, plan)
-            )
+        clients = Clients(platform.trio, rewards, session)
+        members, _, repaired = await asyncio.gather(
+            announce_twice(platform, seed), clients.run(plan), platform.break_all(plan)
+        )
         stored = await settled(database, rewards, repaired)
         found = violations(clients.calls, stored)
         seen = Counter(call.outcome for call in clients.calls)
@@ -60,53 +58,31 @@ async def test_the_history_of_a_seed_keeps_every_promise(
         assert not found, f"FAULTS_SEED={seed}: {faults}: {found}"
         assert seen[GRANTED] >= sum(plan.stock), "all that there is goes to those who ask"
         await applied_once(database, members)
-    finally:
-        await client.close()
-
-
-async def broken(platform: Platform, plan: Plan) -> float:
-    await platform.break_all(plan)
-    return time.monotonic()
-
-
-async def settled(database: Database, rewards: list[str], repaired: float) -> Stored:
-    """The database once nothing is left to be done, or as it is when that takes too long."""
-    while True:
-        taken = max(0.0, time.monotonic() - repaired)
-        requests = await database["requests"].find({"reward_id": {"$in": rewards}}).to_list()
-        found = await database["rewards"].find({"_id": {"$in": rewards}}).to_list()
-        undone = any("op" in request for request in requests)
-        if not undone or taken > DECIDED_WITHIN_S:
-            return Stored({reward["_id"]: reward for reward in found}, requests, taken)
-        await asyncio.sleep(0.1)
 
 
 async def announce_twice(platform: Platform, seed: int) -> list[str]:
-    """Sign-ups and sign-ins reach event as auth sends them: at least once, here three times."""
-    cache = Redis.from_url(platform.trio.events[0].environment["REDIS_URL"], socket_timeout=30)
+    """Sign-ups and sign-ins reach event as auth sends them: at least once, here twice each."""
+    url = platform.trio.events[0].environment["REDIS_URL"]
     at = datetime.now(UTC).isoformat()
     users = [f"s{seed}m{number}" for number in range(30)]
-    try:
+    async with Redis.from_url(url, socket_timeout=30) as cache:
         for user in users:
             for type_ in ("user.registered", "user.logged_in", "user.logged_in", "user.registered"):
                 message = {"id": f"{user}-{type_}", "type": type_}
                 await cache.xadd(STREAM, {**message, "user_id": user, "occurred_at": at})
             await asyncio.sleep(0.1)
-    finally:
-        await cache.aclose()
     return users
 
 
 async def applied_once(database: Database, users: list[str]) -> None:
     """Every announcement is applied, and a second delivery changed nothing."""
-    deadline = time.monotonic() + DECIDED_WITHIN_S
-    while True:
+
+    async def applied() -> bool:
         members = await database["members"].find({"_id": {"$in": users}}).to_list()
         days = [len(member.get("login_days", {})) for member in members]
-        if days == [1] * len(users) and all("registered_at" in member for member in members):
-            return
-        assert time.monotonic() < deadline, (len(members), len(users), Counter(days))
-        await asyncio.sleep(0.2)
+        return days == [1] * len(users) and all("registered_at" in member for member in members)
+
+    await soon(applied, DECIDED_WITHIN_S, "every announcement", every_s=0.2)
 
 
 def test_a_seed_makes_one_plan_and_seven_in_a_row_have_every_fault() -> None:

@@ -13,48 +13,36 @@ import aiohttp
 import httpx
 import pytest
 
-from plainview.decode import parse_metrics
-from shared.storage.mongo import connect
-from shared.tokens import Role
-from tests.faults.chaos import Clients, Figure, Intent, Plan, Platform
-from tests.faults.history import DECIDED_WITHIN_S, Stored, violations
+from tests.faults.chaos import Clients, Figure, Intent, Plan, Platform, settled
+from tests.faults.history import Stored, violations
 from tests.faults.load import (
-    API,
     Ask,
     Load,
     Sample,
     browsing,
     crowd,
+    median,
     p95,
     send,
+    serves,
     statuses,
     told_properly,
 )
-from tests.faults.size import many
+from tests.faults.size import RPS, many
 from tests.support.event_data import add_event, add_reward
 from tests.support.timing import in_time_blocking
-from tests.support.trio import Service, Trio
+from tests.support.trio import Service
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(400)  # what is waited for may come late on a busy machine
-RPS = many(50, 20)  # CI's machine is busy with other tests
 
 
-def status(service: Service, kind: str) -> int:
-    return httpx.get(f"{service.url}/health/{kind}", timeout=20).status_code
-
-
-def browse(trio: Trio) -> int:
-    headers = trio.headers("somebody", Role.USER)
-    return httpx.get(f"{trio.url}{API}/events", headers=headers, timeout=20).status_code
-
-
-def probes_answer(services: list[Service], ready: int, figure: Figure, when: str) -> None:
+def probes_answer(services: list[Service], ready: int, figure: Figure) -> None:
     """Both probes of each service answer with what is expected, in 300 ms."""
     for service in services:
         for kind, expected in (("live", 200), ("ready", ready)):
             taken = in_time_blocking(partial(_median, service, kind, expected), 0.3)
-            figure(f"{when}: {service.name} {kind}, median", f"{taken:.3f} s (0.3)")
+            figure(f"mongo 3 s slow: {service.name} {kind}, median", f"{taken:.3f} s (0.3)")
 
 
 def _median(service: Service, kind: str, expected: int) -> float:
@@ -64,31 +52,9 @@ def _median(service: Service, kind: str, expected: int) -> float:
     return statistics.median(reply.elapsed.total_seconds() for reply in replies)
 
 
-async def prepared(platform: Platform, stock: int, users: int) -> str:
-    """A reward whose event all of `u0`, `u1` ... take part in."""
-    client = connect(platform.mongo.url, "pymongo", "test")
-    try:
-        database = client.database(platform.trio.events[0].environment["MONGO_DATABASE"])
-        event = await add_event(database, users=[f"u{number}" for number in range(users)])
-        return await add_reward(database, event, stock=stock)
-    finally:
-        await client.close()
-
-
-async def settled(platform: Platform, reward: str, repaired: float) -> Stored:
-    """All of a reward, once nothing is left to be done or that takes too long."""
-    client = connect(platform.mongo.url, "pymongo", "test")
-    try:
-        database = client.database(platform.trio.events[0].environment["MONGO_DATABASE"])
-        while True:
-            taken = max(0.0, time.monotonic() - repaired)
-            requests = await database["requests"].find({"reward_id": reward}).to_list()
-            found = await database["rewards"].find_one({"_id": reward})
-            if not any("op" in request for request in requests) or taken > DECIDED_WITHIN_S:
-                return Stored({reward: found or {}}, requests, taken)
-            await asyncio.sleep(0.2)
-    finally:
-        await client.close()
+def not_ready(*services: Service) -> None:
+    for service in services:
+        until(lambda s=service: s.health("ready")[0] == 503, 30, f"{service.name} not ready")
 
 
 def claims_at(rps: float, seconds: float) -> Plan:
@@ -99,12 +65,21 @@ def claims_at(rps: float, seconds: float) -> Plan:
 
 
 async def claim_through(platform: Platform, plan: Plan, breaking: Callable[[], float]) -> Stored:
-    """Claims go on while `breaking` runs in a thread; no promise is broken afterwards."""
-    reward = await prepared(platform, plan.stock[0], len(plan.intents))
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=8)) as session:
+    """Claims go on while `breaking` runs in a thread; no promise is broken afterwards.
+
+    It returns when all is repaired, with the monotonic time of that.
+    """
+    async with (
+        platform.database() as database,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=8)) as session,
+    ):
+        users = [intent.user for intent in plan.intents]
+        reward = await add_reward(
+            database, await add_event(database, users=users), stock=plan.stock[0]
+        )
         clients = Clients(platform.trio, [reward], session)
         _, repaired = await asyncio.gather(clients.run(plan), asyncio.to_thread(breaking))
-    stored = await settled(platform, reward, repaired)
+        stored = await settled(database, [reward], repaired)
     assert violations(clients.calls, stored) == []
     assert len(stored.requests) == len(plan.intents), "each was granted in the end"
     return stored
@@ -121,16 +96,15 @@ def test_mongo_killed(platform: Platform, figure: Figure) -> None:
             platform.mongo.kill()
             killed = time.monotonic()
             try:
-                for service in (trio.auth, *trio.events):
-                    until(lambda s=service: status(s, "ready") == 503, 30, "not ready")
-                assert status(trio.gateway, "ready") == 200
+                not_ready(trio.auth, *trio.events)
+                assert trio.gateway.health("ready")[0] == 200
                 while time.monotonic() < killed + away_s:
-                    assert {status(service, "live") for service in trio.services} == {200}
+                    assert {each.health("live")[0] for each in trio.services} == {200}
                     time.sleep(0.5)
             finally:
                 platform.mongo.start()
             repaired = time.monotonic()
-            until(lambda: browse(trio) == 200, 60, "serves again")
+            until(lambda: serves(trio), 60, "serves again")
             figures["recovered"] = time.monotonic() - repaired
             for service in trio.services:
                 service.wait_ready()
@@ -141,7 +115,7 @@ def test_mongo_killed(platform: Platform, figure: Figure) -> None:
         assert found[503] > 0.95 * len(failed), found
         told_properly(failed)
         refused = [sample for sample in failed if sample.status >= 503]
-        figures["median"] = statistics.median(sample.seconds for sample in refused)
+        figures["median"] = median(refused)
         figures["p95"] = p95(refused)
         return repaired
 
@@ -159,15 +133,14 @@ def test_mongo_killed(platform: Platform, figure: Figure) -> None:
 def test_mongo_three_seconds_slow(platform: Platform, figure: Figure) -> None:
     """504 at the deadline of 2 s, probes from what was read before, and no work goes on."""
     trio = platform.trio
-    until(lambda: browse(trio) == 200, 60)
+    until(lambda: serves(trio), 60)
     with platform.wire.toxic("latency", latency=3000):
         with Load(trio.url, browsing(trio), 20) as load:
             until(lambda: 504 in statuses(load.samples), 60)
             began = time.monotonic()
-            probes_answer([trio.gateway], 200, figure, "mongo 3 s slow")
-            for service in (trio.auth, trio.events[0]):
-                until(lambda s=service: status(s, "ready") == 503, 30, "not ready")
-            probes_answer([trio.auth, trio.events[0]], 503, figure, "mongo 3 s slow")
+            probes_answer([trio.gateway], 200, figure)
+            not_ready(trio.auth, trio.events[0])
+            probes_answer([trio.auth, trio.events[0]], 503, figure)
             until(lambda: len(load.between(began, time.monotonic() - 6)) > 20, 60)
         slow = load.between(began, time.monotonic())
         assert statuses(slow).keys() <= {503, 504}, statuses(slow)
@@ -177,20 +150,15 @@ def test_mongo_three_seconds_slow(platform: Platform, figure: Figure) -> None:
         assert min(sample.seconds for sample in late) > 1.5
         assert p95(late) < 6  # the gateway's own deadline is 5 s
         for event in trio.events:
-            until(lambda e=event: idle(e), 20, "upstream work is over")
-    until(lambda: browse(trio) == 200, 60, "serves again")
-
-
-def idle(service: Service) -> bool:
-    """No request is being worked on, and no connection to the database is in use for one."""
-    samples = parse_metrics(httpx.get(f"{service.url}/metrics", timeout=20).text)
-    working = [s.value for s in samples if s.name == "http_requests_in_progress"]
-    return sum(working) <= 1  # this one
+            # this scrape is a request too
+            working = partial(event.metric, "http_requests_in_progress")
+            until(lambda working=working: working() <= 1, 20, "upstream work is over")
+    until(lambda: serves(trio), 60, "serves again")
 
 
 def test_mongo_killed_in_mid_claim(platform: Platform, figure: Figure) -> None:
     """Writes are done and their replies lost: the same keys converge, all is decided in 60 s."""
-    until(lambda: browse(platform.trio) == 200, 60)
+    until(lambda: serves(platform.trio), 60)
 
     def kill() -> float:
         time.sleep(0.5)
@@ -208,7 +176,7 @@ def test_five_hundred_at_once_on_an_exhausted_pool(platform: Platform, figure: F
     """What the pool cannot serve is refused in time, and the service stays alive."""
     trio = platform.trio
     event = trio.events[0]
-    until(lambda: browse(trio) == 200, 60)
+    until(lambda: serves(trio), 60)
     ask = browsing(trio)
 
     async def flood(url: str) -> list[Sample]:
@@ -226,7 +194,7 @@ def test_five_hundred_at_once_on_an_exhausted_pool(platform: Platform, figure: F
             assert found[503] > 0
             told_properly(samples)
             assert statuses(load.samples).keys() == {200}
-            taken = statistics.median([sample.seconds for sample in load.samples])
+            taken = median(load.samples)
             figure(f"500 at once, {name}: liveness of event, median", f"{taken:.3f} s (0.3)")
             assert taken < 0.3
-    until(lambda: browse(trio) == 200, 60, "serves again")
+    until(lambda: serves(trio), 60, "serves again")

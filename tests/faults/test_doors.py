@@ -17,16 +17,18 @@ import httpx
 import pytest
 
 from gateway.operations import Operation
-from shared.storage.mongo import connect
 from shared.tokens import Role
 from tests.faults.chaos import Figure
 from tests.faults.surface import (
-    DOCUMENT,
     OPERATIONS,
     PASSWORD,
     PLACED,
     WITH_BODY,
+    behind,
+    documented,
     good_body,
+    named,
+    path_of,
     put_at,
 )
 from tests.faults.vectors import Forger, malformed
@@ -35,7 +37,6 @@ from tests.support.trio import Service, Trio
 
 pytestmark = pytest.mark.timeout(300)
 API = "/api/v1"
-ID = "0" * 24
 MIB = 1024 * 1024
 
 
@@ -86,8 +87,8 @@ def forger(trio: Trio) -> Forger:
     key = trio.auth.environment["AUTH_SIGNING_KEY"]
     kid = httpx.get(f"{trio.auth.url}/.well-known/jwks.json").json()["keys"][0]["kid"]
     account = {"email": "forged@example.com", "password": PASSWORD, "display_name": "Ann"}
-    reply = httpx.post(f"{trio.url}{API}/auth/register", json=account, timeout=20)
-    assert reply.status_code == 201, reply.text
+    with trio.client() as http:
+        reply = http.post("/auth/register", json=account).raise_for_status()
     return Forger(key, kid, reply.json()["id"])
 
 
@@ -166,7 +167,7 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("operation", WITH_BODY, ids=lambda one: f"{one.method} {one.path}")
+@pytest.mark.parametrize("operation", WITH_BODY, ids=named)
 def test_bodies_that_are_no_bodies(trio: Trio, operation: Operation) -> None:
     """400, 404 or 422 on every operation that takes one, through the gateway and without it."""
     headers = {
@@ -174,15 +175,14 @@ def test_bodies_that_are_no_bodies(trio: Trio, operation: Operation) -> None:
         "Content-Type": "application/json",
         "Idempotency-Key": uuid4().hex,
     }
-    behind = trio.auth if operation.upstream == "auth" else trio.events[0]
+    path = path_of(operation)
+    takes_none = path.endswith(("/participations", "/requests"))
+    allowed = {400, 401, 403, 404, 413, 422} | ({409} if takes_none else set())
     found: dict[str, Any] = {}
     with httpx.Client(timeout=20, headers=headers) as http:
-        for url in (trio.url, behind.url):
+        for url in (trio.url, behind(trio, operation).url):
             for name, body in BODIES.items():
-                path = operation.path.replace("{id}", "0" * 32 if "users" in operation.path else ID)
                 reply = http.request(operation.method, url + path, content=body)
-                takes_none = "/participations" in path or path.endswith("/requests")
-                allowed = {400, 401, 403, 404, 413, 422} | ({409} if takes_none else set())
                 problem = reply.headers.get("content-type", "")
                 if reply.status_code not in allowed or "problem+json" not in problem:
                     found[f"{url} {name}"] = (reply.status_code, reply.text[:200])
@@ -199,10 +199,10 @@ def people(trio: Trio, mongo: EmbeddedMongo) -> dict[Role, dict[str, str]]:
         role: {"email": f"{role.value.lower()}@example.com", "password": PASSWORD} for role in Role
     }
     found: dict[Role, dict[str, str]] = {}
-    with httpx.Client(base_url=trio.url + API, timeout=20) as http:
+    with trio.client() as http:
         for account in accounts.values():
-            reply = http.post("/auth/register", json={**account, "display_name": "Ann"})
-            assert reply.status_code == 201, reply.text
+            new = {**account, "display_name": "Ann"}
+            http.post("/auth/register", json=new).raise_for_status()
         asyncio.run(give_roles(trio, mongo, {accounts[role]["email"]: role for role in Role}))
         for role, account in accounts.items():
             token = http.post("/auth/login", json=account).json()["access_token"]
@@ -211,28 +211,26 @@ def people(trio: Trio, mongo: EmbeddedMongo) -> dict[Role, dict[str, str]]:
 
 
 async def give_roles(trio: Trio, mongo: EmbeddedMongo, roles: dict[str, Role]) -> None:
-    client = connect(mongo.url, "pymongo", "test")
-    try:
-        users = client.database(trio.auth.environment["MONGO_DATABASE"])["users"]
+    async with trio.auth.database(mongo.url) as database:
         for email, role in roles.items():
-            found = await users.find_one_and_update({"email": email}, {"$set": {"roles": [role]}})
-            assert found
-    finally:
-        await client.close()
+            change = {"$set": {"roles": [role]}}
+            assert await database["users"].find_one_and_update({"email": email}, change)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: f"{one.method} {one.path}")
+@pytest.mark.parametrize("operation", OPERATIONS, ids=named)
 def test_each_role_on_each_route_gets_what_the_document_says(
     trio: Trio, people: dict[Role, dict[str, str]], operation: Operation
 ) -> None:
-    behind = trio.auth if operation.upstream == "auth" else trio.events[0]
-    path = operation.path.replace("{id}", "f" * 32 if "users" in operation.path else ID)
-    for url in (trio.url, behind.url):
+    path = path_of(operation)
+    for url in (trio.url, behind(trio, operation).url):
         for role in (*Role, None):
-            headers = {**(people[role] if role else {}), "Idempotency-Key": uuid4().hex}
+            headers = {
+                **(people[role] if role else {}),
+                "Idempotency-Key": uuid4().hex,
+                "Content-Type": "application/json",
+            }
             # a body that is refused: what is asked is who may, nothing is to happen
             body = b"[]" if operation.method != "GET" else None
-            headers["Content-Type"] = "application/json"
             reply = httpx.request(
                 operation.method, url + path, headers=headers, content=body, timeout=20
             )
@@ -269,35 +267,34 @@ def test_strings_are_found_in_all_bodies() -> None:
 def test_an_operator_is_no_string(trio: Trio, operation: Operation, path: tuple[Any, ...]) -> None:
     """In the place of every string: 422, as text never understood; nothing fails with a 5xx."""
     headers = {**trio.headers("u", *Role), "Idempotency-Key": uuid4().hex}
-    url = trio.url + operation.path.replace("{id}", "0" * 32 if "users" in operation.path else ID)
-    with httpx.Client(timeout=20, headers=headers) as http:
+    with httpx.Client(base_url=trio.url, timeout=20, headers=headers) as http:
+
+        def send(value: Any) -> httpx.Response:
+            body = put_at(good_body(operation), path, value)
+            return http.request(operation.method, path_of(operation), json=body)
+
         for value in OPERATORS:
-            reply = http.request(
-                operation.method, url, json=put_at(good_body(operation), path, value)
-            )
+            reply = send(value)
             assert reply.status_code in (403, 422), (value, reply.status_code, reply.text)
         for text in TEXTS:
-            reply = http.request(
-                operation.method, url, json=put_at(good_body(operation), path, text)
-            )
+            reply = send(text)
             assert reply.status_code < 500, (text, reply.text)
             if operation.path.endswith("/login"):
                 assert reply.status_code in (401, 422, 429), (text, reply.text)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: f"{one.method} {one.path}")
+@pytest.mark.parametrize("operation", OPERATIONS, ids=named)
 def test_operators_in_paths_and_queries_find_nothing(trio: Trio, operation: Operation) -> None:
-    document = DOCUMENT["paths"][operation.path][operation.method.lower()]
     headers = {**trio.headers("u", Role.OPERATOR), "Idempotency-Key": uuid4().hex}
-    names = [p["name"] for p in document.get("parameters", ()) if p["in"] == "query"]
+    parameters = documented(operation).get("parameters", ())
+    names = [each["name"] for each in parameters if each["in"] == "query"]
     with httpx.Client(base_url=trio.url, timeout=20, headers=headers) as http:
         for text in TEXTS:
             if "{id}" in operation.path:
-                path = operation.path.replace("{id}", httpx.URL("/" + text).raw_path.decode()[1:])
+                path = path_of(operation, httpx.URL("/" + text).raw_path.decode()[1:])
                 assert http.request(operation.method, path).status_code in (400, 403, 404, 422)
             for name in names:
-                path = operation.path.replace("{id}", ID)
                 for query in ({name: text}, {f"{name}[$ne]": text}):
-                    reply = http.request(operation.method, path, params=query)
+                    reply = http.request(operation.method, path_of(operation), params=query)
                     assert reply.status_code in (200, 404, 422), (query, reply.text)
                     assert reply.status_code != 200 or name not in query, (query, reply.text)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import httpx
 import pytest
 import requests
 import schemathesis
@@ -20,12 +19,10 @@ from schemathesis.specs.openapi.checks import response_schema_conformance
 
 from gateway.operations import Operation
 from monitoring.settings import KIT
-from plainview.decode import parse_metrics
-from shared.storage.mongo import connect
 from shared.tokens import Role
 from tests.faults.chaos import Figure
 from tests.faults.size import ALL, many
-from tests.faults.surface import DOCUMENT, OPERATIONS
+from tests.faults.surface import DOCUMENT, OPERATIONS, documented, named
 from tests.support.event_data import add_event, add_reward
 from tests.support.servers import EmbeddedMongo
 from tests.support.trio import Trio
@@ -40,25 +37,19 @@ def known(trio: Trio, mongo: EmbeddedMongo) -> dict[str, str]:
     """IDs of what exists, by the part of the path before the ID."""
 
     async def make() -> dict[str, str]:
-        client = connect(mongo.url, "pymongo", "test")
-        try:
-            database = client.database(trio.events[0].environment["MONGO_DATABASE"])
+        async with trio.events[0].database(mongo.url) as database:
             event = await add_event(database, users=["fuzzer"])
             reward = await add_reward(database, event, stock=10_000, approval="manual")
-            claim = httpx.post(
-                f"{trio.url}/api/v1/rewards/{reward}/requests",
-                headers={**trio.headers("fuzzer"), "Idempotency-Key": "first"},
-                timeout=20,
-            )
-            assert claim.status_code == 201, claim.text
-            return {"events": event, "rewards": reward, "reward-requests": claim.json()["id"]}
-        finally:
-            await client.close()
+        return {"events": event, "rewards": reward}
 
-    return asyncio.run(make())
+    ids = asyncio.run(make())
+    key = {"Idempotency-Key": "first"}
+    with trio.client("fuzzer") as http:
+        claim = http.post(f"/rewards/{ids['rewards']}/requests", headers=key).raise_for_status()
+    return {**ids, "reward-requests": claim.json()["id"]}
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: f"{one.method} {one.path}")
+@pytest.mark.parametrize("operation", OPERATIONS, ids=named)
 def test_no_request_is_an_error_of_ours(
     trio: Trio, known: dict[str, str], operation: Operation, figure: Figure
 ) -> None:
@@ -67,16 +58,16 @@ def test_no_request_is_an_error_of_ours(
     id_ = known.get(operation.path.split("/")[3], "0" * 32)
     seen: dict[int, int] = {}
     modes = [GenerationMode.POSITIVE]
-    said = DOCUMENT["paths"][operation.path][operation.method.lower()]
+    said = documented(operation)
     if said.get("parameters") or "requestBody" in said:  # else nothing can be wrong
         modes.append(GenerationMode.NEGATIVE)
 
     with requests.Session() as session:
         session.headers.update(trio.headers("fuzzer", *Role))
 
-        @given(
-            st.one_of(*(target.as_strategy(generation_mode=mode) for mode in modes)), st.booleans()
-        )
+        cases = st.one_of(*(target.as_strategy(generation_mode=mode) for mode in modes))
+
+        @given(cases, st.booleans())
         @settings(
             max_examples=CASES,
             deadline=None,
@@ -107,7 +98,6 @@ def test_no_request_is_an_error_of_ours(
 def test_series_of_each_service_are_within_the_budget(trio: Trio, figure: Figure) -> None:
     """After all of it, far below where SeriesExplosion begins to look."""
     for service in trio.services:
-        samples = parse_metrics(httpx.get(f"{service.url}/metrics", timeout=20).text)
-        budget = KIT.thresholds.series_base
-        figure(f"series of {service.name} after fuzzing", f"{len(samples)} ({budget})")
-        assert len(samples) < budget
+        found, budget = len(service.samples()), KIT.thresholds.series_base
+        figure(f"series of {service.name} after fuzzing", f"{found} ({budget})")
+        assert found < budget

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.faults.history import GRANTED, UNKNOWN, Call, Stored, violations
+
+History = tuple[Sequence[Call], Stored]
 
 
 def granted(user: str, key: str, start: float, end: float) -> Call:
@@ -17,15 +19,9 @@ def granted(user: str, key: str, start: float, end: float) -> Call:
 
 
 def request(user: str, key: str, **more: Any) -> dict[str, Any]:
-    return {
-        "public_id": f"id-{user}",
-        "reward_id": "r",
-        "user_id": user,
-        "user_key": f"{user}:{key}",
-        "status": "approved",
-        "decided_at": f"at-{user}",
-        **more,
-    }
+    by = {"public_id": f"id-{user}", "user_id": user, "user_key": f"{user}:{key}"}
+    decided = {"status": "approved", "decided_at": f"at-{user}"}
+    return {"reward_id": "r", **by, **decided, **more}
 
 
 # ann is granted, and again after her connection broke; bob too; ann's second key and cay are late
@@ -36,78 +32,62 @@ BOB = granted("bob", "k2", 1.5, 2.5)
 ANN_TWICE = Call("ann", "r", "k3", 3.0, 3.5, "already_requested")
 CAY = Call("cay", "r", "k4", 2.0, 5.0, "sold_out")
 CALLS = (ANN_BROKEN, ANN, ANN_AGAIN, BOB, ANN_TWICE, CAY)
-STORED = Stored(
-    {"r": {"stock": 2, "stock_left": 0}}, (request("ann", "k1"), request("bob", "k2")), 12.0
-)
+BY_ANN, BY_BOB, BY_DAN = request("ann", "k1"), request("bob", "k2"), request("dan", "k5")
 
 
-def with_call(old: Call, **change: Any) -> tuple[tuple[Call, ...], Stored]:
-    return tuple(replace(call, **change) if call is old else call for call in CALLS), STORED
+def kept(
+    *requests: dict[str, Any], stock: int = 2, left: int = 0, settled_s: float = 12
+) -> History:
+    """The good calls, with this in the database."""
+    return CALLS, Stored({"r": {"stock": stock, "stock_left": left}}, requests, settled_s)
 
 
-def with_stored(**change: Any) -> tuple[tuple[Call, ...], Stored]:
-    return CALLS, replace(STORED, **change)
+def anns(**change: Any) -> History:
+    """The good calls, with ann's request kept otherwise."""
+    return kept({**BY_ANN, **change}, BY_BOB)
 
 
-def other_reply(**change: Any) -> tuple[tuple[Call, ...], Stored]:
-    return with_call(ANN_AGAIN, reply={**ANN_AGAIN.reply, **change})
+def called(old: Call, **change: Any) -> History:
+    """What is kept of the good calls, with one of them otherwise."""
+    return [replace(call, **change) if call is old else call for call in CALLS], GOOD[1]
 
 
-BAD: dict[str, Callable[[], tuple[tuple[Call, ...], Stored]]] = {
-    "a grant that is lost": lambda: with_stored(
-        requests=(request("ann", "k1"),), rewards={"r": {"stock": 2, "stock_left": 1}}
+def replied(**change: Any) -> History:
+    return called(ANN_AGAIN, reply={**ANN_AGAIN.reply, **change})
+
+
+GOOD = kept(BY_ANN, BY_BOB)
+BAD = {
+    "a grant that is lost": kept(BY_ANN, left=1),
+    "one granted more than there is": kept(BY_ANN, BY_BOB, BY_DAN),
+    "negative stock": kept(BY_ANN, BY_BOB, BY_DAN, left=-1),
+    "a unit that vanished": kept(BY_ANN, BY_BOB, stock=3),
+    "two for one user, both kept": kept(
+        BY_ANN, BY_BOB, request("ann", "k3", public_id="id-2"), stock=3
     ),
-    "one granted more than there is": lambda: with_stored(
-        requests=(*STORED.requests, request("dan", "k5"))
+    "two for one user, both acknowledged": replied(id="id-2"),
+    "another reply to the same key": replied(decided_at="later"),
+    "kept in another state than acknowledged": anns(status="pending"),
+    "kept for another user": anns(user_id="eve"),
+    "kept under another key": anns(user_key="ann:k9"),
+    "work that is left": anns(op={"id": "o", "delta": -1}),
+    "a request that stays undecided": kept(
+        BY_ANN, BY_BOB, {**BY_DAN, "status": "working"}, stock=3
     ),
-    "negative stock": lambda: with_stored(
-        requests=(*STORED.requests, request("dan", "k5")),
-        rewards={"r": {"stock": 2, "stock_left": -1}},
-    ),
-    "a unit that vanished": lambda: with_stored(rewards={"r": {"stock": 3, "stock_left": 0}}),
-    "two for one user, both kept": lambda: with_stored(
-        requests=(*STORED.requests, request("ann", "k3", public_id="id-2")),
-        rewards={"r": {"stock": 3, "stock_left": 0}},
-    ),
-    "two for one user, both acknowledged": lambda: other_reply(id="id-2"),
-    "another reply to the same key": lambda: other_reply(decided_at="later"),
-    "kept in another state than acknowledged": lambda: with_stored(
-        requests=(request("ann", "k1", status="pending"), request("bob", "k2"))
-    ),
-    "kept for another user": lambda: with_stored(
-        requests=(request("ann", "k1", user_id="eve"), request("bob", "k2"))
-    ),
-    "kept under another key": lambda: with_stored(
-        requests=(request("ann", "k9"), request("bob", "k2"))
-    ),
-    "work that is left": lambda: with_stored(
-        requests=(request("ann", "k1", op={"id": "o", "delta": -1}), request("bob", "k2"))
-    ),
-    "a request that stays undecided": lambda: with_stored(
-        requests=(
-            request("ann", "k1"),
-            request("bob", "k2"),
-            request("dan", "k5", status="working"),
-        ),
-        rewards={"r": {"stock": 3, "stock_left": 0}},
-    ),
-    "decided too late": lambda: with_stored(settled_s=60.5),
-    "sold out before it was": lambda: with_call(CAY, start=0.1, end=1.2),
-    "sold out though something is left": lambda: with_stored(
-        rewards={"r": {"stock": 3, "stock_left": 1}}
-    ),
-    "granted, then sold out": lambda: with_call(ANN_TWICE, outcome="sold_out"),
-    "already requested by nobody": lambda: with_call(CAY, outcome="already_requested"),
-    "never answered": lambda: with_call(CAY, outcome=UNKNOWN),
-    "an error that is no answer": lambda: with_call(CAY, outcome="internal_error"),
+    "decided too late": kept(BY_ANN, BY_BOB, settled_s=60.5),
+    "sold out before it was": called(CAY, start=0.1, end=1.2),
+    "sold out though something is left": kept(BY_ANN, BY_BOB, stock=3, left=1),
+    "granted, then sold out": called(ANN_TWICE, outcome="sold_out"),
+    "already requested by nobody": called(CAY, outcome="already_requested"),
+    "never answered": called(CAY, outcome=UNKNOWN),
+    "an error that is no answer": called(CAY, outcome="internal_error"),
 }
 
 
 def test_a_good_history_has_no_violation() -> None:
-    assert violations(CALLS, STORED) == []
+    assert violations(*GOOD) == []
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_history_is_found(name: str) -> None:
-    calls, stored = BAD[name]()
-    assert violations(calls, stored), name
+    assert violations(*BAD[name])

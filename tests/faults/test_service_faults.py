@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import threading
 import time
 from collections import Counter
@@ -12,70 +11,51 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from plainview.decode import parse_metrics
 from shared.tokens import Role
 from tests.faults.chaos import Figure, Platform
-from tests.faults.load import API, Load, browsing, p95, statuses, told_properly
-from tests.faults.size import many
+from tests.faults.load import (
+    API,
+    Load,
+    browse,
+    browsing,
+    median,
+    p95,
+    serves,
+    statuses,
+    told_properly,
+)
+from tests.faults.size import RPS
 from tests.support.otlp import OtlpReceiver
 from tests.support.timing import in_time_blocking
-from tests.support.trio import Service, Trio
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(400)  # what is waited for may come late on a busy machine
-RPS = many(50, 20)  # CI's machine is busy with other tests
 WRONG = {"email": "a@example.com", "password": "whatever it was"}
-
-
-def browse(trio: Trio, url: str = "") -> httpx.Response:
-    headers = trio.headers("somebody", Role.USER)
-    return httpx.get(f"{url or trio.url}{API}/events", headers=headers, timeout=20)
-
-
-def readiness(service: Service) -> tuple[int, str]:
-    reply = httpx.get(f"{service.url}/health/ready", timeout=20)
-    return reply.status_code, reply.json()["status"]
-
-
-def metric(service: Service, name: str, **labels: str) -> float:
-    """The sum of the samples of a metric that have these labels."""
-    return sum(
-        sample.value
-        for sample in parse_metrics(httpx.get(f"{service.url}/metrics", timeout=20).text)
-        if sample.name == name and labels.items() <= sample.labels.items()
-    )
 
 
 def test_redis_hangs(platform: Platform, figure: Figure, tmp_path: Path) -> None:
     """At most 300 ms are lost, then nothing; limits go on by themselves; ready, with a warning."""
     trio = platform.trio
-    few = Service(
-        "gateway",
-        tmp_path / "gateway.log",
-        **{**trio.gateway.environment, "RATE_LIMIT_USER": "20/minute", "PORT": "0"},
-    )
-    few.environment["PORT"] = str(few.port)
-    few.start().wait_ready()
     penalties, durations = [], []
-    try:
+    with trio.gateway.beside(tmp_path / "gateway.log", RATE_LIMIT_USER="20/minute") as few:
         assert browse(trio, few.url).status_code == 200
         with Load(trio.url, browsing(trio), RPS) as load:
             until(lambda: len(load.samples) > 2 * RPS)
-            before = statistics.median(sample.seconds for sample in load.samples)
+            before = median(load.samples)
 
             def hang() -> float:
                 platform.valkey.pause()
                 hung = time.monotonic()
                 try:
-                    until(lambda: readiness(trio.gateway) == (200, "warn"), 60, "a warning")
+                    until(lambda: trio.gateway.health("ready") == (200, "warn"), 60, "a warning")
                     until(lambda: len(load.between(hung + 3, time.monotonic())) > 2 * RPS, 60)
                     end = time.monotonic()
                 finally:
                     platform.valkey.resume()
-                until(lambda: readiness(trio.gateway) == (200, "pass"), 60, "pass")
-                first, later = load.between(hung, hung + 3), load.between(hung + 3, end)
+                until(lambda: trio.gateway.health("ready") == (200, "pass"), 60, "pass")
+                first = load.between(hung, hung + 3)
                 penalties.append(max(sample.seconds for sample in first) - before)
-                durations.append(statistics.median(sample.seconds for sample in later))
+                durations.append(median(load.between(hung + 3, end)))
                 return penalties[-1]
 
             in_time_blocking(hang, 0.5)  # 0.3 s of it ours, the rest a busy machine's
@@ -86,8 +66,6 @@ def test_redis_hangs(platform: Platform, figure: Figure, tmp_path: Path) -> None
             reply = browse(trio, few.url)
         finally:
             platform.valkey.resume()
-    finally:
-        few.kill()
     figure("redis hangs: longest request above the median before", f"{penalties[-1]:.3f} s (0.3)")
     figure("redis hangs: median after 3 s, and before", f"{min(durations):.3f} s, {before:.3f} s")
     figure("redis hangs: 40 requests where 20 a minute are allowed", str(dict(limited)))
@@ -100,11 +78,11 @@ def test_redis_hangs(platform: Platform, figure: Figure, tmp_path: Path) -> None
 def test_auth_away(platform: Platform, figure: Figure) -> None:
     """The gateway stays ready, tokens go on being verified, sign-in fails fast."""
     trio = platform.trio
-    assert browse(trio).status_code == 200  # the keys are known now
+    assert serves(trio)  # the keys are known now
     trio.auth.kill()
     try:
-        assert browse(trio).status_code == 200
-        assert readiness(trio.gateway)[0] == 200
+        assert serves(trio)
+        assert trio.gateway.health("ready")[0] == 200
         http = httpx.Client(timeout=20)  # one: to make a client takes as long as the bound below
 
         def login() -> httpx.Response:
@@ -127,14 +105,11 @@ def test_event_away(platform: Platform, figure: Figure) -> None:
     """Only its routes fail; a POST without a key is never sent twice, retries keep to a budget."""
     trio = platform.trio
     operator = trio.headers("op", Role.OPERATOR)
-    body = {
-        "title": uuid4().hex,
-        "starts_at": "2030-01-01T00:00:00Z",
-        "ends_at": "2030-02-01T00:00:00Z",
-    }
+    times = {"starts_at": "2030-01-01T00:00:00Z", "ends_at": "2030-02-01T00:00:00Z"}
+    body = {"title": uuid4().hex, **times}
 
     def retried() -> float:
-        return metric(trio.gateway, "upstream_retries_total", upstream="event", outcome="retried")
+        return trio.gateway.metric("upstream_retries_total", upstream="event", outcome="retried")
 
     for event in trio.events:
         event.kill()
@@ -148,12 +123,10 @@ def test_event_away(platform: Platform, figure: Figure) -> None:
             until(lambda: len(load.samples) > 200, 60)
             login = httpx.post(f"{trio.url}{API}/auth/login", json=WRONG, timeout=20)
             assert login.status_code == 401
-            assert readiness(trio.gateway)[0] == 200
-            live = httpx.get(f"{trio.gateway.url}/health/live", timeout=20)
-            assert live.status_code == 200
+            assert trio.gateway.health("ready")[0] == trio.gateway.health("live")[0] == 200
         assert statuses(load.samples) == {503: len(load.samples)}
         told_properly(load.samples)
-        assert metric(trio.gateway, "upstream_breaker_open", upstream="event") == 1
+        assert trio.gateway.metric("upstream_breaker_open", upstream="event") == 1
         sent = len(load.samples)
         figure(f"event away: retries for {sent} requests", f"{retried() - before:.0f} (20 %)")
         assert retried() - before <= 0.2 * sent + 10
@@ -165,7 +138,7 @@ def test_event_away(platform: Platform, figure: Figure) -> None:
             event.start()
         for event in trio.events:
             event.wait_ready()
-    until(lambda: browse(trio).status_code == 200, 60, "the breaker closes again")
+    until(lambda: serves(trio), 60, "the breaker closes again")
     names = httpx.get(f"{trio.url}{API}/events?limit=100", headers=operator, timeout=20).json()
     assert body["title"] not in {event["title"] for event in names["items"]}
 
@@ -173,7 +146,7 @@ def test_event_away(platform: Platform, figure: Figure) -> None:
 def test_a_rolling_restart_under_load_fails_nothing(platform: Platform, figure: Figure) -> None:
     """SIGTERM to one of two event processes while clients go on through the gateway."""
     trio = platform.trio
-    until(lambda: browse(trio).status_code == 200, 60)
+    until(lambda: serves(trio), 60)
     with Load(trio.url, browsing(trio), RPS) as load:
         until(lambda: len(load.samples) > RPS)
         began = time.monotonic()
@@ -192,40 +165,34 @@ def test_a_gateway_told_to_stop_serves_on_and_flushes(
 ) -> None:
     """Not ready at once, serving for 5 s, what is in flight is finished, spans are sent, exit 0."""
     trio = platform.trio
-    with OtlpReceiver() as receiver:
-        environment = {
-            **trio.gateway.environment,
-            "DRAIN_SECONDS": "5",
-            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
-        }
-        gateway = Service("gateway", tmp_path / "gateway.log", **environment)
-        gateway.environment["PORT"] = str(gateway.port)
-        gateway.start().wait_ready()
+    with (
+        OtlpReceiver() as receiver,
+        trio.gateway.beside(
+            tmp_path / "gateway.log",
+            DRAIN_SECONDS="5",
+            OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint,
+        ) as gateway,
+    ):
         code: list[int] = []
         stopping = threading.Thread(target=lambda: code.append(gateway.terminate()))
-        try:
-            assert browse(trio, gateway.url).status_code == 200
-            with Load(gateway.url, browsing(trio), RPS) as load:
-                until(lambda: len(load.samples) > RPS)
-                began = time.monotonic()
-                stopping.start()
-                until(lambda: readiness(gateway)[0] == 503, 4, "not ready")
-                reply = browse(trio, gateway.url)
-                assert reply.status_code == 200
-                while time.monotonic() < began + 4:  # a balancer has looked elsewhere by then
-                    time.sleep(0.1)
-            stopping.join(30)
-            figure("SIGTERM to the gateway: exit 0 after", f"{time.monotonic() - began:.1f} s (20)")
-            figure("SIGTERM to the gateway: served on for 4 s", str(statuses(load.samples)))
-            assert code == [0]
-            assert time.monotonic() - began < 20
-            assert statuses(load.samples) == {200: len(load.samples)}
-            wanted = reply.headers["X-Request-ID"]
-            receiver.wait_for(
-                lambda spans: any(wanted in str(span.attributes) for span in spans), 5
-            )
-        finally:
-            gateway.kill()
+        assert browse(trio, gateway.url).status_code == 200
+        with Load(gateway.url, browsing(trio), RPS) as load:
+            until(lambda: len(load.samples) > RPS)
+            began = time.monotonic()
+            stopping.start()
+            until(lambda: gateway.health("ready")[0] == 503, 4, "not ready")
+            reply = browse(trio, gateway.url)
+            assert reply.status_code == 200
+            while time.monotonic() < began + 4:  # a balancer has looked elsewhere by then
+                time.sleep(0.1)
+        stopping.join(30)
+        figure("SIGTERM to the gateway: exit 0 after", f"{time.monotonic() - began:.1f} s (20)")
+        figure("SIGTERM to the gateway: served on for 4 s", str(statuses(load.samples)))
+        assert code == [0]
+        assert time.monotonic() - began < 20
+        assert statuses(load.samples) == {200: len(load.samples)}
+        wanted = reply.headers["X-Request-ID"]
+        receiver.wait_for(lambda spans: any(wanted in str(s.attributes) for s in spans), 5)
 
 
 def test_nothing_is_slower_afterwards(platform: Platform, figure: Figure) -> None:

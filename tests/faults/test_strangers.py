@@ -17,7 +17,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from plainview.decode import parse_metrics
 from shared.tokens import Role
 from tests.faults.chaos import Figure
 from tests.faults.load import ADDRESSES, API, Ask, Load, p95, statuses
@@ -56,18 +55,12 @@ def door(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[D
         until(lambda: listens(port), 60, "the upstream")
         with Issuer() as issuer:
             environment = {"AUTH_URL": url, "EVENT_URL": url, "JWKS_URL": f"{issuer.url}/keys"}
-            gateway = Service(
-                "gateway",
-                directory / "gateway.log",
-                REDIS_URL=f"{redis_url.rpartition('/')[0]}/15",
-                LOG_LEVEL="warning",
-                **environment,
-            )
-            try:
-                gateway.start().wait_ready()
+            redis = f"{redis_url.rpartition('/')[0]}/15"
+            log = directory / "gateway.log"
+            with Service(
+                "gateway", log, REDIS_URL=redis, LOG_LEVEL="warning", **environment
+            ) as gateway:
                 yield Door(gateway, issuer)
-            finally:
-                gateway.kill()
     finally:
         upstream.kill()
         upstream.wait(10)
@@ -138,21 +131,17 @@ def test_they_opened_no_breaker_and_were_no_error(door: Door) -> None:
     # an upstream's head that is too large is a 502, and so an error
     errors = [line for line in door.gateway.lines() if line["level"] == "error"]
     assert {line["event"] for line in errors} <= {"http.request"}
-    page = httpx.get(f"{door.gateway.url}/metrics", timeout=20).text
-    breakers = [s for s in parse_metrics(page) if s.name == "upstream_breaker_open"]
-    assert {sample.value for sample in breakers} == {0}
+    assert "upstream_breaker_open" in {sample.name for sample in door.gateway.samples()}
+    assert door.gateway.metric("upstream_breaker_open") == 0
 
 
 def test_a_stream_flows_through_a_drain_until_its_deadline(
     door: Door, tmp_path: Path, figure: Figure
 ) -> None:
     """Server-sent events: SIGTERM does not end them at once, and they do not hold the process."""
-    gateway = Service("gateway", tmp_path / "gateway.log", **door.gateway.environment)
-    gateway.environment |= {"PORT": str(gateway.port), "DRAIN_SECONDS": "2"}
     headers = {"Authorization": door.token("ann", Role.USER)}
-    parts = 0
-    try:
-        gateway.start().wait_ready()
+    parts: list[float] = []  # when each came
+    with door.gateway.beside(tmp_path / "gateway.log", DRAIN_SECONDS="2") as gateway:
         url = f"{gateway.url}{API}/events?flow"
         with httpx.stream("GET", url, headers=headers, timeout=20) as reply:
             assert gateway.process
@@ -160,19 +149,13 @@ def test_a_stream_flows_through_a_drain_until_its_deadline(
             assert next(came)
             gateway.process.terminate()
             stopping = time.monotonic()
-            ended = False
-            try:
-                for _ in came:
-                    parts, last = parts + 1, time.monotonic()
-            except httpx.RemoteProtocolError:
-                ended = True
-        assert ended, "the client is not told that this was all"
+            # the client is told that this was not all
+            with pytest.raises(httpx.RemoteProtocolError):
+                parts.extend(time.monotonic() for _ in came)
         assert gateway.process.wait(20) == 0
         stopped = time.monotonic() - stopping
-    finally:
-        gateway.kill()
-    figure("a stream through a drain of 2 s: ended after", f"{last - stopping:.1f} s")
+    figure("a stream through a drain of 2 s: ended after", f"{parts[-1] - stopping:.1f} s")
     figure("a gateway with an open stream: exit 0 after", f"{stopped:.1f} s (20)")
-    assert parts > 10
-    assert last - stopping > 2
+    assert len(parts) > 10
+    assert parts[-1] - stopping > 2
     assert stopped < 20

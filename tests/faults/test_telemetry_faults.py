@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,25 +13,18 @@ import httpx
 import pytest
 
 from monitoring.settings import KIT
-from plainview.decode import parse_metrics
 from tests.faults.chaos import Figure, Platform
-from tests.faults.load import API, Ask, Load, browsing, p95, send, statuses
-from tests.faults.size import many
+from tests.faults.load import API, Ask, Load, browsing, median, p95, send, statuses
+from tests.faults.size import RPS, many
 from tests.support.otlp import OtlpReceiver
 from tests.support.toxiproxy import Toxiproxy, Wire
 from tests.support.trio import Service
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(900)  # what is waited for may come late on a busy machine
-RPS = many(50, 20)  # CI's machine is busy with other tests
-SERIES_BASE = KIT.thresholds.series_base
 MIB = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def receiver() -> Iterator[OtlpReceiver]:
-    with OtlpReceiver() as receiver:
-        yield receiver
+MEMORY = "process_resident_memory_bytes"
+SPANS_DROPPED, LINES_DROPPED = "telemetry_spans_dropped_total", "telemetry_log_lines_dropped_total"
 
 
 @pytest.fixture(scope="module")
@@ -43,23 +35,8 @@ def collector(receiver: OtlpReceiver) -> Iterator[Wire]:
 
 
 def gateway_beside(platform: Platform, log: Path, **environment: str) -> Service:
-    """Another gateway before the same services, ready; its log lines go to `log`."""
-    given = {**platform.trio.gateway.environment, "LOG_LEVEL": "info", **environment}
-    gateway = Service("gateway", log, **{**given, "DRAIN_SECONDS": "0"})
-    gateway.environment["PORT"] = str(gateway.port)
-    return gateway.start().wait_ready()
-
-
-def metric(service: Service, name: str, **labels: str) -> float:
-    """The sum over all series that have these labels."""
-    text = httpx.get(f"{service.url}/metrics", timeout=20).text
-    found = (sample for sample in parse_metrics(text) if sample.name == name)
-    return sum(sample.value for sample in found if labels.items() <= sample.labels.items())
-
-
-def count_series(service: Service) -> int:
-    """How many samples a scrape has."""
-    return len(parse_metrics(httpx.get(f"{service.url}/metrics", timeout=20).text))
+    """Another gateway before the same services, with the log lines of a real one."""
+    return platform.trio.gateway.beside(log, LOG_LEVEL="info", DRAIN_SECONDS="0", **environment)
 
 
 def test_the_collector_away_then_silent_is_not_felt(
@@ -67,77 +44,62 @@ def test_the_collector_away_then_silent_is_not_felt(
 ) -> None:
     """No request fails or waits, memory is bounded, drops are counted, the stop is bounded."""
     seconds = many(120, 15)
-    endpoint = f"http://127.0.0.1:{collector.port}"
-    gateway = gateway_beside(
-        platform,
-        tmp_path / "gateway.log",
-        OTEL_EXPORTER_OTLP_ENDPOINT=endpoint,
-        # A silent Collector costs 10 s a batch. At CI's rate the SDK's own sizes, 2,048 and 512,
-        # would not fill in that time.
-        OTEL_BSP_MAX_QUEUE_SIZE=str(many(2048, 512)),
-        OTEL_BSP_MAX_EXPORT_BATCH_SIZE=str(many(512, 128)),
-    )
-    try:
-        with Load(gateway.url, browsing(platform.trio), RPS) as load:
-            until(lambda: len(load.samples) > 10 * RPS, 120)
-            healthy, memory = list(load.samples[RPS:]), metric(gateway, MEMORY)
-            assert metric(gateway, "telemetry_spans_dropped_total") == 0
-            away = time.monotonic()
-            with collector.cut():
-                time.sleep(seconds)
-            silent = time.monotonic()
-            with collector.toxic("timeout", stream="upstream", timeout=0):
-                time.sleep(seconds)
-                until(lambda: metric(gateway, "telemetry_spans_dropped_total") > 0, 120)
-                end = time.monotonic()
-                grown = (metric(gateway, MEMORY) - memory) / MIB
-                dropped = metric(gateway, "telemetry_spans_dropped_total")
-                failed = metric(gateway, "telemetry_spans_exported_total", outcome="failure")
-                stopping = time.monotonic()
-                code = gateway.terminate()
-                stopped = time.monotonic() - stopping
-        assert statuses(load.between(0, stopping - 1)).keys() == {200}
-        figure("collector: P95 with it", f"{p95(healthy):.3f} s")
-        for name, found in (
-            ("away", load.between(away, silent)),
-            ("silent", load.between(silent, end)),
-        ):
-            before = statistics.median(sample.seconds for sample in healthy)
-            median = statistics.median(sample.seconds for sample in found)
-            figure(f"collector {name} for {seconds} s: requests failed", f"0 of {len(found)}")
-            figure(f"collector {name}: P95", f"{p95(found):.3f} s (+10 %)")
-            # the median, and with room: a busy machine alone moves the P95 by more than a tenth
-            assert median < 1.5 * before + 0.02
-        figure("collector away and silent: resident memory", f"+{grown:.1f} MiB (50)")
-        figure("collector away and silent: spans dropped, counted", f"{dropped:.0f}")
-        figure("collector away and silent: spans given up, counted", f"{failed:.0f}")
-        figure("collector silent: stop with exit 0 after", f"{stopped:.1f} s (20)")
-        assert failed > 0
-        assert grown < 50
-        assert code == 0
-        assert stopped < 20
-    finally:
-        gateway.kill()
-
-
-MEMORY = "process_resident_memory_bytes"
+    # A silent Collector costs 10 s a batch. At CI's rate the SDK's own sizes, 2,048 and 512,
+    # would not fill in that time.
+    sizes = {
+        "OTEL_BSP_MAX_QUEUE_SIZE": str(many(2048, 512)),
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": str(many(512, 128)),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.port}",
+    }
+    with (
+        gateway_beside(platform, tmp_path / "gateway.log", **sizes) as gateway,
+        Load(gateway.url, browsing(platform.trio), RPS) as load,
+    ):
+        until(lambda: len(load.samples) > 10 * RPS, 120)
+        healthy, memory = list(load.samples[RPS:]), gateway.metric(MEMORY)
+        assert gateway.metric(SPANS_DROPPED) == 0
+        away = time.monotonic()
+        with collector.cut():
+            time.sleep(seconds)
+        silent = time.monotonic()
+        with collector.toxic("timeout", stream="upstream", timeout=0):
+            time.sleep(seconds)
+            until(lambda: gateway.metric(SPANS_DROPPED) > 0, 120)
+            end = time.monotonic()
+            grown = (gateway.metric(MEMORY) - memory) / MIB
+            dropped = gateway.metric(SPANS_DROPPED)
+            failed = gateway.metric("telemetry_spans_exported_total", outcome="failure")
+            stopping = time.monotonic()
+            code = gateway.terminate()
+            stopped = time.monotonic() - stopping
+    assert statuses(load.between(0, stopping - 1)).keys() == {200}
+    figure("collector: P95 with it", f"{p95(healthy):.3f} s")
+    for name, since, to in (("away", away, silent), ("silent", silent, end)):
+        found = load.between(since, to)
+        figure(f"collector {name} for {seconds} s: requests failed", f"0 of {len(found)}")
+        figure(f"collector {name}: P95", f"{p95(found):.3f} s (+10 %)")
+        # the median, and with room: a busy machine alone moves the P95 by more than a tenth
+        assert median(found) < 1.5 * median(healthy) + 0.02
+    figure("collector away and silent: resident memory", f"+{grown:.1f} MiB (50)")
+    figure("collector away and silent: spans dropped, counted", f"{dropped:.0f}")
+    figure("collector away and silent: spans given up, counted", f"{failed:.0f}")
+    figure("collector silent: stop with exit 0 after", f"{stopped:.1f} s (20)")
+    assert failed > 0
+    assert grown < 50
+    assert code == 0
+    assert stopped < 20
 
 
 def test_a_full_disk_under_the_log_is_not_felt(platform: Platform, figure: Figure) -> None:
     """Every write of a log line fails with ENOSPC: requests are served, the lines counted."""
-    gateway = gateway_beside(platform, Path("/dev/full"))
-    try:
+    with gateway_beside(platform, Path("/dev/full")) as gateway:
         with Load(gateway.url, browsing(platform.trio), RPS) as load:
             until(lambda: len(load.samples) > 5 * RPS, 60)
         assert statuses(load.samples) == {200: len(load.samples)}
-        until(lambda: metric(gateway, DROPPED) >= len(load.samples) / 2, 30, "drops")
-        figure("log on a full disk: lines dropped, counted", f"{metric(gateway, DROPPED):.0f}")
+        until(lambda: gateway.metric(LINES_DROPPED) >= len(load.samples) / 2, 30, "drops")
+        dropped = gateway.metric(LINES_DROPPED)
+        figure("log on a full disk: lines dropped, counted", f"{dropped:.0f}")
         assert gateway.terminate() == 0
-    finally:
-        gateway.kill()
-
-
-DROPPED = "telemetry_log_lines_dropped_total"
 
 
 def test_a_stuck_log_and_ten_thousand_unknown_paths(
@@ -148,42 +110,38 @@ def test_a_stuck_log_and_ten_thousand_unknown_paths(
     fifo = tmp_path / "gateway.log"
     os.mkfifo(fifo)
     reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    environment = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.port}",
+        "PLAINVIEW_LOG_QUEUE_SIZE": str(paths // 2),  # lines; half of those that come
+    }
+
+    async def strange(url: str) -> None:
+        timeout, connector = aiohttp.ClientTimeout(total=60), aiohttp.TCPConnector(limit=20)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+            asks = [Ask("GET", f"/unknown-{n}/x{n}") for n in range(paths)]
+            found = await asyncio.gather(*(send(session, url, ask) for ask in asks))
+            assert statuses(found) == {404: paths}
+            asks = [Ask(f"STRANGE{n}", f"{API}/events") for n in range(methods)]
+            found = await asyncio.gather(*(send(session, url, ask) for ask in asks))
+            assert statuses(found).keys() <= {400, 405, 501}, statuses(found)
+
     try:
-        gateway = gateway_beside(
-            platform,
-            fifo,
-            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{collector.port}",
-            PLAINVIEW_LOG_QUEUE_SIZE=str(paths // 2),  # lines; half of those that come
-        )
-        try:
+        with gateway_beside(platform, fifo, **environment) as gateway:
             httpx.get(gateway.url + "/nowhere", timeout=20)
-            before = count_series(gateway)
-
-            async def strange() -> None:
-                timeout = aiohttp.ClientTimeout(total=60)
-                connector = aiohttp.TCPConnector(limit=20)
-                async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-                    asks = [Ask("GET", f"/unknown-{n}/x{n}") for n in range(paths)]
-                    found = await asyncio.gather(*(send(session, gateway.url, a) for a in asks))
-                    assert statuses(found) == {404: paths}
-                    asks = [Ask(f"STRANGE{n}", f"{API}/events") for n in range(methods)]
-                    found = await asyncio.gather(*(send(session, gateway.url, a) for a in asks))
-                    assert statuses(found).keys() <= {400, 405, 501}, statuses(found)
-
-            asyncio.run(strange())
-            grown = count_series(gateway) - before
+            before = len(gateway.samples())
+            asyncio.run(strange(gateway.url))
+            grown = len(gateway.samples()) - before
             figure(f"{paths} unknown paths, {methods} methods: series", f"+{grown} (20)")
             assert grown <= 20
-            until(lambda: metric(gateway, DROPPED) > paths / 4, 60, "lines dropped")
-            figure("stuck log: lines dropped, counted", f"{metric(gateway, DROPPED):.0f}")
+            until(lambda: gateway.metric(LINES_DROPPED) > paths / 4, 60, "lines dropped")
+            dropped = gateway.metric(LINES_DROPPED)
+            figure("stuck log: lines dropped, counted", f"{dropped:.0f}")
             spans = receiver.wait_for(
                 lambda spans: sum(span.name == "GET" for span in spans) > 100, 60
             )
             names = {span.name for span in spans}
             assert not [name for name in names if "unknown-" in name or "STRANGE" in name], names
             assert gateway.terminate() == 0
-        finally:
-            gateway.kill()
     finally:
         os.close(reading)
 
@@ -191,6 +149,6 @@ def test_a_stuck_log_and_ten_thousand_unknown_paths(
 def test_series_of_each_service_are_within_the_budget(platform: Platform, figure: Figure) -> None:
     """After all of the above, far below where SeriesExplosion begins to look."""
     for service in platform.trio.services:
-        found = count_series(service)
-        figure(f"series of {service.name}", f"{found} ({SERIES_BASE})")
-        assert found < SERIES_BASE
+        found, budget = len(service.samples()), KIT.thresholds.series_base
+        figure(f"series of {service.name}", f"{found} ({budget})")
+        assert found < budget

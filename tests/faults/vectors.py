@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
+from tests.support.messages import BAD_CHUNKS, LINES, REFUSED
+
 ORDER = 2**252 + 27742317777372353535851937790883648493  # of Ed25519's base point
 SMALL_ORDER_POINT = bytes([1] + [0] * 31)  # the neutral element: a public key of nobody
 
@@ -176,73 +178,28 @@ def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def malformed() -> Iterator[tuple[str, bytes]]:
     """Names and bytes of requests that are not HTTP/1.1 as RFC 9112 has it."""
-    host = b"Host: x\r\n"
+    target, json_ = b"/api/v1/auth/login", b"Content-Type: application/json"
 
-    def get(*lines: bytes, start: bytes = b"GET /api/v1/events HTTP/1.1") -> bytes:
-        return start + b"\r\n" + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
+    def post(
+        *lines: bytes, start: bytes = b"POST %b HTTP/1.1" % target, body: bytes = b""
+    ) -> bytes:
+        return b"\r\n".join([start, *lines, b"", body])
 
-    def post(*lines: bytes, body: bytes = b"") -> bytes:
-        start = b"POST /api/v1/auth/login HTTP/1.1"
-        return get(b"Host: x", b"Content-Type: application/json", *lines, start=start) + body
-
-    # the start line
-    for name, start in (
-        ("no version", b"GET /"), ("version 9", b"GET / HTTP/9.9"),
-        ("version 2", b"GET / HTTP/2.0"),
-        ("version one point", b"GET / HTTP/1."), ("not HTTP", b"GET / XTTP/1.1"),
-        ("no target", b"GET  HTTP/1.1"), ("a space in the target", b"GET /a b HTTP/1.1"),
-        ("an empty method", b" / HTTP/1.1"), ("a method with a bracket", b"G(T / HTTP/1.1"),
-        ("NUL in the target", b"GET /\x00 HTTP/1.1"),
-        ("a control character", b"GET /\x01 HTTP/1.1"),
-    ):  # fmt: skip
-        yield f"start line: {name}", get(b"Host: x", start=start)
-    for name, lines in (
-        ("no host", ()), ("two hosts", (b"Host: x", b"Host: y")),
-        ("an empty name", (b"Host: :80",)),
-        ("a host with a path", (b"Host: x/y",)), ("a host with a space", (b"Host: x y",)),
-        ("a host with a user", (b"Host: u@x",)), ("a list of hosts", (b"Host: x, y",)),
-    ):  # fmt: skip
-        yield f"host: {name}", get(*lines)
+    for name, form in LINES.items():
+        start = form % target if b"%b" in form else form
+        yield f"start line: {name}", post(b"Host: x", start=start)
+    for name, lines in REFUSED.items():
+        host = [] if "host" in name else [b"Host: x"]
+        yield f"header: {name}", post(*host, json_, *lines, body=b"{}")
+    for name, body in BAD_CHUNKS.items():
+        chunked = b"Transfer-Encoding: chunked"
+        yield f"chunks: {name}", post(b"Host: x", json_, chunked, body=body)
     yield "HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
     yield "TLS", bytes.fromhex("16030100a5010000a10303") + bytes(64) + b"\r\n\r\n"
-    yield "PROXY protocol", b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" + get(b"Host: x")
+    yield "PROXY protocol", b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" + post(b"Host: x")
     yield "noise", bytes(range(256)) + b"\r\n\r\n"
-    # header lines
-    for name, line in (
-        ("a space before the colon", b"X-A : b"), ("no colon", b"nothing"),
-        ("an empty name", b": a"),
-        ("NUL in a value", b"X-A: a\x00b"), ("a bare CR", b"X-A: a\rb"),
-        ("NUL in a name", b"X-\x00: a"), ("a space in a name", b"X A: b"),
-    ):  # fmt: skip
-        yield f"header: {name}", get(b"Host: x", line)
-    yield "header: first line folded", b"GET / HTTP/1.1\r\n X: a\r\n" + host + b"\r\n"
-    yield "header: 20 KB", get(b"Host: x", b"X-Long: " + b"a" * 20_000)
-    yield (
-        "header: 400 of 60 bytes",
-        get(b"Host: x", *[b"X-%d: " % n + b"a" * 60 for n in range(400)]),
-    )
-    yield "target of 20 KB", get(b"Host: x", start=b"GET /" + b"a" * 20_000 + b" HTTP/1.1")
-    # lengths and codings
-    for name, lines in (
-        ("two lengths", (b"Content-Length: 2", b"Content-Length: 3")),
-        ("a list of lengths", (b"Content-Length: 2, 3",)),
-        ("a negative length", (b"Content-Length: -1",)),
-        ("a signed length", (b"Content-Length: +2",)),
-        ("a hexadecimal length", (b"Content-Length: 0x2",)),
-        ("a length with a space", (b"Content-Length: 1 2",)),
-        ("an empty length", (b"Content-Length:",)),
-        ("a length beyond 64 bits", (b"Content-Length: 99999999999999999999",)),
-        ("length and coding", (b"Content-Length: 2", b"Transfer-Encoding: chunked")),
-        ("an unknown coding", (b"Transfer-Encoding: strange",)),
-        ("chunked is not last", (b"Transfer-Encoding: chunked, gzip",)),
-        ("chunked twice", (b"Transfer-Encoding: chunked, chunked",)),
-        ("two codings", (b"Transfer-Encoding: gzip", b"Transfer-Encoding: chunked, identity")),
-    ):
-        yield f"framing: {name}", post(*lines, body=b"{}")
-    for name, body in (
-        ("no size", b"\r\n{}\r\n0\r\n\r\n"), ("a size in words", b"two\r\n{}\r\n0\r\n\r\n"),
-        ("a negative size", b"-2\r\n{}\r\n0\r\n\r\n"), ("a size too large", b"f" * 20 + b"\r\n{}"),
-        ("no line end after a chunk", b"2\r\n{}0\r\n\r\n"),
-        ("0x before a size", b"0x2\r\n{}\r\n0\r\n\r\n"),
-    ):  # fmt: skip
-        yield f"chunks: {name}", post(b"Transfer-Encoding: chunked", body=body)
+    yield "header: first line folded", post(b" X: a", b"Host: x")
+    yield "header: 20 KB", post(b"Host: x", b"X-Long: " + b"a" * 20_000)
+    many = [b"X-%d: " % number + b"a" * 60 for number in range(400)]
+    yield "header: 400 of 60 bytes", post(b"Host: x", *many)
+    yield "target of 20 KB", post(b"Host: x", start=b"GET /" + b"a" * 20_000 + b" HTTP/1.1")

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from monitoring.settings import EXPORTED
 from tests.stack.panels import Target
-from tests.stack.stack import Prometheus, Stack
+from tests.stack.stack import Pipeline
 from tests.support import promql
 
 # Selectors, and panels by name, that only a fault fills: the test of test_faults_show_data.py
@@ -40,13 +40,10 @@ NOT_HERE = {
             *(EXPORTED - {"mongodb_ss_connections"}),
             'mongodb_ss_connections{conn_type="current"}',
             'mongodb_ss_connections{conn_type="available"}',
-            "system: Connections of the databases, of their limit A",
-            "system: Connections of the databases, of their limit B",
-            "system: Memory of the databases, of their limit A",
-            "system: Memory of the databases, of their limit B",
+            *(f"system: Connections of the databases, of their limit {ref}" for ref in "AB"),
+            *(f"system: Memory of the databases, of their limit {ref}" for ref in "AB"),
+            *(f"system: Thrown out by Redis {ref}" for ref in "AB"),
             "system: Slow commands of Redis A",
-            "system: Thrown out by Redis A",
-            "system: Thrown out by Redis B",
             "system: Time of an operation inside MongoDB A",
         ),
         "the exporters of MongoDB and Redis",
@@ -73,28 +70,28 @@ def is_number(value: str) -> bool:
     return not math.isnan(float(value))
 
 
-def has_series(stack: Prometheus, selector: str) -> bool:
+def has_series(stack: Pipeline, selector: str) -> bool:
     """There was such a series in this session; it may be gone with a process that ended."""
     return bool(stack.query(f"count(last_over_time({selector}[1h]))"))
 
 
-def gives_data(stack: Prometheus, expr: str) -> bool:
+def gives_data(stack: Pipeline, expr: str) -> bool:
     return any(is_number(row["value"][1]) for row in stack.query(expr))
 
 
-def shows_data(stack: Stack, target: Target, request_id: str) -> bool:
-    """A panel's query, over the session if the panel shows a time."""
-    expr = target.filled(search=request_id)
+def shows_data(stack: Pipeline, target: Target, step_s: int = 15, **variables: str) -> bool:
+    """A panel's query, over all the time so far if the panel shows a time."""
+    expr = target.filled(**variables)
     if target.source == "loki":
         assert stack.loki
         return bool(stack.loki.shown(expr, target.instant, stack.begin))
     if target.instant:
         return gives_data(stack, expr)
-    rows = stack.history(expr, stack.begin, time.time(), 15)
+    rows = stack.history(expr, stack.begin, time.time(), step_s)
     return any(is_number(value) for row in rows for _, value in row["values"])
 
 
-def without_series(stack: Stack, exprs: Iterable[str]) -> set[str]:
+def without_series(stack: Pipeline, exprs: Iterable[str]) -> set[str]:
     """Selectors that never had a series, and expressions that have no selector at all."""
     read = {expr: promql.selectors(promql.parse(stack.prometheus_url, expr)) for expr in exprs}
     constant = {expr for expr, found in read.items() if not found}

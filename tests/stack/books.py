@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ Shown = Mapping[tuple[str, ...], Any]
 ACTIVE_ERROR = 3 * 0.0081  # a HyperLogLog's standard error is 0.81 %: three of them
 # Of some dozens it is not that good: of 47 one is lost in a session of 15, two in one of 500.
 FEW_ERROR = 0.06
+MADE = ("approved", "pending")  # what a claim becomes that is not refused
 RANGE_S = 1800  # of panels.VALUES; the session is younger, so counters are whole
 BOUNDS = (0.0, *DECISION_DURATION.metric.buckets, float("inf"))
 
@@ -73,10 +74,9 @@ class Books:
     def by_hour(self) -> Shown:
         """Exact, but for a minute with a restart, which is estimated; only sign-ins go on then."""
         estimated = 0.1 if self.restarted else 0
+        lost = defaultdict(lambda: 0.5, {Activity.SIGN_IN: self.lost})
         return {
-            (kind,): pytest.approx(
-                number, abs=estimated * number + (self.lost if kind is Activity.SIGN_IN else 0.5)
-            )
+            (kind,): pytest.approx(number, abs=estimated * number + lost[kind])
             for kind, number in self.done().items()
         }
 
@@ -95,7 +95,11 @@ class Books:
         return {day: near(number) for day, number in users.items()}
 
     def active(self, days: int) -> Any:
-        return near(sum([*self.new_by_day().values()][:days]) + 1)
+        return near(self.new(days) + 1)
+
+    def new(self, days: int) -> int:
+        """Who signed up in so many days, today among them."""
+        return sum([*self.new_by_day().values()][:days])
 
     def new_by_day(self) -> dict[int, int]:
         today = datetime.now(self.zone).date()
@@ -130,6 +134,10 @@ class Books:
         granted, decided = self.requests("approved"), self.requests("approved", "rejected")
         return {key: pytest.approx(granted[key] / n) for key, n in decided.items() if n}
 
+    def approval_of_all(self) -> Any:
+        decided = self.by("status", status={"$in": ["approved", "rejected"]})
+        return pytest.approx(decided["approved"] / decided.total())
+
     def stock(self, ended: bool = False) -> dict[tuple[str, ...], int]:
         """Of running events, or of those that ended too."""
         rewards = self.event.rewards.find({} if ended else {"event_id": {"$in": self.running()}})
@@ -160,13 +168,8 @@ class Books:
         return statuses
 
     def refused(self) -> Counter[str]:
-        return Counter(
-            {
-                reason: number
-                for (what, reason), number in self.script.tally.items()
-                if what == "claim" and reason not in ("approved", "pending")
-            }
-        )
+        found = {reason: n for (what, reason), n in self.script.tally.items() if what == "claim"}
+        return Counter(found) - Counter({each: found.get(each, 0) for each in MADE})
 
     def decision_seconds(self) -> list[float]:
         return sorted(

@@ -15,14 +15,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.stack import loki as loki_program
 from tests.stack import programs
 from tests.stack.loki import Loki
 from tests.stack.script import Script, backdate
 from tests.stack.shipping import Shipper
-from tests.stack.stack import Stack, until
+from tests.stack.stack import Stack, pipeline, until
 from tests.stack.traffic import PER_SECOND, Traffic
-from tests.support.otlp import OtlpReceiver
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey
 from tests.support.trio import Trio
 
@@ -84,50 +82,32 @@ def stack(
     valkey: EmbeddedValkey,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
-    directory, begin = tmp_path_factory.mktemp(request.param), time.time()
-    ports = programs.Ports.free()
+    directory = tmp_path_factory.mktemp(request.param)
+    # about noon there: no day ends in the session
+    zone = ZoneInfo(f"Etc/GMT{time.gmtime().tm_hour - 12:+d}")
     with ExitStack() as opened:
-
-        def run(program: programs.Program) -> programs.Program:
-            opened.callback(program.stop)
-            return program.start()
-
-        console = opened.enter_context(OtlpReceiver())
-        loki = None
-        if binary := loki_program.program():
-            program, url = loki_program.prepared(directory / "loki", binary)
-            run(program)
-            loki = Loki(url)
-        jaeger = run(programs.jaeger(directory / "jaeger", ports))
-        collector = run(programs.collector(directory / "collector", ports, console.endpoint))
-        # about noon there: no day ends in the session
-        zone = ZoneInfo(f"Etc/GMT{time.gmtime().tm_hour - 12:+d}")
+        telemetry = opened.enter_context(pipeline(directory))
         environment = {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{ports.collector_http}",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": telemetry.traces_url,
             "OTEL_BSP_SCHEDULE_DELAY": "500",
             "ENVIRONMENT": "local",
             "BUSINESS_TIMEZONE": zone.key,
         }
         trio = opened.enter_context(Trio(directory, mongo.url, valkey.url, events=2, **environment))
-        targets = {
-            "gateway": [f"127.0.0.1:{trio.gateway.port}"],
-            "auth": [f"127.0.0.1:{trio.auth.port}"],
-            "event": [f"127.0.0.1:{event.port}" for event in trio.events],
-            "collector": [f"127.0.0.1:{ports.collector_metrics}"],
-            "span-metrics": [f"127.0.0.1:{ports.span_metrics}"],
-            "jaeger": [f"127.0.0.1:{ports.jaeger_metrics}"],
-            "prometheus": [f"127.0.0.1:{ports.prometheus}"],
-        }
-        if loki:
-            targets["loki"] = [loki.url.removeprefix("http://")]
-        run(programs.prometheus(directory / "prometheus", ports.prometheus, targets))
+        targets: dict[str, list[str]] = telemetry.jobs()
+        for service in trio.services:
+            targets.setdefault(service.name, []).append(f"127.0.0.1:{service.port}")
+        prometheus = programs.prometheus(
+            directory / "prometheus", telemetry.ports.prometheus, targets
+        )
+        opened.enter_context(prometheus)
         watched_from = time.time()
-        if loki:
+        if telemetry.loki:
             files = {service.log: service.name for service in trio.services}
-            opened.callback(Shipper(loki.url, files).close)
+            opened.callback(Shipper(telemetry.loki.url, files).close)
         yield Stack(
-            trio, ports, loki, console, jaeger, collector, directory, targets, begin, zone,
-            watched_from,
+            **vars(telemetry), trio=trio, directory=directory, targets=targets, zone=zone,
+            watched_from=watched_from,
         )  # fmt: skip
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,30 +48,27 @@ class Sinks:
         return [self.http.get(f"{url}/message/{m['ID']}").json() for m in reversed(found)]
 
 
-def notify_sink(directory: Path) -> tuple[Program, str]:
-    """The sink of compose; its address."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "ops.notify_sink"]
-    return Program(
-        "notify-sink", command, f"{url}/health/live", directory, {"PORT": str(port)}
-    ), url
-
-
-def mailpit(directory: Path) -> tuple[Program, str, str]:
-    """The mail catcher of compose; the addresses of its API and of SMTP."""
-    page, smtp = free_ports(2)
-    url = f"http://127.0.0.1:{page}"
-    command = [
-        str(binary("mailpit")), "--listen", f"127.0.0.1:{page}", "--smtp", f"127.0.0.1:{smtp}",
+@contextmanager
+def sinks(directory: Path) -> Iterator[Sinks]:
+    """The sink for hooks and the mail catcher of compose."""
+    hook, page, smtp = free_ports(3)
+    found = Sinks(f"http://127.0.0.1:{hook}", f"http://127.0.0.1:{page}", f"127.0.0.1:{smtp}")
+    catcher = [
+        str(binary("mailpit")), "--listen", f"127.0.0.1:{page}", "--smtp", found.smtp,
         "--disable-version-check",
     ]  # fmt: skip
-    return Program("mailpit", command, f"{url}/readyz", directory), url, f"127.0.0.1:{smtp}"
+    command, port = [sys.executable, "-m", "ops.notify_sink"], {"PORT": str(hook)}
+    with (
+        Program("notify-sink", command, f"{found.hook}/health/live", directory, port),
+        Program("mailpit", catcher, f"{found.mail}/readyz", directory),
+    ):
+        yield found
 
 
+@contextmanager
 def alertmanager(
     directory: Path, sinks: Sinks, quick: bool = False, maintenance: bool = False, faster: int = 1
-) -> tuple[Program, str]:
+) -> Iterator[str]:
     """Alertmanager on the provisioned policies; its address.
 
     `quick` shortens the waits, `maintenance` makes the mute timing last all day (and
@@ -77,7 +76,6 @@ def alertmanager(
     every wait is so many times shorter.
     """
     port = free_port()
-    directory.mkdir(parents=True, exist_ok=True)
     document: Json = {}
     for name in ("messages.yaml", "notifications.yaml"):
         document |= yaml.safe_load((PROVISIONED / name).read_text())
@@ -111,7 +109,8 @@ def alertmanager(
         f"--storage.path={directory / 'data'}", f"--web.listen-address=127.0.0.1:{port}",
         "--cluster.listen-address=",
     ]  # fmt: skip
-    return Program("alertmanager", command, f"{url}/-/ready", directory), url
+    with Program("alertmanager", command, f"{url}/-/ready", directory):
+        yield url
 
 
 def _route(route: Json, quick: bool, maintenance: bool, faster: int) -> Json:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
-import httpx
 import yaml
 
 from lab import local_prometheus
-from tests.support.servers import free_ports
+from tests.support.servers import Process, answers, free_ports
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("STACK_CACHE", Path.home() / ".cache" / "event-rewards"))
@@ -42,59 +42,54 @@ def binary(name: str) -> Path:
 
 
 @dataclass
-class Program:
-    """One process: started, waited for, stopped; its output in `directory`."""
+class Program(Process):
+    """Started, waited for and stopped, also by `with`; its output is in `directory`."""
 
     name: str
     command: list[str]
-    ready: str
+    ready: str  # an address that answers when it is
     directory: Path
     environment: dict[str, str] = field(default_factory=dict)
-    process: subprocess.Popen[bytes] | None = None
 
     @property
     def log(self) -> Path:
         return self.directory / f"{self.name}.log"
 
-    def launch(self) -> Program:
+    def launch(self) -> Self:
         """Started, and not waited for."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command,
-                env={**os.environ, **self.environment},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        environment = {**os.environ, **self.environment}
+        self._spawn(self.command, self.log, env=environment, start_new_session=True)
         return self
 
-    def start(self, timeout: float = 120) -> Program:
+    def start(self, timeout: float = 120) -> Self:
         self.launch()
+        try:
+            until(self._is_ready, timeout, every_s=0.2)
+        except AssertionError:
+            self.stop()
+            tail = self.log.read_text(errors="replace")[-3000:]
+            raise RuntimeError(f"{self.name} is not ready at {self.ready}:\n{tail}") from None
+        return self
+
+    def _is_ready(self) -> bool:
         assert self.process
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                break
-            try:
-                if httpx.get(self.ready, timeout=1).status_code < 300:
-                    return self
-            except httpx.HTTPError:
-                pass
-            time.sleep(0.2)
-        tail = self.log.read_text(errors="replace")[-3000:]
-        self.stop()
-        raise RuntimeError(f"{self.name} did not become ready at {self.ready}:\n{tail}")
+        assert self.process.poll() is None, "it ended"
+        return answers(self.ready)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        if self.process is None or self.process.poll() is not None:
-            return
-        self.process.send_signal(how)
-        try:
-            self.process.wait(15)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(30)
+        if self.process and self.process.poll() is None:
+            self._send(how)
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 @dataclass
@@ -105,7 +100,7 @@ class Ports:
     collector_grpc: int
     collector_health: int
     collector_metrics: int
-    span_metrics: int
+    collector_span_metrics: int
     jaeger_grpc: int
     jaeger_http: int
     jaeger_query: int
@@ -118,26 +113,26 @@ class Ports:
     def free(cls) -> Ports:
         return cls(*free_ports(12))
 
+    def of(self, program: str) -> dict[str, str]:
+        """As the program's configuration names them: `JAEGER_GRPC_PORT`."""
+        return {
+            f"{name.upper()}_PORT": str(port)
+            for name, port in vars(self).items()
+            if name.startswith(program)
+        }
+
 
 def collector(
     directory: Path, ports: Ports, console_url: str, jaeger_port: int | None = None
 ) -> Program:
     """The Collector on telemetry/collector.yaml; `jaeger_port` may be a proxy's."""
     environment = {
-        "COLLECTOR_HOST": "127.0.0.1",
-        "COLLECTOR_HTTP_PORT": str(ports.collector_http),
-        "COLLECTOR_GRPC_PORT": str(ports.collector_grpc),
-        "COLLECTOR_HEALTH_PORT": str(ports.collector_health),
-        "COLLECTOR_METRICS_PORT": str(ports.collector_metrics),
-        "COLLECTOR_SPAN_METRICS_PORT": str(ports.span_metrics),
         "COLLECTOR_QUEUE_DIR": str(directory / "queue"),
         "JAEGER_ENDPOINT": f"127.0.0.1:{jaeger_port or ports.jaeger_grpc}",
         "CONSOLE_ENDPOINT": console_url,
         "TAIL_DECISION_WAIT": "3s",
     }
-    command = [str(binary("otelcol")), f"--config={ROOT / 'telemetry' / 'collector.yaml'}"]
-    ready = f"http://127.0.0.1:{ports.collector_health}/"
-    return Program("collector", command, ready, directory, environment)
+    return _collector(ROOT / "telemetry" / "collector.yaml", directory, ports, environment)
 
 
 def collector_agent(directory: Path, ports: Ports, tier: Sequence[Ports]) -> Program:
@@ -148,30 +143,23 @@ def collector_agent(directory: Path, ports: Ports, tier: Sequence[Ports]) -> Pro
     config = yaml.safe_load((ROOT / "telemetry" / "collector-agent.yaml").read_text())
     addresses = [f"127.0.0.1:{each.collector_grpc}" for each in tier]
     config["exporters"]["load_balancing"]["resolver"] = {"static": {"hostnames": addresses}}
-    directory.mkdir(parents=True, exist_ok=True)
     path = directory / "collector-agent.yaml"
     path.write_text(yaml.safe_dump(config))
-    environment = {
-        "COLLECTOR_HOST": "127.0.0.1",
-        "COLLECTOR_HTTP_PORT": str(ports.collector_http),
-        "COLLECTOR_HEALTH_PORT": str(ports.collector_health),
-        "COLLECTOR_METRICS_PORT": str(ports.collector_metrics),
-    }
-    command = [str(binary("otelcol")), f"--config={path}"]
+    return _collector(path, directory, ports, {})
+
+
+def _collector(config: Path, directory: Path, ports: Ports, environment: dict[str, str]) -> Program:
+    environment |= {"COLLECTOR_HOST": "127.0.0.1", **ports.of("collector")}
+    command = [str(binary("otelcol")), f"--config={config}"]
     ready = f"http://127.0.0.1:{ports.collector_health}/"
-    return Program("collector-agent", command, ready, directory, environment)
+    return Program(config.stem, command, ready, directory, environment)
 
 
 def jaeger(directory: Path, ports: Ports) -> Program:
     """Jaeger on telemetry/jaeger.yaml."""
     environment = {
         "JAEGER_HOST": "127.0.0.1",
-        "JAEGER_GRPC_PORT": str(ports.jaeger_grpc),
-        "JAEGER_HTTP_PORT": str(ports.jaeger_http),
-        "JAEGER_QUERY_PORT": str(ports.jaeger_query),
-        "JAEGER_QUERY_GRPC_PORT": str(ports.jaeger_query_grpc),
-        "JAEGER_HEALTH_PORT": str(ports.jaeger_health),
-        "JAEGER_METRICS_PORT": str(ports.jaeger_metrics),
+        **ports.of("jaeger"),
         "JAEGER_DATA_DIR": str(directory / "data"),
         "JAEGER_UI_CONFIG": str(ROOT / "telemetry" / "jaeger-ui.json"),
         "PROMETHEUS_URL": f"http://127.0.0.1:{ports.prometheus}",

@@ -12,10 +12,10 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 
+from ops.archive import ArchiveError, Line, push
 from tests.stack.programs import ROOT
 
 ALLOY = (ROOT / "telemetry" / "alloy.alloy").read_text()
@@ -30,19 +30,18 @@ def _stage(name: str) -> dict[str, str]:
 LABELS, METADATA, STATIC = _stage("labels"), _stage("structured_metadata"), _stage("static_labels")
 
 
-def entry(service: str, text: str) -> tuple[dict[str, str], list[Any]]:
-    """Labels of one line, and its time in ns, text and structured metadata."""
-    labels = {"service": service, "environment": "local", **STATIC}
-    metadata: dict[str, str] = {}
-    at = time.time_ns()
+def line_of(service: str, text: str) -> Line:
+    """A line that came now, with its labels and structured metadata."""
     try:
-        line = json.loads(text)
+        fields = json.loads(text)
     except ValueError:
-        line = {}
-    if isinstance(line, dict) and line:
-        labels |= {name: str(line[name]) for name in LABELS if line.get(name)}
-        metadata = {name: str(line[name]) for name in METADATA if line.get(name)}
-    return labels, [str(at), text, metadata]
+        fields = {}
+    if not isinstance(fields, dict):
+        fields = {}
+    labels = {name: str(fields[name]) for name in LABELS if fields.get(name)}
+    metadata = {name: str(fields[name]) for name in METADATA if fields.get(name)}
+    own = {"service": service, "environment": "local", **STATIC}
+    return Line(time.time_ns(), {**own, **labels}, metadata, text)
 
 
 class Shipper:
@@ -60,32 +59,22 @@ class Shipper:
         self._thread.join(30)
 
     def _run(self) -> None:
+        lines: list[Line] = []
         with httpx.Client(base_url=self._url, timeout=10) as client:
             while not self._stop.wait(0.5):
-                self.ship(client)
+                for path, service in self._files.items():
+                    lines += [line_of(service, text) for text in self._news(path)]
+                # else all of them come again: Loki keeps once what has the same times
+                with suppress(httpx.TransportError, ArchiveError):
+                    if lines:
+                        push(client, lines)
+                    lines = []
 
-    def ship(self, client: httpx.Client) -> None:
-        streams: dict[str, dict[str, Any]] = {}
-        for path, service in self._files.items():
-            with path.open("rb") as file:
-                file.seek(self._read[path])
-                data = file.read()
-            whole = data[: data.rfind(b"\n") + 1]
-            self._read[path] += len(whole)
-            for text in whole.decode().splitlines():
-                labels, value = entry(service, text)
-                key = json.dumps(labels, sort_keys=True)
-                streams.setdefault(key, {"stream": labels, "values": []})["values"].append(value)
-        if streams:
-            self._push(client, {"streams": list(streams.values())})
-
-    def _push(self, client: httpx.Client, lines: dict[str, Any]) -> None:
-        """Until Loki has them; it keeps once what comes twice with the same times."""
-        while True:
-            with suppress(httpx.TransportError):
-                reply = client.post("/loki/api/v1/push", json=lines)
-                if reply.status_code != 429 and reply.status_code < 500:
-                    reply.raise_for_status()
-                    return
-            if self._stop.wait(0.5):
-                return
+    def _news(self, path: Path) -> list[str]:
+        """The whole lines that were written since the last time."""
+        with path.open("rb") as file:
+            file.seek(self._read[path])
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._read[path] += len(whole)
+        return whole.decode().splitlines()

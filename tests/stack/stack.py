@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import httpx
 
 from lab import local_prometheus
+from tests.stack import loki as loki_program
 from tests.stack import programs
 from tests.stack.loki import Loki
 from tests.support import waiting
@@ -28,49 +29,87 @@ def until(look: Callable[[], T], timeout_s: float = 120, what: str = "") -> T:
     return waiting.until(look, timeout_s, what, every_s=0.5)
 
 
-class Prometheus:
-    """Asks the Prometheus at `prometheus_url`."""
+@dataclass
+class Pipeline:
+    """Loki (where it is to be had), Jaeger and Collector; a Prometheus may be started for them."""
 
-    prometheus_url: str
+    ports: programs.Ports
+    loki: Loki | None
+    console: OtlpReceiver  # takes the place of the console
+    jaeger: programs.Program
+    collector: programs.Program
+    begin: float  # s since 1970: nothing runs yet
+
+    @property
+    def prometheus_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.prometheus}"
+
+    @property
+    def traces_url(self) -> str:
+        """Where services send their spans."""
+        return f"http://127.0.0.1:{self.ports.collector_http}"
+
+    def jobs(self) -> dict[str, list[str]]:
+        """The jobs of Prometheus by name, but those of services, with their addresses."""
+        found = {
+            "collector": self.ports.collector_metrics,
+            "span-metrics": self.ports.collector_span_metrics,
+            "jaeger": self.ports.jaeger_metrics,
+            "prometheus": self.ports.prometheus,
+        }
+        if self.loki:
+            found["loki"] = int(self.loki.url.rpartition(":")[2])
+        return {job: [f"127.0.0.1:{port}"] for job, port in found.items()}
+
+    def get(self, path: str, **params: Any) -> Any:
+        """The `data` of an answer of Prometheus' API: `get("rules")`."""
+        url = f"{self.prometheus_url}/api/v1/{path}"
+        return httpx.get(url, params=params, timeout=ANSWER_S).raise_for_status().json()["data"]
 
     def query(self, expr: str, at: float | None = None) -> list[dict[str, Any]]:
         """An instant PromQL query."""
-        params = {"query": expr, "time": at or time.time()}
-        url = f"{self.prometheus_url}/api/v1/query"
-        reply = httpx.get(url, params=params, timeout=ANSWER_S)
-        reply.raise_for_status()
-        found: list[dict[str, Any]] = reply.json()["data"]["result"]
+        found: list[dict[str, Any]] = self.get("query", query=expr, time=at or time.time())[
+            "result"
+        ]
         return found
 
     def history(self, expr: str, begin: float, end: float, step_s: int = 5) -> list[dict[str, Any]]:
         """A PromQL query over a time."""
         times = {"start": begin, "end": end, "step": step_s}
-        url = f"{self.prometheus_url}/api/v1/query_range"
-        reply = httpx.get(url, params={"query": expr, **times}, timeout=ANSWER_S)
-        reply.raise_for_status()
-        found: list[dict[str, Any]] = reply.json()["data"]["result"]
+        found: list[dict[str, Any]] = self.get("query_range", query=expr, **times)["result"]
         return found
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Every rule with its state."""
+        return [rule for group in self.get("rules")["groups"] for rule in group["rules"]]
+
+
+@contextmanager
+def pipeline(directory: Path, *settings: str) -> Iterator[Pipeline]:
+    """All of it, ready; `settings` are given to the Collector after its file."""
+    begin, ports, loki = time.time(), programs.Ports.free(), None
+    with ExitStack() as opened:
+        console = opened.enter_context(OtlpReceiver())
+        if binary := loki_program.program():
+            program, url = loki_program.prepared(directory / "loki", binary)
+            opened.enter_context(program)
+            loki = Loki(url)
+        jaeger = opened.enter_context(programs.jaeger(directory / "jaeger", ports))
+        collector = programs.collector(directory / "collector", ports, console.endpoint)
+        collector.command += settings
+        opened.enter_context(collector)
+        yield Pipeline(ports, loki, console, jaeger, collector, begin)
 
 
 @dataclass
-class Stack(Prometheus):
-    """Addresses of what runs, and how to ask it."""
+class Stack(Pipeline):
+    """The pipeline of a session, with the services and the Prometheus that watches all."""
 
     trio: Trio
-    ports: programs.Ports
-    loki: Loki | None  # where it is to be had
-    console: OtlpReceiver
-    jaeger: programs.Program
-    collector: programs.Program
     directory: Path
     targets: dict[str, list[str]]
-    begin: float  # s since 1970: nothing runs yet
     zone: ZoneInfo  # of business
     watched_from: float  # s since 1970: Prometheus runs
-
-    @property
-    def prometheus_url(self) -> str:  # type: ignore[override]
-        return f"http://127.0.0.1:{self.ports.prometheus}"
 
     @property
     def jaeger_url(self) -> str:
@@ -79,6 +118,22 @@ class Stack(Prometheus):
     def retarget(self, **targets: list[str]) -> None:
         """Other addresses of some jobs for Prometheus."""
         local_prometheus.write_targets(self.directory / "prometheus", targets)
+
+    @contextmanager
+    def another_collector(self, jaeger_port: int, *settings: str, **more: str) -> Iterator[str]:
+        """A second Collector, which sends to this port and is scraped too; where it takes spans."""
+        ports = programs.Ports.free()
+        directory = self.directory / f"collector-{ports.collector_http}"
+        program = programs.collector(directory, ports, self.console.endpoint, jaeger_port)
+        program.command += [f"--set={setting}" for setting in settings]
+        program.environment |= more
+        with program:
+            address = f"127.0.0.1:{ports.collector_metrics}"
+            self.retarget(collector=[*self.targets["collector"], address])
+            try:
+                yield f"http://127.0.0.1:{ports.collector_http}"
+            finally:
+                self.retarget(collector=self.targets["collector"])
 
     @contextmanager
     def one_replica(self) -> Iterator[None]:
@@ -99,7 +154,10 @@ class Stack(Prometheus):
         reply = httpx.get(f"{self.jaeger_url}/api/traces/{trace_id}", timeout=ANSWER_S)
         if reply.status_code == 404:
             return []
-        reply.raise_for_status()
-        (trace,) = reply.json()["data"]
+        (trace,) = reply.raise_for_status().json()["data"]
         names = {key: process["serviceName"] for key, process in trace["processes"].items()}
         return [{**span, "service": names[span["processID"]]} for span in trace["spans"]]
+
+    def traced(self, trace_ids: list[str]) -> bool:
+        """Jaeger has all of these."""
+        return all(self.trace(trace_id) for trace_id in trace_ids)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +18,6 @@ import yaml
 from monitoring.retention import hours, log_days
 from ops.archive import LOG_TYPES, PAGE, Line, day_start_ns, push, query_lines
 from tests.stack.loki import prepared
-from tests.stack.programs import Program
 from tests.stack.stack import until
 from tests.support.processes import ended
 
@@ -29,18 +29,13 @@ END = START + 86_400 * 10**9
 
 @pytest.fixture(scope="module")
 def lokis(loki_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    running: list[Program] = []
+    """The addresses of two, by the file that they run on."""
     urls = {}
-    try:
+    with ExitStack() as running:
         for config in ("loki.yaml", "loki-restore.yaml"):
-            directory = tmp_path_factory.mktemp(config.removesuffix(".yaml"))
-            program, url = prepared(directory, loki_binary, config)
-            running.append(program.start())
-            urls[config] = url
+            program, urls[config] = prepared(tmp_path_factory.mktemp("loki"), loki_binary, config)
+            running.enter_context(program)
         yield urls
-    finally:
-        for program in running:
-            program.stop()
 
 
 def lines_of(url: str, log_type: str) -> Counter[bytes]:

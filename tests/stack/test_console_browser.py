@@ -6,10 +6,9 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,11 +19,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from demo.machine import PORTS
 from lab.incidents.places import Demo
 from monitoring import alerts, rules
 from monitoring.settings import KIT
-from tests.support.servers import free_port
+from tests.support.demo import environment, running
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(500)  # the first test starts the demo and the browser
@@ -36,20 +34,9 @@ EVIL = "<script>document.title='owned'</script><img src=x onerror=document.title
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     folder = tmp_path_factory.mktemp("demo")
-    ports = {name: str(free_port()) for name in PORTS}
-    environment = {**os.environ, **ports, "LOCAL_DIR": str(folder), "SEED_USERS": "80"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "demo"], env=environment, stdout=subprocess.DEVNULL
-    )
-    try:
-        info_file = folder / "demo.json"
-        until(lambda: info_file.exists() or process.poll() is not None, 240, "the demo")
-        assert process.poll() is None, "the demo ended"
-        info = json.loads(info_file.read_text())
-        yield SimpleNamespace(**{**info, "folder": folder, "ports": ports})
-    finally:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(120) == 0
+    with running(environment(folder, SEED_USERS="80", SEED_RPS="2"), folder / "demo.out"):
+        info = json.loads((folder / "demo.json").read_text())
+        yield SimpleNamespace(**info, place=Demo(folder))
 
 
 @pytest.fixture(scope="module")
@@ -64,23 +51,29 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def page(browser: Browser, demo: SimpleNamespace) -> Iterator[Page]:
-    context = browser.new_context(base_url=demo.services["console"], locale="en-US")
+@contextmanager
+def opened(browser: Browser, demo: SimpleNamespace, **options: Any) -> Iterator[Page]:
+    """A page of the console in a context of its own; no script on it failed in the end."""
+    context = browser.new_context(base_url=demo.services["console"], **options)
     context.set_default_timeout(PATIENCE_S * 1000)
-    page = context.new_page()
-    page.errors = []  # type: ignore[attr-defined]
-    page.on("pageerror", lambda error: page.errors.append(str(error)))  # type: ignore[attr-defined]
+    page, errors = context.new_page(), list[str]()
+    page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
-    assert page.errors == []  # type: ignore[attr-defined]
+    assert errors == []
     context.close()
 
 
-def call(demo: SimpleNamespace, role: str, method: str, path: str, **more: Any) -> httpx.Response:
-    """One request to the gateway as the demo's account of that role."""
+@pytest.fixture
+def page(browser: Browser, demo: SimpleNamespace) -> Iterator[Page]:
+    with opened(browser, demo, locale="en-US") as page:
+        yield page
+
+
+def ask(demo: SimpleNamespace, path: str, role: str = "", **more: Any) -> httpx.Response:
+    """A POST to the gateway as the demo's account of that role, or as nobody."""
+    headers = {"Idempotency-Key": uuid4().hex, **(demo.place.headers(role) if role else {})}
     url = f"{demo.services['gateway']}/api/v1{path}"
-    headers = Demo(demo.folder).headers(role) | more.pop("headers", {})
-    return httpx.request(method, url, headers=headers, timeout=PATIENCE_S, **more)
+    return httpx.post(url, headers=headers, timeout=PATIENCE_S, **more)
 
 
 def shown_in_time(do: Callable[[], Locator], bound_s: float) -> Locator:
@@ -116,7 +109,7 @@ def test_status_turns_within_5_s_of_a_kill_and_back(page: Page, demo: SimpleName
     page.goto("/")
     card = page.get_by_role("article", name="auth")
     ready = card.get_by_text("ready", exact=True)
-    place = Demo(demo.folder)
+    place = demo.place
 
     def kill() -> Locator:
         place.resume_supervisor()  # it was paused for the time before, if there was one
@@ -144,15 +137,11 @@ def test_a_claim_appears_within_3_s_and_leads_to_its_request(
 ) -> None:
     page.goto("/")
     page.wait_for_selector(".verdict")
-    path = f"/rewards/{demo.example['reward_id']}/requests"
-    headers = Demo(demo.folder).headers("USER")
     request_id = ""
 
     def claim() -> Locator:
         nonlocal request_id
-        key = {"Idempotency-Key": uuid4().hex}
-        url = f"{demo.services['gateway']}/api/v1{path}"
-        reply = httpx.post(url, headers=headers | key, timeout=PATIENCE_S)
+        reply = ask(demo, f"/rewards/{demo.example['reward_id']}/requests", "USER")
         assert reply.status_code in (201, 409), reply.text
         request_id = reply.headers["X-Request-ID"]
         return page.locator(f".live a[href='/follow?id={request_id}']")
@@ -168,8 +157,7 @@ def test_a_claim_appears_within_3_s_and_leads_to_its_request(
 def test_a_sign_in_shows_spans_of_three_services_and_its_lines(
     page: Page, demo: SimpleNamespace
 ) -> None:
-    api = f"{demo.services['gateway']}/api/v1"
-    login = httpx.post(f"{api}/auth/login", json=demo.accounts["AUDITOR"], timeout=PATIENCE_S)
+    login = ask(demo, "/auth/login", json=demo.accounts["AUDITOR"])
     assert login.status_code == 200, login.text
     page.goto(f"/follow?id={login.headers['X-Request-ID']}")
     for service in ("gateway", "auth", "event"):
@@ -183,15 +171,12 @@ def test_a_sign_in_shows_spans_of_three_services_and_its_lines(
 
 
 def test_what_users_write_is_text(page: Page, demo: SimpleNamespace) -> None:
-    registered = httpx.post(
-        f"{demo.services['gateway']}/api/v1/auth/register",
-        json={"email": "x@example.com", "password": "not-a-common-one", "display_name": EVIL[:80]},
-        timeout=PATIENCE_S,
-    )
+    new = {"email": "x@example.com", "password": "not-a-common-one", "display_name": EVIL[:80]}
+    registered = ask(demo, "/auth/register", json=new)
     assert registered.status_code == 201, registered.text
     begin, end = "2026-01-01T00:00:00Z", "2126-01-01T00:00:00Z"
     event = {"title": EVIL, "starts_at": begin, "ends_at": end, "status": "active"}
-    made = call(demo, "OPERATOR", "POST", "/events", json=event)
+    made = ask(demo, "/events", "OPERATOR", json=event)
     assert made.status_code == 201, made.text
     page.goto("/")
     # names come every 20 s, as metrics have them: at most 80 characters
@@ -215,37 +200,24 @@ def test_what_users_write_is_text(page: Page, demo: SimpleNamespace) -> None:
 def test_nothing_serious_for_axe_and_nothing_beyond_the_edge(
     browser: Browser, demo: SimpleNamespace, scheme: Any, size: tuple[int, int], language: str
 ) -> None:
-    url = demo.services["console"]
-
-    def recent() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = httpx.get(f"{url}/api/requests", timeout=20).json()["items"]
-        return found
-
-    until(recent, PATIENCE_S, "requests of the demo's traffic")
-    known = recent()[0]["trace_id"]
-    context = browser.new_context(
-        base_url=url,
-        locale=language,
-        color_scheme=scheme,
-        viewport={"width": size[0], "height": size[1]},
-        reduced_motion="reduce",
+    url = f"{demo.services['console']}/api/requests"
+    (known, *_) = until(
+        lambda: httpx.get(url, timeout=20).json()["items"], PATIENCE_S, "requests of the traffic"
     )
-    context.set_default_timeout(PATIENCE_S * 1000)
-    page = context.new_page()
-    for path in ("/", "/follow", f"/follow?id={known}"):
-        page.goto(path)
-        page.wait_for_selector(".board .panel")
-        page.wait_for_timeout(1_500)
-        found = Axe().run(page).response["violations"]
-        serious = [
-            (v["id"], [node["html"][:200] for node in v["nodes"]])
-            for v in found
-            if v["impact"] in ("serious", "critical")
-        ]
-        assert serious == [], path
-        wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-        assert wider <= 0, path
-    context.close()
+    view = {"color_scheme": scheme, "viewport": {"width": size[0], "height": size[1]}}
+    with opened(browser, demo, locale=language, reduced_motion="reduce", **view) as page:
+        for path in ("/", "/follow", f"/follow?id={known['trace_id']}"):
+            page.goto(path)
+            page.wait_for_selector(".board .panel")
+            page.wait_for_timeout(1_500)
+            serious = [
+                (violation["id"], [node["html"][:200] for node in violation["nodes"]])
+                for violation in Axe().run(page).response["violations"]
+                if violation["impact"] in ("serious", "critical")
+            ]
+            assert serious == [], path
+            wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+            assert wider <= 0, path
 
 
 def test_language_and_theme_can_be_switched_and_stay(page: Page) -> None:
@@ -279,36 +251,28 @@ def test_the_keyboard_is_enough(page: Page) -> None:
 def test_times_are_of_the_browsers_zone(browser: Browser, demo: SimpleNamespace) -> None:
     shown = []
     for zone in ("Asia/Seoul", "America/New_York"):
-        context = browser.new_context(base_url=demo.services["console"], timezone_id=zone)
-        context.set_default_timeout(PATIENCE_S * 1000)
-        page = context.new_page()
-        page.goto("/follow")
-        # a title has what is converted: the newest row may be on its way
-        shown.append(page.locator(".rows time[title]").first.inner_text().split(":")[0])
-        context.close()
+        with opened(browser, demo, timezone_id=zone) as page:
+            page.goto("/follow")
+            # a title has what is converted: the newest row may be on its way
+            shown.append(page.locator(".rows time[title]").first.inner_text().split(":")[0])
     assert (int(shown[0]) - int(shown[1])) % 24 in (13, 14, 15)
 
 
 def test_ten_browsers_cost_little(browser: Browser, demo: SimpleNamespace) -> None:
-    pid, pages = Demo(demo.folder).pid("console"), []
-    for _ in range(10):
-        page = browser.new_page()
-        page.goto(demo.services["console"], timeout=PATIENCE_S * 1000)
-        pages.append(page)
-    api = f"{demo.services['gateway']}/api/v1/auth/me"
-    found: list[tuple[float, int]] = []  # shares of a core, at so many requests
-    # again, since a busy machine answers fewer requests and takes more time for the same work
-    while len(found) < 3 and not any(share < 0.2 and sent > 500 for share, sent in found):
-        before, began, sent = cpu_seconds(pid), time.monotonic(), 0
-        with httpx.Client(timeout=PATIENCE_S) as http:
+    pid, api = demo.place.pid("console"), f"{demo.services['gateway']}/api/v1/auth/me"
+    found: list[tuple[float, bool]] = []  # share of a core, and whether enough was asked
+    with ExitStack() as pages, httpx.Client(timeout=PATIENCE_S) as http:
+        for _ in range(10):
+            pages.enter_context(opened(browser, demo)).goto("/")
+        # again, since a busy machine answers fewer requests and takes more time for the same work
+        while len(found) < 3 and not any(share < 0.2 and enough for share, enough in found):
+            before, began, sent = cpu_seconds(pid), time.monotonic(), 0
             while (spent := time.monotonic() - began) < 20:
                 http.get(api, headers={"X-Forwarded-For": f"100.64.0.{sent % 250}"})  # 401: cheap
                 sent += 1
                 time.sleep(max(0.0, sent / 50 - spent))
-        found.append(((cpu_seconds(pid) - before) / (time.monotonic() - began), sent))
-    for page in pages:
-        page.close()
-    assert any(share < 0.2 and sent > 500 for share, sent in found), found
+            found.append(((cpu_seconds(pid) - before) / (time.monotonic() - began), sent > 500))
+    assert any(share < 0.2 and enough for share, enough in found), found
 
 
 def cpu_seconds(pid: int) -> float:
@@ -318,11 +282,8 @@ def cpu_seconds(pid: int) -> float:
 
 def test_an_alert_leads_to_its_runbook(page: Page) -> None:
     """The addresses in notifications (runbook_url) are pages of the console."""
-    url = (
-        rules.rules()
-        .texts_of(alerts.GENERIC[0])["runbook_url"]
-        .removeprefix(KIT.handbook.removesuffix("/docs"))
-    )
+    texts = rules.rules().texts_of(alerts.GENERIC[0])
+    url = texts["runbook_url"].removeprefix(KIT.handbook.removesuffix("/docs"))
     assert page.goto(url).status == 200  # type: ignore[union-attr]
     expect(page.get_by_role("heading", name=alerts.GENERIC[0].name)).to_be_visible()
     page.get_by_role("link", name="Alerts").click()

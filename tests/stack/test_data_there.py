@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import Any
 
-import httpx
 import pytest
 
 from monitoring import alerts, rules
@@ -27,18 +25,12 @@ from tests.stack.asking import (
     shows_data,
     without_series,
 )
-from tests.stack.stack import ANSWER_S, Stack, until
+from tests.stack.stack import Stack, until
 from tests.stack.traffic import Traffic
 from tests.support import promql
 
 pytestmark = pytest.mark.timeout(900)  # the first test of a session starts everything
 RARE = {*EMPTY_WHEN_HEALTHY, *NOT_HERE, *SOMETIMES}
-
-
-def rules_of(stack: Stack) -> list[dict[str, Any]]:
-    url = f"{stack.prometheus_url}/api/v1/rules"
-    reply = httpx.get(url, timeout=ANSWER_S).raise_for_status()
-    return [rule for group in reply.json()["data"]["groups"] for rule in group["rules"]]
 
 
 def evaluate_all(stack: Stack) -> None:
@@ -49,11 +41,11 @@ def evaluate_all(stack: Stack) -> None:
     def evaluated() -> bool:
         return all(
             datetime.fromisoformat(rule["lastEvaluation"]).timestamp() > asked
-            for rule in rules_of(stack)
+            for rule in stack.rules()
         )
 
     until(evaluated, 180, "an evaluation of every rule")
-    found = rules_of(stack)
+    found = stack.rules()
     assert len(found) == sum(len(group["rules"]) for group in declared)
     assert [rule for rule in found if rule["health"] != "ok"] == []
     failures = stack.query("sum(prometheus_rule_evaluation_failures_total)")
@@ -163,23 +155,18 @@ def shows(stack: Stack, target: panels.Target, request_id: str) -> None:
         assert without_series(stack, [target.filled(search=request_id)]) - RARE == set()
     if target.name not in RARE:
         # not in the moment of a missed scrape
-        until(lambda: shows_data(stack, target, request_id), what=f"data of {target.name}")
+        until(lambda: shows_data(stack, target, search=request_id), what=f"data of {target.name}")
 
 
 def test_variables_have_values(stack: Stack, doubled: Traffic) -> None:
     for name, (series, label) in panels.label_queries().items():
-        reply = httpx.get(
-            f"{stack.prometheus_url}/api/v1/label/{label}/values",
-            params={"match[]": series},
-            timeout=ANSWER_S,
-        )
-        assert reply.json()["data"], name
+        assert stack.get(f"label/{label}/values", **{"match[]": series}), name
 
 
 @pytest.mark.usefixtures("doubled")
 @pytest.mark.parametrize("what", sorted({*EMPTY_WHEN_HEALTHY, *NOT_HERE}))
 def test_what_is_listed_as_empty_is_empty(stack: Stack, traffic: Traffic, what: str) -> None:
     if target := ASKED.get(what):
-        assert not shows_data(stack, target, traffic.script.request_id)
+        assert not shows_data(stack, target, search=traffic.script.request_id)
     else:
         assert not has_series(stack, what)

@@ -6,15 +6,14 @@ EMPTY_WHEN_HEALTHY (asking.py) says what each test has to show; all come after t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from pymongo import MongoClient
 
-from tests.stack import panels, programs
+from tests.stack import panels
 from tests.stack.asking import EMPTY_WHEN_HEALTHY, has_series, shows_data
 from tests.stack.loki import Loki
 from tests.stack.spans import send_traces
@@ -35,7 +34,7 @@ def appears(request: pytest.FixtureRequest, stack: Stack, traffic: Traffic) -> A
 
     def seen(what: str) -> bool:
         if what in named:
-            return shows_data(stack, named[what], traffic.script.request_id)
+            return shows_data(stack, named[what], search=traffic.script.request_id)
         return has_series(stack, what)
 
     def wait() -> None:
@@ -80,27 +79,9 @@ def test_everything_listed_has_its_test() -> None:
     assert {*EMPTY_WHEN_HEALTHY.values(), "test_everything_listed_has_its_test"} == tests
 
 
-@contextmanager
-def collector(stack: Stack, jaeger_port: int, *settings: str) -> Iterator[str]:
-    """A second Collector that Prometheus reads too; the address to send spans to."""
-    ports = programs.Ports.free()
-    program = programs.collector(
-        stack.directory / f"collector-{jaeger_port}", ports, stack.console.endpoint, jaeger_port
-    )
-    program.command += [f"--set={setting}" for setting in settings]
-    program.start()
-    address = f"127.0.0.1:{ports.collector_metrics}"
-    stack.retarget(collector=[*stack.targets["collector"], address])
-    try:
-        yield f"http://127.0.0.1:{ports.collector_http}"
-    finally:
-        stack.retarget(collector=stack.targets["collector"])
-        program.stop()
-
-
 def test_spans_that_jaeger_refuses(stack: Stack, appears: Appears) -> None:
     """Sent to where Jaeger takes questions: the answer is no, not later."""
-    with collector(stack, stack.ports.jaeger_query_grpc) as address:
+    with stack.another_collector(stack.ports.jaeger_query_grpc) as address:
         send_traces(address, "refused", 20)
         appears()
 
@@ -108,9 +89,10 @@ def test_spans_that_jaeger_refuses(stack: Stack, appears: Appears) -> None:
 def test_spans_that_find_the_queue_full(stack: Stack, appears: Appears) -> None:
     """As shipped it waits for room; this one has no room and does not wait."""
     queue = "exporters.otlp_grpc/jaeger.sending_queue"
-    closed = free_port()
-    settings = ("queue_size=1", "num_consumers=1", "block_on_overflow=false")
-    with collector(stack, closed, *(f"{queue}.{setting}" for setting in settings)) as address:
+    settings = [
+        f"{queue}.{each}" for each in ("queue_size=1", "num_consumers=1", "block_on_overflow=false")
+    ]
+    with stack.another_collector(free_port(), *settings) as address:
         for _ in range(5):
             send_traces(address, "no-room", 20)
             time.sleep(1)

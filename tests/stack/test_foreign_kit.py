@@ -10,9 +10,9 @@ import os
 import re
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,12 @@ import httpx
 import pytest
 import yaml
 
-from tests.stack import loki as loki_program
 from tests.stack import programs
-from tests.stack.asking import gives_data, has_series, is_number, is_of_loki
-from tests.stack.loki import Loki
+from tests.stack.asking import has_series, is_of_loki, shows_data
 from tests.stack.panels import Target, targets
 from tests.stack.shipping import Shipper
-from tests.stack.stack import ANSWER_S, Prometheus, until
+from tests.stack.stack import Pipeline, pipeline, until
 from tests.support import promql
-from tests.support.otlp import OtlpReceiver
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey, free_port, ready
 from tests.support.wheel import environment, run
 
@@ -59,20 +56,17 @@ def folder(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Shop(Prometheus):
+@dataclass
+class Shop(Pipeline):
     """What runs, and how to ask it."""
 
-    def __init__(self, folder: Path, url: str, prometheus_url: str, loki: Loki | None) -> None:
-        self.folder, self.url, self.prometheus_url, self.loki = folder, url, prometheus_url, loki
-        self.begin = time.time()
-        self.request_id = ""
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._buy, daemon=True)
-        self._thread.start()
+    folder: Path
+    url: str
+    request_id: str = ""  # of the last order
 
-    def _buy(self) -> None:
+    def buy_until(self, over: threading.Event) -> None:
         with httpx.Client(base_url=self.url, timeout=10) as client:
-            while not self._over.wait(0.1):
+            while not over.wait(0.1):
                 with suppress(httpx.TransportError):
                     for name in ("cheap", "dear"):
                         reply = client.post(f"/orders/{name}")
@@ -80,33 +74,17 @@ class Shop(Prometheus):
                     client.get("/items/cheap")
                     client.get("/prices/cheap")
 
-    def close(self) -> None:
-        self._over.set()
-        self._thread.join(30)
-
-    def shows_data(self, target: Target) -> bool:
-        """A panel's query, over the whole time if the panel shows a time."""
-        expr = target.filled(request_id=self.request_id, slower_than="0")
-        if target.source == "loki":
-            assert self.loki
-            return bool(self.loki.shown(expr, target.instant, self.begin))
-        if target.instant:
-            return gives_data(self, expr)
-        rows = self.history(expr, self.begin, time.time(), 1)
-        return any(is_number(value) for row in rows for _, value in row["values"])
-
     def show(self, wanted: list[Target]) -> None:
         """All of these have data, at once, within a minute or so."""
-        empty: list[str] = []
 
-        def all_of_them() -> bool:
-            empty[:] = [target.name for target in wanted if not self.shows_data(target)]
-            return not empty
+        def empty() -> list[str]:
+            variables = {"request_id": self.request_id, "slower_than": "0"}
+            return [each.name for each in wanted if not shows_data(self, each, 1, **variables)]
 
         try:
-            until(all_of_them, 90)
+            until(lambda: not empty(), 90)
         except AssertionError:
-            raise AssertionError(f"without data: {empty}") from None
+            raise AssertionError(f"without data: {empty()}") from None
 
 
 def configured(folder: Path, directory: Path, jobs: dict[str, str]) -> Path:
@@ -136,42 +114,18 @@ def configured(folder: Path, directory: Path, jobs: dict[str, str]) -> Path:
 @pytest.fixture(scope="module")
 def shop(
     python: Path, folder: Path, mongo: EmbeddedMongo, valkey: EmbeddedValkey
-) -> Iterator[Shop]:  # fmt: skip
-    ports, port, dead = programs.Ports.free(), free_port(), free_port()
-    url, prometheus_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{ports.prometheus}"
-    variables = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("PLAINVIEW_")},
-        "MONGO_URL": mongo.url, "REDIS_URL": valkey.url, "SHOP_URL": url,
-        "BANK_URL": f"http://127.0.0.1:{dead}", "LOG_FORMAT": "json", "ENVIRONMENT": "local",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{ports.collector_http}",
-        "OTEL_BSP_SCHEDULE_DELAY": "500",
-    }  # fmt: skip
+) -> Iterator[Shop]:
+    port, dead = free_port(), free_port()
+    url = f"http://127.0.0.1:{port}"
+    flush = "--config=yaml:connectors::service_graph::metrics_flush_interval: 1s"
     with ExitStack() as opened:
-
-        def start(program: programs.Program) -> None:
-            opened.callback(program.stop)
-            program.start()
-
-        jobs = {
-            "shop": f"127.0.0.1:{port}",
-            "collector": f"127.0.0.1:{ports.collector_metrics}",
-            "span-metrics": f"127.0.0.1:{ports.span_metrics}",
-            "jaeger": f"127.0.0.1:{ports.jaeger_metrics}",
-            "prometheus": f"127.0.0.1:{ports.prometheus}",
-        }
-        console = opened.enter_context(OtlpReceiver())
-        loki = None
-        if binary := loki_program.program():
-            program, loki_url = loki_program.prepared(folder / "loki", binary)
-            start(program)
-            loki = Loki(loki_url)
-            jobs["loki"] = loki_url.removeprefix("http://")
-        start(programs.jaeger(folder / "jaeger", ports))
-        collector = programs.collector(folder / "collector", ports, console.endpoint)
-        collector.command.append(
-            "--config=yaml:connectors::service_graph::metrics_flush_interval: 1s"
-        )
-        start(collector)
+        telemetry = opened.enter_context(pipeline(folder, flush))
+        variables = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("PLAINVIEW_")},
+            "MONGO_URL": mongo.url, "REDIS_URL": valkey.url, "SHOP_URL": url,
+            "BANK_URL": f"http://127.0.0.1:{dead}", "LOG_FORMAT": "json", "ENVIRONMENT": "local",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": telemetry.traces_url, "OTEL_BSP_SCHEDULE_DELAY": "500",
+        }  # fmt: skip
         log = folder / "shop.log"
         command = [python, "-m", "uvicorn", "shop:app", "--port", str(port)]
         with log.open("wb") as out:
@@ -179,18 +133,24 @@ def shop(
         opened.callback(process.wait, 30)
         opened.callback(process.terminate)
         until(lambda: ready(url), what=f"the shop, see {log}")
+        jobs = {job: addresses[0] for job, addresses in telemetry.jobs().items()}
+        jobs["shop"] = f"127.0.0.1:{port}"
         config = configured(folder, folder / "prometheus", jobs)
-        flags = [
-            f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{ports.prometheus}",
+        prometheus = [
+            str(programs.binary("prometheus")), f"--config.file={config}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{telemetry.ports.prometheus}",
             "--enable-feature=exemplar-storage",
         ]  # fmt: skip
-        command = [str(programs.binary("prometheus")), *flags]
-        start(programs.Program("prometheus", command, f"{prometheus_url}/-/ready", folder))
-        if loki:
-            opened.callback(Shipper(loki.url, {log: "shop"}).close)
-        shop = Shop(folder, url, prometheus_url, loki)
-        opened.callback(shop.close)
+        up = f"{telemetry.prometheus_url}/-/ready"
+        opened.enter_context(programs.Program("prometheus", prometheus, up, folder))
+        if telemetry.loki:
+            opened.callback(Shipper(telemetry.loki.url, {log: "shop"}).close)
+        shop, over = Shop(**vars(telemetry), folder=folder, url=url), threading.Event()
+        buying = threading.Thread(target=shop.buy_until, args=(over,), daemon=True)
+        buying.start()
+        opened.callback(buying.join, 30)
+        opened.callback(over.set)
         yield shop
 
 
@@ -209,8 +169,7 @@ def test_every_rule_is_evaluated(shop: Shop) -> None:
     groups = [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
 
     def evaluated() -> list[dict[str, Any]]:
-        reply = httpx.get(f"{shop.prometheus_url}/api/v1/rules", timeout=ANSWER_S)
-        found = [rule for each in reply.json()["data"]["groups"] for rule in each["rules"]]
+        found = shop.rules()
         return found if all(rule["health"] != "unknown" for rule in found) else []
 
     found = until(evaluated, what="an evaluation of every rule")

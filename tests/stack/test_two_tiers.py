@@ -12,7 +12,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import ClassVar
 
 import httpx
 import pytest
@@ -98,100 +97,83 @@ class Sent:
 
 
 @dataclass
-class Second:
-    """A Collector of the second tier, and what it handed on."""
-
-    ports: programs.Ports
-    jaeger: OtlpReceiver
-
-    #: What each of its pages is called in `programs.Ports`.
-    PAGES: ClassVar = {"own": "collector_metrics", "spans": "span_metrics"}
-
-    def samples(self, page: str, name: str) -> list[Sample]:
-        """Samples of one metric of its own, or of those that it makes of spans."""
-        url = f"http://127.0.0.1:{getattr(self.ports, self.PAGES[page])}/metrics"
-        text = httpx.get(url, timeout=ANSWER_S).text
-        return [sample for sample in parse_metrics(text) if sample.name == name]
-
-    def own(self, name: str) -> float:
-        return sum(sample.value for sample in self.samples("own", f"otelcol_{name}_total"))
-
-
-@dataclass
 class Tiers:
-    sent: Sent
-    second: list[Second]
+    """What was sent to the first tier, and what the Collectors of the second made of it."""
 
-    def own(self, name: str) -> float:
-        return sum(each.own(name) for each in self.second)
+    sent: Sent
+    ports: list[programs.Ports]  # of the second tier
+    kept: list[OtlpReceiver]  # what each of its Collectors handed on
+
+    def samples(self, page: str, name: str) -> Iterator[tuple[int, Sample]]:
+        """Of a metric, each with the number of its Collector; `page` is its port's name."""
+        for number, ports in enumerate(self.ports):
+            url = f"http://127.0.0.1:{getattr(ports, page)}/metrics"
+            for sample in parse_metrics(httpx.get(url, timeout=ANSWER_S).text):
+                if sample.name == name:
+                    yield number, sample
+
+    def own(self, name: str, **labels: str) -> Counter[int]:
+        """What each Collector counts of itself, over all series that have these labels."""
+        found: Counter[int] = Counter()
+        for number, sample in self.samples("collector_metrics", f"otelcol_{name}_total"):
+            if labels.items() <= sample.labels.items():
+                found[number] += int(sample.value)
+        return found
 
     def counted(self, name: str, *labels: str) -> Counter[tuple[str, ...]]:
-        """A counter by these labels, summed over both Collectors."""
+        """A counter that they make of spans, by these labels, summed over both."""
         found: Counter[tuple[str, ...]] = Counter()
-        for each in self.second:
-            for sample in each.samples("spans", name):
-                found[tuple(sample.labels.get(label, "") for label in labels)] += int(sample.value)
+        for _, sample in self.samples("collector_span_metrics", name):
+            found[tuple(sample.labels.get(label, "") for label in labels)] += int(sample.value)
         return found
 
 
 @pytest.fixture(scope="module")
 def tiers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiers]:
     with ExitStack() as opened:
-
-        def run(program: programs.Program) -> None:
-            opened.callback(program.stop)
-            program.start()
-
-        second = []
-        for number in range(2):
-            each = Second(programs.Ports.free(), opened.enter_context(OtlpReceiver()))
-            directory = tmp_path_factory.mktemp(f"collector-{number}")
+        tier = [programs.Ports.free() for _ in range(2)]
+        kept = [opened.enter_context(OtlpReceiver()) for _ in tier]
+        for ports, receiver in zip(tier, kept, strict=True):
             # The receiver is the console, which gets all that Jaeger gets; Jaeger is away.
-            program = programs.collector(directory, each.ports, each.jaeger.endpoint)
+            directory = tmp_path_factory.mktemp("collector")
+            program = programs.collector(directory, ports, receiver.endpoint)
             program.environment |= {
                 "TAIL_SAMPLE_PERCENT": str(KEPT_PERCENT),
                 "TAIL_DECISION_WAIT": "6s",  # all pieces come in a tenth of that
                 "COLLECTOR_FLUSH_INTERVAL": "1s",
             }
-            run(program)
-            second.append(each)
-        ports, directory = programs.Ports.free(), tmp_path_factory.mktemp("agent")
-        run(programs.collector_agent(directory, ports, [each.ports for each in second]))
+            opened.enter_context(program)
+        first = programs.Ports.free()
+        agent = programs.collector_agent(tmp_path_factory.mktemp("agent"), first, tier)
+        opened.enter_context(agent)
         sent = Sent()
-        sent.send(f"http://127.0.0.1:{ports.collector_http}")
-        yield Tiers(sent, second)
+        sent.send(f"http://127.0.0.1:{first.collector_http}")
+        yield Tiers(sent, tier, kept)
+
+
+DECIDED = "processor_tail_sampling_global_count_traces_sampled"
 
 
 def test_each_trace_is_in_one_collector(tiers: Tiers) -> None:
     spans = TRACES * len(SHAPE)
-    until(lambda: tiers.own("receiver_accepted_spans") == spans, what=f"{spans} spans taken")
-    until(
-        lambda: tiers.own("processor_tail_sampling_global_count_traces_sampled") >= TRACES,
-        what="a decision on each trace",
-    )
+    until(lambda: tiers.own("receiver_accepted_spans").total() == spans, what=f"{spans} spans")
+    until(lambda: tiers.own(DECIDED).total() >= TRACES, what="a decision on each trace")
     # a trace of which both had a piece would be new to both
-    new = [each.own("processor_tail_sampling_new_trace_id_received") for each in tiers.second]
-    assert sum(new) == TRACES
-    assert min(new) > TRACES / 10, "one of them gets nearly all"
+    new = tiers.own("processor_tail_sampling_new_trace_id_received")
+    assert new.total() == TRACES
+    assert min(new[0], new[1]) > TRACES / 10, "one of them gets nearly all"
 
 
 def test_what_is_kept_is_whole_and_every_error_is(tiers: Tiers) -> None:
     def kept() -> list[Counter[str]]:
-        return [Counter(span.trace_id for span in each.jaeger.spans) for each in tiers.second]
+        return [Counter(span.trace_id for span in each.spans) for each in tiers.kept]
 
-    def traces() -> float:
-        return sum(
-            sample.value
-            for each in tiers.second
-            for sample in each.samples(
-                "own", "otelcol_processor_tail_sampling_global_count_traces_sampled_total"
-            )
-            if sample.labels["sampled"] == "true"
-        )
+    def whole() -> bool:
+        traces = tiers.own(DECIDED, sampled="true").total()
+        return sum(each.total() for each in kept()) >= traces * len(SHAPE) > 0
 
-    until(lambda: tiers.own("processor_tail_sampling_global_count_traces_sampled") >= TRACES)
-    until(lambda: sum(map(len, kept())) >= traces() > 0, what="all that was sampled")
-    until(lambda: sum(sum(each.values()) for each in kept()) >= traces() * len(SHAPE))
+    until(lambda: tiers.own(DECIDED).total() >= TRACES, what="a decision on each trace")
+    until(whole, what="all that was sampled")
     one, other = kept()
     assert not set(one) & set(other)
     found = one + other

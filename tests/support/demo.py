@@ -28,9 +28,9 @@ def running(env: dict[str, str], out: Path) -> Iterator[subprocess.Popen[bytes]]
     with out.open("wb") as file:
         process = subprocess.Popen(DEMO, env=env, stdout=file, stderr=file)
     try:
-        until(lambda: info.exists() or process.poll() is not None, 110, "the demo")
+        until(lambda: info.exists() or process.poll() is not None, 240, "the demo")
         assert process.poll() is None, out.read_text()
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        process.wait(120)

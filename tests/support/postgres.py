@@ -7,7 +7,7 @@ import pwd
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 from tests.support.servers import Server
 
@@ -33,29 +33,17 @@ class PostgreSQL(Server):
     def data(self) -> Path:
         return self.directory / "data"
 
-    def start(self) -> PostgreSQL:
-        user: dict[str, Any] = {}
+    def start(self) -> Self:
+        self.options = {"cwd": self.directory}
         if os.getuid() == 0:
             nobody = pwd.getpwnam("nobody")
             os.chown(self.directory, nobody.pw_uid, nobody.pw_gid)
-            user = {"user": nobody.pw_uid, "group": nobody.pw_gid}
+            self.options |= {"user": nobody.pw_uid, "group": nobody.pw_gid}
         if not self.data.exists():
             assert INITDB
             secret = self.directory / "password"
             secret.write_text(PASSWORD)
             made = ["-A", "scram-sha-256", "-U", "shop", "--pwfile", str(secret), "-N"]
-            subprocess.run(
-                [INITDB, "-D", str(self.data), *made],
-                check=True,
-                capture_output=True,
-                timeout=60,
-                cwd=self.directory,
-                **user,
-            )
-        log = (self.directory / f"{self.name}.log").open("ab")
-        with log:
-            self.process = subprocess.Popen(
-                self.command(), stdout=log, stderr=log, cwd=self.directory, **user
-            )
-        self.wait_until_up()
-        return self
+            command = [INITDB, "-D", str(self.data), *made]
+            subprocess.run(command, check=True, capture_output=True, timeout=60, **self.options)
+        return super().start()

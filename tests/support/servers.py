@@ -9,8 +9,9 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -49,24 +50,65 @@ def listens(port: int) -> bool:
     return False
 
 
+def answers(url: str) -> bool:
+    """Somebody is there, and it is no error."""
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(url, timeout=1).is_success
+    return False
+
+
 def ready(url: str) -> bool:
     """The service there says that it is ready."""
-    try:
-        return httpx.get(f"{url}/health/ready", timeout=1).status_code == 200
-    except httpx.TransportError:
-        return False
+    return answers(f"{url}/health/ready")
 
 
-class Server:
-    """start, stop, kill (SIGKILL), pause and resume; a restart keeps port and data."""
+class Process:
+    """A child process that a test may end, kill, pause and start again."""
 
-    name = "server"
+    name: str
+    process: subprocess.Popen[bytes] | None = None
+
+    def _spawn(self, command: Sequence[str | Path], log: Path, **options: Any) -> None:
+        """Run a command; what it writes is added to `log`."""
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, **options
+            )
+
+    def _send(self, how: signal.Signals) -> None:
+        assert self.process, f"{self.name} does not run"
+        self.process.send_signal(how)
+
+    def terminate(self, timeout_s: float = 25) -> int:
+        """SIGTERM; the exit code."""
+        self._send(signal.SIGTERM)
+        assert self.process
+        return self.process.wait(timeout_s)
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is finished, nothing is closed."""
+        if self.process:
+            self.process.kill()
+            self.process.wait(30)
+            self.process = None
+
+    def pause(self) -> None:
+        """SIGSTOP: connections are accepted by the kernel, nothing is answered."""
+        self._send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT: what was paused goes on."""
+        self._send(signal.SIGCONT)
+
+
+class Server(Process):
+    """A program that listens on one port; a restart keeps port and data."""
 
     def __init__(self, port: int | None = None, directory: Path | None = None) -> None:
         self.port = port or free_port()
         self._own = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
-        self.process: subprocess.Popen[bytes] | None = None
+        self.options: dict[str, Any] = {}  # of subprocess.Popen
 
     @property
     def url(self) -> str:
@@ -76,16 +118,9 @@ class Server:
         raise NotImplementedError
 
     def start(self) -> Self:
-        log = (self.directory / f"{self.name}.log").open("ab")
-        with log:
-            self.process = subprocess.Popen(
-                self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
-        self.wait_until_up()
-        return self
-
-    def wait_until_up(self) -> None:
+        self._spawn(self.command(), self.directory / f"{self.name}.log", **self.options)
         until(self._up, what=f"{self.name} on port {self.port}")
+        return self
 
     def _up(self) -> bool:
         assert self.process
@@ -97,30 +132,14 @@ class Server:
     def answers(self) -> bool:
         return listens(self.port)
 
-    def kill(self) -> None:
-        if self.process:
-            self.process.kill()
-            self.process.wait(10)
-            self.process = None
-
     def stop(self) -> None:
         if self.process:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.terminate()
+            self.resume()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(3)
+                self.terminate(3)
         self.kill()
         if self._own:
             shutil.rmtree(self.directory, ignore_errors=True)
-
-    def pause(self) -> None:
-        """Hang: connections are accepted by the kernel, nothing is answered."""
-        assert self.process
-        self.process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        assert self.process
-        self.process.send_signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,30 +30,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("loki")
 
 
-def _judge(report: pytest.TestReport | pytest.CollectReport, config: pytest.Config) -> None:
-    if not report.skipped or hasattr(report, "wasxfail") or not config.option.only_loki_skipped:
-        return
-    if report.nodeid not in NEEDS_LOKI.read_text().splitlines():
-        report.outcome = "failed"
-        report.longrepr = (
-            f"{report.nodeid} was skipped and is not named in tests/needs-loki.txt: "
-            f"{report.longrepr}"
-        )
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item,
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def _judged(
+    config: pytest.Config,
+) -> Generator[None, pytest.TestReport | pytest.CollectReport, Any]:
     report = yield
-    _judge(report, item.config)
+    skipped = report.skipped and not hasattr(report, "wasxfail")
+    known = NEEDS_LOKI.read_text().splitlines()
+    if skipped and config.option.only_loki_skipped and report.nodeid not in known:
+        why = f"was skipped and is not named in tests/needs-loki.txt: {report.longrepr}"
+        report.outcome, report.longrepr = "failed", f"{report.nodeid} {why}"
     return report
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(
-    collector: pytest.Collector,
-) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    report = yield
-    _judge(report, collector.config)
-    return report
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    return (yield from _judged(item.config))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Any, Any]:
+    return (yield from _judged(collector.config))

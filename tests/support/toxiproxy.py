@@ -5,25 +5,22 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
 from tests.stack.programs import binary
-from tests.support.servers import free_port
-from tests.support.waiting import until
+from tests.support.servers import Server, free_port
 
 
 @dataclass(frozen=True)
 class Wire:
     """A port of loopback whose connections go on to another one, with toxics while asked for."""
 
-    api: httpx.Client
-    name: str
+    proxy: str  # address in Toxiproxy's API
     port: int
 
     @contextmanager
@@ -34,60 +31,41 @@ class Wire:
         for ever, `reset_peer` breaks connections off.
         """
         toxic = {"type": kind, "stream": stream, "attributes": attributes}
-        name = self._ask("POST", f"/proxies/{self.name}/toxics", toxic)["name"]
+        name = _post(f"{self.proxy}/toxics", toxic)["name"]
         try:
             yield
         finally:
-            self.api.delete(f"/proxies/{self.name}/toxics/{name}").raise_for_status()
+            httpx.delete(f"{self.proxy}/toxics/{name}").raise_for_status()
 
     @contextmanager
     def cut(self) -> Iterator[None]:
         """Break off its connections and refuse new ones."""
-        self._ask("POST", f"/proxies/{self.name}", {"enabled": False})
+        _post(self.proxy, {"enabled": False})
         try:
             yield
         finally:
-            self._ask("POST", f"/proxies/{self.name}", {"enabled": True})
-
-    def _ask(self, method: str, path: str, body: Any) -> Any:
-        return self.api.request(method, path, json=body).raise_for_status().json()
+            _post(self.proxy, {"enabled": True})
 
 
-class Toxiproxy:
+class Toxiproxy(Server):
     """`with Toxiproxy() as proxies: wire = proxies.wire("mongo", server.port)`."""
 
-    def __init__(self) -> None:
-        self._port = free_port()
-        self._api = httpx.Client(base_url=f"http://127.0.0.1:{self._port}", timeout=10)
-        self._process: subprocess.Popen[bytes] | None = None
+    name = "toxiproxy"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        return [str(binary("toxiproxy-server")), "-host", "127.0.0.1", "-port", str(self.port)]
 
     def wire(self, name: str, port: int) -> Wire:
         """A new way to `port`."""
-        way = Wire(self._api, name, free_port())
-        proxy = {
-            "name": name,
-            "listen": f"127.0.0.1:{way.port}",
-            "upstream": f"127.0.0.1:{port}",
-            "enabled": True,
-        }
-        self._api.post("/proxies", json=proxy).raise_for_status()
+        way = Wire(f"{self.url}/proxies/{name}", free_port())
+        ends = {"listen": f"127.0.0.1:{way.port}", "upstream": f"127.0.0.1:{port}"}
+        _post(f"{self.url}/proxies", {"name": name, "enabled": True, **ends})
         return way
 
-    def _up(self) -> bool:
-        try:
-            return self._api.get("/version").is_success
-        except httpx.TransportError:
-            return False
 
-    def __enter__(self) -> Self:
-        command = [binary("toxiproxy-server"), "-host", "127.0.0.1", "-port", str(self._port)]
-        quiet = subprocess.DEVNULL
-        self._process = subprocess.Popen(command, stdout=quiet, stderr=quiet, stdin=quiet)
-        until(self._up, what="toxiproxy")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._api.close()
-        if self._process:
-            self._process.kill()
-            self._process.wait(10)
+def _post(url: str, body: Any) -> Any:
+    return httpx.post(url, json=body, timeout=10).raise_for_status().json()

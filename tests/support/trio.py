@@ -5,10 +5,9 @@ import contextlib
 import itertools
 import json
 import os
-import signal
-import subprocess
 import sys
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
@@ -16,8 +15,10 @@ from uuid import uuid4
 import httpx
 
 from ops.secrets import new_signing_key
+from plainview.decode import Sample, parse_metrics
+from shared.storage.mongo import Database, connect
 from shared.tokens import Role, TokenIssuer
-from tests.support.servers import free_port, ready
+from tests.support.servers import Process, free_port, ready
 from tests.support.waiting import until
 
 _DATABASES = itertools.count(1)
@@ -25,8 +26,11 @@ PATIENCE_S = 30  # for an answer that a busy machine may give late
 PASSWORD = "seven quiet lamps at noon"
 
 
-class Service:
-    """`python -m NAME`; its output goes to `log`, a restart keeps the port."""
+class Service(Process):
+    """`python -m NAME`; its output goes to `log`, a restart keeps the port.
+
+    `with Service(...) as service:` starts it, waits until it is ready and kills it in the end.
+    """
 
     def __init__(self, name: str, log: Path, **environment: str) -> None:
         self.name, self.log = name, log
@@ -41,13 +45,14 @@ class Service:
             **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
             **environment,
         }
-        self.process: subprocess.Popen[bytes] | None = None
+
+    def beside(self, log: Path, **environment: str) -> "Service":
+        """A process more of the same service, on a port of its own; not started yet."""
+        kept = {name: value for name, value in self.environment.items() if name != "PORT"}
+        return Service(self.name, log, **{**kept, **environment})
 
     def start(self) -> Self:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", self.name], env=self.environment, stdout=log, stderr=log
-            )
+        self._spawn([sys.executable, "-m", self.name], self.log, env=self.environment)
         return self
 
     def wait_ready(self, timeout_s: float = 60) -> Self:
@@ -59,27 +64,38 @@ class Service:
         assert self.process.poll() is None, f"{self.name} ended: {self.log.read_text()[-3000:]}"
         return ready(self.url)
 
-    def kill(self) -> None:
-        """SIGKILL: nothing is finished, nothing is closed."""
-        if self.process:
-            self.process.kill()
-            self.process.wait(10)
-            self.process = None
+    def __enter__(self) -> Self:
+        try:
+            return self.start().wait_ready()
+        except BaseException:
+            self.kill()
+            raise
 
-    def pause(self) -> None:
-        """SIGSTOP: connections are accepted by the kernel, nothing is answered."""
-        assert self.process
-        self.process.send_signal(signal.SIGSTOP)
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
-    def resume(self) -> None:
-        assert self.process
-        self.process.send_signal(signal.SIGCONT)
+    def health(self, kind: str) -> tuple[int, str]:
+        """Status code of the probe `live` or `ready`, and its verdict: `pass`, `warn` or `fail`."""
+        reply = httpx.get(f"{self.url}/health/{kind}", timeout=PATIENCE_S)
+        return reply.status_code, reply.json()["status"]
 
-    def terminate(self, timeout_s: float = 25) -> int:
-        """SIGTERM; the exit code."""
-        assert self.process
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout_s)
+    def samples(self) -> list[Sample]:
+        """What a scrape gets."""
+        return parse_metrics(httpx.get(f"{self.url}/metrics", timeout=PATIENCE_S).text)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of the samples of this name that have these labels."""
+        found = (sample for sample in self.samples() if sample.name == name)
+        return sum(sample.value for sample in found if labels.items() <= sample.labels.items())
+
+    @contextlib.asynccontextmanager
+    async def database(self, mongo_url: str) -> AsyncIterator[Database]:
+        """Its database, through a client of the test's own."""
+        client = connect(mongo_url, "pymongo", "test")
+        try:
+            yield client.database(self.environment["MONGO_DATABASE"])
+        finally:
+            await client.close()
 
     def lines(self) -> list[dict[str, Any]]:
         """Its log lines so far; a line that is no JSON is an error of its own."""
