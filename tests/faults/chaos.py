@@ -11,7 +11,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from random import Random
 
@@ -128,29 +128,23 @@ class Platform:
 
     @contextmanager
     def _broken(self, fault: Fault) -> Iterator[None]:
-        event = self.trio.events[fault.target]
-        with ExitStack() as repairs:
-            match fault.what:
-                case "kill mongo":
-                    self.mongo.kill()
-                    repairs.callback(self.mongo.start)
-                case "hang mongo":
-                    self.mongo.pause()
-                    repairs.callback(self.mongo.resume)
-                case "lose mongo's replies":
-                    repairs.enter_context(self.wire.toxic("timeout", timeout=0))
-                case "cut mongo off":
-                    repairs.enter_context(self.wire.cut())
-                case "kill event":
-                    event.kill()
-                    repairs.callback(lambda: event.start().wait_ready())
-                case "hang event":
-                    event.pause()
-                    repairs.callback(event.resume)
-                case "hang redis":
-                    self.valkey.pause()
-                    repairs.callback(self.valkey.resume)
-            yield
+        if "mongo's" in fault.what:  # its replies are lost
+            with self.wire.toxic("timeout", timeout=0):
+                yield
+        elif "cut" in fault.what:
+            with self.wire.cut():
+                yield
+        else:
+            how, _, what = fault.what.partition(" ")
+            event = self.trio.events[fault.target]
+            victim = {"mongo": self.mongo, "redis": self.valkey, "event": event}[what]
+            (victim.kill if how == "kill" else victim.pause)()
+            try:
+                yield
+            finally:
+                (victim.start if how == "kill" else victim.resume)()
+            if how == "kill" and victim is event:
+                event.wait_ready()
 
 
 async def settled(database: Database, rewards: list[str], repaired: float) -> Stored:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -16,22 +18,34 @@ from tests.support.trio import Trio
 PREFIX = "figure: "
 
 
+@contextmanager
+def own_platform(directory: Path, **environment: str) -> Iterator[Platform]:
+    """The trio with servers of its own, MongoDB behind a wire."""
+    known = {"LOG_LEVEL": "warning", "DRAIN_SECONDS": "2", **environment}
+    with EmbeddedMongo() as mongo, EmbeddedValkey() as valkey, Toxiproxy() as proxies:
+        wire = proxies.wire("mongo", mongo.port)
+        url = f"mongodb://127.0.0.1:{wire.port}"
+        with Trio(directory, url, valkey.url, events=2, **known) as trio:
+            yield Platform(trio, mongo, valkey, wire)
+
+
+@pytest.fixture(scope="session")
+def shared_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """One for all modules: each test repairs what it breaks."""
+    with own_platform(tmp_path_factory.mktemp("platform")) as platform:
+        yield platform
+
+
 @pytest.fixture(scope="module")
 def platform(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Platform]:
-    """The trio with servers of its own, MongoDB behind a wire; a module's ENVIRONMENT is added."""
-    environment = {
-        "LOG_LEVEL": "warning",
-        "DRAIN_SECONDS": "2",
-        **getattr(request.module, "ENVIRONMENT", {}),
-    }
-    with EmbeddedMongo() as mongo, EmbeddedValkey() as valkey, Toxiproxy() as proxies:
-        wire = proxies.wire("mongo", mongo.port)
-        url = f"mongodb://127.0.0.1:{wire.port}"
-        directory = tmp_path_factory.mktemp("platform")
-        with Trio(directory, url, valkey.url, events=2, **environment) as trio:
-            yield Platform(trio, mongo, valkey, wire)
+    """The shared one; one of its own for a module that has an ENVIRONMENT."""
+    if environment := getattr(request.module, "ENVIRONMENT", {}):
+        with own_platform(tmp_path_factory.mktemp("platform"), **environment) as platform:
+            yield platform
+    else:
+        yield request.getfixturevalue("shared_platform")
 
 
 @pytest.fixture(scope="module")
