@@ -37,7 +37,7 @@ CATALOGUE.alert(
     )
 )
 PRICES = create_engine("sqlite:///prices.db")
-log = get_logger()
+log, security = get_logger(), get_logger("security")
 
 
 @asynccontextmanager
@@ -81,6 +81,7 @@ async def order(name: str) -> dict[str, str]:
         except httpx.HTTPError:
             ORDERS.inc(outcome="refused")
             log.warning("order.refused", item=name)
+            security.warning("payment.unconfirmed", item=name)
             raise HTTPException(503, "the bank is away") from None
     await app.state.mongo.shop.orders.insert_one({"item": name})
     ORDERS.inc(outcome="paid")
