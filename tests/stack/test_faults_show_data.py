@@ -46,10 +46,12 @@ def appears(request: pytest.FixtureRequest, stack: Stack, traffic: Traffic) -> A
 
 
 def test_lines_that_loki_refuses(loki: Loki, appears: Appears) -> None:
-    old = [[str(time.time_ns() - WEEKS * 10**9), "too old"]]
-    lines = {"streams": [{"stream": {"service": "event"}, "values": old}]}
-    url = f"{loki.url}/loki/api/v1/push"
-    assert httpx.post(url, json=lines, timeout=ANSWER_S).status_code == 400
+    """One is too old, which alarms nobody; the other has more labels than a stream may have."""
+    now, many = time.time_ns(), {f"label_{number}": "x" for number in range(20)}
+    for labels, at in (({"service": "event"}, now - WEEKS * 10**9), (many, now)):
+        lines = {"streams": [{"stream": labels, "values": [[str(at), "refused"]]}]}
+        url = f"{loki.url}/loki/api/v1/push"
+        assert httpx.post(url, json=lines, timeout=ANSWER_S).status_code == 400
     appears()
 
 

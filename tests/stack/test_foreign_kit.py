@@ -78,8 +78,8 @@ class Shop(Pipeline):
         """All of these have data, at once, within a minute or so."""
 
         def empty() -> list[str]:
-            variables = {"request_id": self.request_id, "slower_than": "0"}
-            return [each.name for each in wanted if not shows_data(self, each, 1, **variables)]
+            known = {"request_id": self.request_id}
+            return [each.name for each in wanted if not shows_data(self, each, 1, **known)]
 
         try:
             until(lambda: not empty(), 90)

@@ -1,5 +1,6 @@
 """A shop as another company has it: no line of the platform, plainview from its wheel."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -76,6 +77,7 @@ def price(name: str) -> int:
 async def order(name: str) -> dict[str, str]:
     (await app.state.stock.get(f"/items/{name}")).raise_for_status()
     if name == "dear":
+        await asyncio.sleep(0.3)  # a slow request
         try:
             await app.state.bank.post("/pay")
         except httpx.HTTPError:
