@@ -15,6 +15,11 @@ class Outcome(StrEnum):
     REFUSED = "refused"
 
 
+@pytest.fixture
+def catalogue():
+    return Catalogue("test")
+
+
 def exposed(catalogue: Catalogue) -> dict[tuple[str, ...], float]:
     registry = CollectorRegistry()
     catalogue.register(registry)
@@ -25,16 +30,14 @@ def exposed(catalogue: Catalogue) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_closed_sets_exist_at_zero_in_all_combinations():
-    catalogue = Catalogue("test")
+def test_closed_sets_exist_at_zero_in_all_combinations(catalogue):
     catalogue.counter("claims_total", "Claims", labels={"outcome": Outcome, "kind": ("a", "b")})
     assert exposed(catalogue) == {
         ("claims_total", kind, outcome): 0 for outcome in Outcome for kind in "ab"
     }
 
 
-def test_counts_before_and_after_registration():
-    catalogue = Catalogue("test")
+def test_counts_before_and_after_registration(catalogue):
     claims = catalogue.counter("claims_total", "Claims", labels={"outcome": Outcome})
     claims.inc(outcome=Outcome.GRANTED)
     registry = CollectorRegistry()
@@ -44,8 +47,7 @@ def test_counts_before_and_after_registration():
     assert registry.get_sample_value("claims_total", {"outcome": "granted"}) == 3
 
 
-def test_wrong_value_raises_in_tests_and_is_other_in_production(monkeypatch):
-    catalogue = Catalogue("test")
+def test_wrong_value_raises_in_tests_and_is_other_in_production(catalogue, monkeypatch):
     claims = catalogue.counter("claims_total", "Claims", labels={"outcome": Outcome})
     with pytest.raises(ValueError, match="claims_total: outcome='stolen'"):
         claims.inc(outcome="stolen")
@@ -58,8 +60,7 @@ def test_wrong_value_raises_in_tests_and_is_other_in_production(monkeypatch):
     assert exposed(catalogue)["claims_total", OTHER] == 2
 
 
-def test_dynamic_labels_are_bounded_together():
-    catalogue = Catalogue("test")
+def test_dynamic_labels_are_bounded_together(catalogue):
     left = catalogue.gauge("stock_left", "Left", labels={"event": Bounded(3), "reward": Bounded(3)})
     for number in range(50):
         left.set(number, event=f"e{number}", reward=f"r{number}")
@@ -68,8 +69,7 @@ def test_dynamic_labels_are_bounded_together():
     assert series["stock_left", OTHER, OTHER] == 49
 
 
-def test_replace_swaps_all_series_and_folds_the_rest():
-    catalogue = Catalogue("test")
+def test_replace_swaps_all_series_and_folds_the_rest(catalogue):
     rate = catalogue.gauge("joined", "Joined", labels={"event": Bounded(2)})
     rate.replace({("a",): 1, ("b",): 2, ("c",): 3, ("d",): 4})
     assert exposed(catalogue) == {("joined", "a"): 1, ("joined", "b"): 2, ("joined", OTHER): 7}
@@ -79,16 +79,14 @@ def test_replace_swaps_all_series_and_folds_the_rest():
     assert exposed(catalogue) == {}
 
 
-def test_replace_resets_closed_sets_to_zero():
-    catalogue = Catalogue("test")
+def test_replace_resets_closed_sets_to_zero(catalogue):
     users = catalogue.gauge("users", "Users", labels={"window": ("day", "week")})
     users.replace({("day",): 3, ("week",): 9})
     users.replace({("day",): 4})
     assert exposed(catalogue) == {("users", "day"): 4, ("users", "week"): 0}
 
 
-def test_histogram_times_a_block_that_raises():
-    catalogue = Catalogue("test")
+def test_histogram_times_a_block_that_raises(catalogue):
     work = catalogue.histogram("work_seconds", "Work", buckets=(60, 120), labels={"o": Outcome})
     with pytest.raises(RuntimeError), work.time(o=Outcome.REFUSED):
         raise RuntimeError
@@ -99,8 +97,7 @@ def test_histogram_times_a_block_that_raises():
     assert series["work_seconds_count", "granted"] == 0
 
 
-def test_declarations_are_checked_and_listed():
-    catalogue = Catalogue("test")
+def test_declarations_are_checked_and_listed(catalogue):
     catalogue.counter("claims_total", "Claims", labels={"outcome": Outcome})
     catalogue.gauge("age_seconds", "Age", unit="seconds")
     with pytest.raises(ValueError, match="declared twice"):

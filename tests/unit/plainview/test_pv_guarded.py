@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -7,7 +6,7 @@ from plainview.guarded import guarded, on_error
 
 
 @pytest.fixture
-def errors() -> Iterator[list[str]]:
+def errors():
     seen: list[str] = []
 
     def broken(part: str) -> None:
@@ -20,9 +19,7 @@ def errors() -> Iterator[list[str]]:
         on_error.remove(callback)
 
 
-def test_errors_are_swallowed_and_counted(
-    errors: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_errors_are_swallowed_and_counted(errors, monkeypatch):
     monkeypatch.delenv("PLAINVIEW_STRICT")
     guard = guarded("logs")
     for _ in range(2):
@@ -33,16 +30,14 @@ def test_errors_are_swallowed_and_counted(
     assert errors == ["logs", "logs"]
 
 
-def test_tests_hear_of_them(errors: list[str]) -> None:
+def test_tests_hear_of_them(errors):
     with pytest.raises(ValueError, match="x"), guarded("logs"):
         raise ValueError("x")
     assert errors == ["logs"]
 
 
 @pytest.mark.parametrize("kind", [asyncio.CancelledError, KeyboardInterrupt, GeneratorExit])
-def test_exits_are_no_errors(
-    kind: type[BaseException], errors: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_exits_are_no_errors(kind, errors, monkeypatch):
     monkeypatch.delenv("PLAINVIEW_STRICT")
     with pytest.raises(kind), guarded("logs"):
         raise kind

@@ -1,5 +1,7 @@
 """Spans of calls through a bare transport, and what the upstream is told of them."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import httpx
 import pytest
 from opentelemetry import trace
@@ -32,21 +34,17 @@ async def call(upstream: Upstream, method: str = "GET") -> None:
     await observe_httpx(upstream, "up").handle_async_request(request)
 
 
-def tracer() -> trace.Tracer:
-    return trace.get_tracer("test")
+def work() -> AbstractContextManager[trace.Span]:
+    return trace.get_tracer("test").start_as_current_span("work")
 
 
-async def test_a_call_is_a_child_of_the_current_span_and_the_upstream_is_told() -> None:
+async def test_a_call_is_a_child_of_the_current_span_and_the_upstream_is_told():
     upstream = Upstream()
-    with (
-        captured_spans() as spans,
-        request_context("request-12345"),
-        tracer().start_as_current_span("work"),
-    ):
+    with captured_spans() as spans, request_context("request-12345"), work():
         await call(upstream)
-    sent, work = spans
-    assert (sent.name, sent.kind, sent.parent_id) == ("GET", "client", work.span_id)
-    assert work.start_ns <= sent.start_ns <= sent.end_ns <= work.end_ns
+    sent, parent = spans
+    assert (sent.name, sent.kind, sent.parent_id) == ("GET", "client", parent.span_id)
+    assert parent.start_ns <= sent.start_ns <= sent.end_ns <= parent.end_ns
     assert sent.status == "unset"
     assert sent.attributes == {
         "http.request.method": "GET",
@@ -68,17 +66,11 @@ async def test_a_call_is_a_child_of_the_current_span_and_the_upstream_is_told() 
         (Upstream(error=httpx.ReadTimeout("late")), "ReadTimeout"),
     ],
 )
-async def test_a_call_that_fails(upstream: Upstream, error_type: str) -> None:
-    with (
-        captured_spans() as spans,
-        metric_delta(HTTP_CLIENT_FAILURES, upstream="up") as failures,
-        tracer().start_as_current_span("work"),
-    ):
-        if upstream.error is None:
-            await call(upstream, "BREW")
-        else:
-            with pytest.raises(httpx.ReadTimeout):
-                await call(upstream, "BREW")
+async def test_a_call_that_fails(upstream, error_type):
+    raised = pytest.raises(httpx.ReadTimeout) if upstream.error else nullcontext()
+    failures = metric_delta(HTTP_CLIENT_FAILURES, upstream="up")
+    with captured_spans() as spans, failures, work(), raised:
+        await call(upstream, "BREW")
     assert failures.value == (upstream.error is not None)
     assert (spans[0].name, spans[0].status) == ("HTTP", "error")
     assert spans[0].attributes["error.type"] == error_type
@@ -86,7 +78,7 @@ async def test_a_call_that_fails(upstream: Upstream, error_type: str) -> None:
     assert ("http.response.status_code" in spans[0].attributes) == (upstream.error is None)
 
 
-async def test_without_a_sampled_parent_the_upstream_learns_that_it_is_none() -> None:
+async def test_without_a_sampled_parent_the_upstream_learns_that_it_is_none():
     upstream, context = Upstream(), SpanContext(7, 8, is_remote=False)
     with captured_spans() as spans, trace.use_span(NonRecordingSpan(context)):
         await call(upstream)
@@ -94,10 +86,10 @@ async def test_without_a_sampled_parent_the_upstream_learns_that_it_is_none() ->
     assert upstream.headers["traceparent"] == f"00-{7:032x}-{8:016x}-00"
 
 
-async def test_after_the_end_of_its_parent_a_call_is_still_traced() -> None:
+async def test_after_the_end_of_its_parent_a_call_is_still_traced():
     with captured_spans() as spans:
-        with tracer().start_as_current_span("work") as work:
-            work.end()
+        with work() as parent:
+            parent.end()
             await call(Upstream())
         remote = SpanContext(7, 8, is_remote=True, trace_flags=TraceFlags(1))
         with trace.use_span(NonRecordingSpan(remote)):
@@ -107,7 +99,7 @@ async def test_after_the_end_of_its_parent_a_call_is_still_traced() -> None:
 
 
 @pytest.fixture
-def foreign(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+def foreign(monkeypatch):
     """A provider of the application's own, which masks nothing."""
     provider, kept = TracerProvider(shutdown_on_exit=False), InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(kept))
@@ -115,7 +107,7 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     return kept
 
 
-async def test_the_applications_own_provider_gets_the_path(foreign: InMemorySpanExporter) -> None:
+async def test_the_applications_own_provider_gets_the_path(foreign):
     upstream = Upstream()
     await call(upstream)
     (sent,) = foreign.get_finished_spans()
@@ -125,9 +117,7 @@ async def test_the_applications_own_provider_gets_the_path(foreign: InMemorySpan
     assert f"{sent.context.span_id:016x}-01" in upstream.headers["traceparent"]
 
 
-async def test_another_implementation_of_the_api_is_asked_for_spans(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_another_implementation_of_the_api_is_asked_for_spans(monkeypatch):
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", trace.NoOpTracerProvider())
     upstream, context = Upstream(), SpanContext(7, 8, is_remote=True, trace_flags=TraceFlags(1))
     with trace.use_span(NonRecordingSpan(context)):

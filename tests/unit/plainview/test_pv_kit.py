@@ -1,7 +1,5 @@
 """The kit is for any observed service: another one's dashboards and alerts know nothing of us."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path
@@ -10,7 +8,6 @@ import pytest
 
 from plainview import LIBRARY_METRICS, Alert, kit
 from plainview.kit import (
-    Dashboard,
     Kit,
     Thresholds,
     generic_alerts,
@@ -32,41 +29,40 @@ SHOP = Kit(
     log_days={"general": 7},
 )
 ALERTS = generic_alerts(SHOP)
-BOARDS: dict[str, Dashboard] = {
-    board.name: board
-    for board in (
-        overview(SHOP, ALERTS),
-        system(SHOP),
-        slos(SHOP),
-        logs_and_traces(SHOP),
-        telemetry(SHOP),
-    )
-}
+MADE = (overview(SHOP, ALERTS), system(SHOP), slos(SHOP), logs_and_traces(SHOP), telemetry(SHOP))
+BOARDS = {board.name: board for board in MADE}
+RULES = Rules(SHOP, BOARDS)
 OURS = re.compile(r"\b(er-|event.rewards|gateway|reward|claim|seeder|8002)", re.IGNORECASE)
 KNOWN = names.known(SHOP, [LIBRARY_METRICS])
 
 
-def test_nothing_of_event_rewards_is_in_it() -> None:
+def test_nothing_of_event_rewards_is_in_it():
     texts = [json.dumps(board.json()) for board in BOARDS.values()]
     texts += [f"{alert.expr} {alert.summary}" for alert in ALERTS]
     assert [found for text in texts for found in OURS.findall(text)] == []
 
 
-@pytest.mark.parametrize("name", BOARDS)
-def test_its_panels_ask_for_what_the_library_exposes(name: str) -> None:
-    for panel in BOARDS[name].panels():
-        for query in panel.queries:
-            if query.source == "prometheus":
-                assert names.metrics_in(query.expr) <= KNOWN, panel.title
+def queries():
+    """Of panels, alerts, rules and runbooks, by where they stand."""
+    for board in MADE:
+        for panel in board.panels():
+            for query in panel.queries:
+                if query.source == "prometheus":
+                    yield f"{board.name}: {panel.title}", query.expr
+    yield from ((alert.name, alert.expr) for alert in ALERTS)
+    for group in recording.groups(SHOP):
+        yield from ((rule["record"], rule["expr"]) for rule in group["rules"])
+    for page in (Path(kit.__file__).parent / "runbooks").glob("*.md"):
+        (block,) = re.findall(r"```promql\n(.*?)```", page.read_text(), re.S)
+        yield from ((page.name, query) for query in block.splitlines())
 
 
-def test_its_rules_ask_for_what_the_library_exposes() -> None:
-    exprs = [alert.expr for alert in ALERTS]
-    exprs += [rule["expr"] for group in recording.groups(SHOP) for rule in group["rules"]]
-    assert set().union(*map(names.metrics_in, exprs)) <= KNOWN
+def test_queries_ask_for_what_the_library_exposes():
+    unknown = [(where, names.metrics_in(query) - KNOWN) for where, query in queries()]
+    assert [(where, found) for where, found in unknown if found] == []
 
 
-def test_services_and_thresholds_are_those_of_the_kit() -> None:
+def test_services_and_thresholds_are_those_of_the_kit():
     strict = Kit(services=("shop",), thresholds=Thresholds(error_ratio=0.01, latency_s=0.25))
     alerts = {alert.name: alert.expr for alert in generic_alerts(strict)}
     assert 'absent(up{job="shop"})' in alerts["TargetAbsent"]
@@ -76,29 +72,19 @@ def test_services_and_thresholds_are_those_of_the_kit() -> None:
         Thresholds(latency_s=0.3)
 
 
-@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
-def test_every_alert_finds_its_panel(alert: Alert) -> None:
-    if alert.dashboards:
-        assert Rules(SHOP, BOARDS).place(alert)[1]
+def test_each_alert_has_its_panel_and_its_page():
+    assert [alert.name for alert in ALERTS if alert.dashboards and not RULES.place(alert)[1]] == []
+    pages = (Path(kit.__file__).parent / "runbooks").glob("*.md")
+    assert {page.stem for page in pages} == {alert.runbook for alert in ALERTS}
 
 
-def test_an_alert_links_its_runbook_its_dashboard_and_its_panel() -> None:
-    rules = Rules(SHOP, BOARDS)
+def test_an_alert_links_its_runbook_its_dashboard_and_its_panel():
     (alert,) = [each for each in ALERTS if each.name == "ApiErrorRate"]
-    texts = rules.texts_of(alert)
-    uid, panel = rules.place(alert)
+    texts = RULES.texts_of(alert)
+    uid, panel = RULES.place(alert)
     assert texts["runbook_url"] == "https://git.example.com/shop/kit/runbooks/api-error-rate.md"
     assert texts["dashboard_url"] == f"http://localhost:3000/d/{uid}?viewPanel={panel}"
     assert uid == "shop-system"
     assert "{{ $value | humanizePercentage }}" in texts["summary"]
     with pytest.raises(KeyError):
-        rules.place(Alert("Lost", "up == 0", "x", dashboards=("system",), panel="no such panel"))
-
-
-def test_each_alert_has_its_page_and_queries_of_pages_name_what_there_is() -> None:
-    folder = Path(kit.__file__).parent / "runbooks"
-    assert {page.stem for page in folder.glob("*.md")} == {alert.runbook for alert in ALERTS}
-    for page in folder.glob("*.md"):
-        (block,) = re.findall(r"```promql\n(.*?)```", page.read_text(), re.S)
-        for query in block.splitlines():
-            assert names.metrics_in(query) <= KNOWN, f"{page.name}: {query}"
+        RULES.place(Alert("Lost", "up == 0", "x", dashboards=("system",), panel="no such panel"))

@@ -121,6 +121,35 @@ async def test_access_line_at_the_end_of_the_reply_not_of_background_work():
     assert len(lines) == 1
 
 
+async def test_a_failure_that_nobody_answered_is_a_500_with_an_id_and_is_raised():
+    errors, lines, sent = [], [], []
+
+    async def broken(scope, receive, send):
+        raise RuntimeError("x")
+
+    async def send(message):
+        sent.append(message)
+
+    app = wrapped(broken, access=lambda record, scope: lines.append(record), failure=errors.append)
+    with pytest.raises(RuntimeError):
+        await app({"type": "http", "path": "/", "method": "GET", "headers": []}, None, send)
+    assert sent[0]["status"] == 500
+    assert b"x-request-id" in dict(sent[0]["headers"])
+    assert [type(error) for error in errors] == [RuntimeError]
+    assert [record.status for record in lines] == [500]
+
+
+async def test_websockets_have_a_context_also_when_nothing_is_observed():
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.append(request_id())
+
+    headers = [(b"x-request-id", b"ws-request")]
+    await wrapped(app)({"type": "websocket", "path": "/", "headers": headers}, None, None)
+    assert seen == ["ws-request"]
+
+
 async def test_a_broken_log_does_not_break_the_request(monkeypatch):
     def broken(record, scope):
         raise RuntimeError("disk full")

@@ -205,7 +205,9 @@ async def test_the_stack_may_be_built_again():
 # --- WebSockets; how they end is in the list of situations ---
 
 
-def test_a_websocket_goes_on_with_the_trace_of_its_client():
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_websocket_goes_on_with_the_trace_of_its_client(leaves):
+    """A client that leaves is no failure, though the application lets what that raises pass."""
     app, sub = FastAPI(), APIRouter(prefix="/chat")
 
     @sub.websocket("/{room}")
@@ -220,17 +222,24 @@ def test_a_websocket_goes_on_with_the_trace_of_its_client():
     headers = {"X-Request-ID": "socket-1", "traceparent": f"00-{TRACE}-{SPAN}-01"}
     still_open = metric_delta("websocket_connections", app_name="sockets")
     with TestClient(app) as client, signals("sockets") as found, still_open:
-        with client.websocket_connect("/api/chat/a", headers=headers) as socket:
+        with (
+            contextlib.suppress(WebSocketDisconnect),
+            client.websocket_connect("/api/chat/a", headers=headers) as socket,
+        ):
             assert dict(socket.extra_headers)[b"x-request-id"] == b"socket-1"
-            socket.send_text("bye")
-            socket.receive()
+            if leaves:
+                socket.close(1001)
+            else:
+                socket.send_text("bye")
+                socket.receive()
         assert still_open.value == 0
     assert [line["event"] for line in found["others"]] == ["joined", "websocket.closed"]
     assert {(line["trace_id"], line["request_id"]) for line in found["others"]} == {
         (TRACE, "socket-1")
     }
+    assert found["others"][1]["websocket_close_code"] == (1001 if leaves else 1000)
     (span,) = found["spans"]
-    assert (span.name, span.trace_id) == ("WS /api/chat/{room}", TRACE)
+    assert (span.name, span.trace_id, span.status) == ("WS /api/chat/{room}", TRACE, "unset")
 
 
 def test_each_of_many_routes_has_its_own_series():
