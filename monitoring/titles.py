@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _INFO = {"event_id": "event_info", "reward_id": "reward_info"}
 
 
@@ -18,3 +20,12 @@ def titled(expr: str, by: str = "event_id", into: str = "title", over: str = "")
     if into != "title":
         titles = f'label_replace({titles}, "{into}", "$1", "title", "(.*)")'
     return f"({expr}) * on ({by}) group_left ({into}) topk by ({by}) (1, {titles})"
+
+
+def five(expr: str, pick: str = "topk") -> str:
+    """The five highest (or, by "bottomk", lowest) series at the end of the time range, all along.
+
+    `topk` alone picks anew at each moment, so that a legend has all that were ever among the five.
+    """
+    at_end = re.sub(r"(\{[^{}]*\})", r"\1 @ end()", expr)
+    return f"({expr}) and {pick}(5, {at_end})"

@@ -8,7 +8,7 @@ from typing import Any
 from monitoring.dashboards import rewards
 from monitoring.dashboards.rewards import EVENT_SELECTOR, SINCE, event_variable
 from monitoring.settings import KIT, PENDING
-from monitoring.titles import titled
+from monitoring.titles import five, titled
 from plainview.kit import Dashboard, Row
 from plainview.kit.panels import (
     BAD,
@@ -140,14 +140,14 @@ def _over_time() -> list[Panel]:
         lines(
             "Participants",
             "Who takes part in running events, the five biggest.",
-            by("title", titled(f"topk(5, {EVERYBODY})")),
+            by("title", titled(five(EVERYBODY))),
             no_data="no running event",
         ),
         lines(
             "Approval rate by event",
             "Approved of the decided requests of running events, the five lowest. A fall: "
             "operators reject more; look at the reasons above.",
-            by("title", titled(f"bottomk(5, {_requests('approved')} / {DECIDED})")),
+            by("title", titled(five(f"{_requests('approved')} / {DECIDED}", "bottomk"))),
             unit="percentunit",
             maximum=1,
             no_data="nothing decided yet",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from monitoring.titles import titled
+from monitoring.titles import five, titled
 from plainview.kit import Row
 from plainview.kit.board import query_variable
 from plainview.kit.panels import (
@@ -179,7 +179,7 @@ def stock_over_time() -> Panel:
     return lines(
         "Stock left",
         "The five rewards of running events with the least left.",
-        Query(_of_rewards(f"bottomk(5, {left})"), "{{reward}}, {{title}}"),
+        Query(_of_rewards(five(left, "bottomk")), "{{reward}}, {{title}}"),
         no_data="no reward of a running event",
     )
 

@@ -115,7 +115,7 @@ def last_requests() -> Panel:
                 custom__width=80,
             ),
             column("Time", unit="dateTimeAsIso", custom__width=170),
-            column("Trace", links=[TRACE_LINK], custom__width=290),
+            column("Trace", links=[TRACE_LINK], custom__width=310),
         ],
         size=(24, 10),
     )  # fmt: skip

@@ -80,12 +80,12 @@ func render(text, option string, before *template.Template, data any) string {
 // Grafana gives a mail's template the subject and the rendered text.
 func mail(text, title, message string) string {
 	functions := html.FuncMap{
-		"splitList": func(by, text string) []string { return strings.Split(text, by) },
-		"Subject":   func(_, _ any, _ string) string { return title },
+		"splitList":     func(by, text string) []string { return strings.Split(text, by) },
+		"HiddenSubject": func(any, string) string { return "" },
 	}
 	var out strings.Builder
 	parsed := html.Must(html.New("mail").Funcs(functions).Parse(text))
-	data := map[string]any{"Message": message, "Subject": nil, "TemplateData": nil}
+	data := map[string]any{"Message": message, "Title": title, "Subject": nil}
 	if err := parsed.Execute(&out, data); err != nil {
 		return "ERROR " + err.Error()
 	}

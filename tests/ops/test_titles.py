@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from monitoring.titles import titled
+from monitoring.titles import five, titled
 from tests.ops.checks import program, run
 
 
@@ -64,3 +64,25 @@ def test_every_number_has_one_title_while_replicas_differ(tmp_path: Path) -> Non
     path = tmp_path / "titles.yaml"
     path.write_text(json.dumps({"tests": [tests]}))
     run(program("promtool"), "test", "rules", str(path))
+
+
+def test_five_are_the_five_of_the_end(tmp_path: Path) -> None:
+    """Of six the lowest at the end is left out, at whatever time one looks."""
+    series = {f'left{{reward_id="r{number}"}}': f"{number}x4" for number in range(6)}
+    highest, lowest = five('max by (reward_id) (left{reward_id=~".+"})'), five("left{}", "bottomk")
+    tests = {
+        "interval": "15s",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [
+            {
+                "expr": f"count({expr}) * 10 + {end}({expr})",
+                "eval_time": "30s",
+                "exp_samples": [{"labels": "{}", "value": 50 + value}],
+            }
+            for expr, end, value in ((highest, "min", 1), (lowest, "max", 4))
+        ],
+    }
+    path = tmp_path / "five.yaml"
+    path.write_text(json.dumps({"tests": [tests]}))
+    run(program("promtool"), "test", "rules", str(path))
+    assert highest.endswith('and topk(5, max by (reward_id) (left{reward_id=~".+"} @ end()))')

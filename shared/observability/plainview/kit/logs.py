@@ -146,7 +146,7 @@ def _slow(limit_s: float) -> list[Panel]:
                 column("Method", custom__width=80),
                 column("Status", custom__width=70),
                 column("Duration", unit="s", custom__width=90),
-                column("Trace", links=[TRACE_LINK], custom__width=300),
+                column("Trace", links=[TRACE_LINK], custom__width=310),
             ],
             size=(24, 10),
         )

@@ -329,16 +329,18 @@ def coloured(series: str, colour: str, mode: str = "fixed") -> Json:
 # no JSON is shown as it is; a click shows all fields of any.
 LINE = (
     " | json event, message, http_request_method, http_route, http_response_status_code, outcome,"
-    " reason, dependency, task, error_type, exception_type, exception_message"
+    " reason, code, dependency, task, error_type, exception_type, exception_message"
     " | drop __error__, __error_details__"
     " | line_format `{{ if .event }}{{ .service }}  {{ .event }}"
     "{{ if .http_route }}  {{ .http_request_method }} {{ .http_route }}"
     " {{ .http_response_status_code }}{{ end }}"
     + "".join(
-        f"{{{{ if .{name} }}}}  {{{{ .{name} }}}}{{{{ end }}}}"
-        for name in (
-            "dependency", "task", "outcome", "reason", "error_type", "exception_type",
-            "exception_message", "message",
+        f"{{{{ if {shown} }}}}  {{{{ .{name} }}}}{{{{ end }}}}"
+        for name, shown in (
+            *((name, f".{name}") for name in ("dependency", "task", "outcome", "reason", "code")),
+            # of a request it is the status again
+            ("error_type", "and .error_type (ne .error_type .http_response_status_code)"),
+            *((name, f".{name}") for name in ("exception_type", "exception_message", "message")),
         )
     )
     + "{{ else }}{{ .service }}  {{ __line__ }}{{ end }}`"
