@@ -31,7 +31,8 @@ from tests.faults.surface import (
     path_of,
     put_at,
 )
-from tests.faults.vectors import Forger, malformed
+from tests.support.forging import Forger
+from tests.support.messages import malformed
 from tests.support.servers import EmbeddedMongo
 from tests.support.trio import Service, Trio
 

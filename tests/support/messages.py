@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -242,3 +242,32 @@ def _broken(draw: Draw, plan: Plan, marker: bytes, longest: int) -> bytes:
         whole = whole[: whole.rindex(b"0\r\n")]
     plan.began.append(Request(marker, b"POST", body))
     return whole[: draw(st.integers(1, len(whole) - 1))]
+
+
+def malformed() -> Iterator[tuple[str, bytes]]:
+    """Names and bytes of requests that are not HTTP/1.1 as RFC 9112 has it."""
+    target, json_ = b"/api/v1/auth/login", b"Content-Type: application/json"
+
+    def post(
+        *lines: bytes, start: bytes = b"POST %b HTTP/1.1" % target, body: bytes = b""
+    ) -> bytes:
+        return b"\r\n".join([start, *lines, b"", body])
+
+    for name, form in LINES.items():
+        start = form % target if b"%b" in form else form
+        yield f"start line: {name}", post(b"Host: x", start=start)
+    for name, lines in REFUSED.items():
+        host = [] if "host" in name else [b"Host: x"]
+        yield f"header: {name}", post(*host, json_, *lines, body=b"{}")
+    for name, body in BAD_CHUNKS.items():
+        chunked = b"Transfer-Encoding: chunked"
+        yield f"chunks: {name}", post(b"Host: x", json_, chunked, body=body)
+    yield "HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    yield "TLS", bytes.fromhex("16030100a5010000a10303") + bytes(64) + b"\r\n\r\n"
+    yield "PROXY protocol", b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" + post(b"Host: x")
+    yield "noise", bytes(range(256)) + b"\r\n\r\n"
+    yield "header: first line folded", post(b" X: a", b"Host: x")
+    yield "header: 20 KB", post(b"Host: x", b"X-Long: " + b"a" * 20_000)
+    many = [b"X-%d: " % number + b"a" * 60 for number in range(400)]
+    yield "header: 400 of 60 bytes", post(b"Host: x", *many)
+    yield "target of 20 KB", post(b"Host: x", start=b"GET /" + b"a" * 20_000 + b" HTTP/1.1")

@@ -1,4 +1,4 @@
-"""Requests and tokens that a service must refuse: bytes of a wire and forged access tokens."""
+"""Access tokens that no service may accept, made with auth's own key where that can be."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
-from tests.support.messages import BAD_CHUNKS, LINES, REFUSED
-
 ORDER = 2**252 + 27742317777372353535851937790883648493  # of Ed25519's base point
 SMALL_ORDER_POINT = bytes([1] + [0] * 31)  # the neutral element: a public key of nobody
 
@@ -29,12 +27,20 @@ def encode(data: bytes | Mapping[str, Any]) -> str:
 
 
 class Forger:
-    """Makes access tokens with auth's own key, for what else can be wrong with one."""
+    """Makes access tokens of an issuer with its key, for what else can be wrong with one."""
 
-    def __init__(self, private_pem: str, kid: str, user: str) -> None:
+    def __init__(
+        self,
+        private_pem: str,
+        kid: str,
+        user: str,
+        issuer: str = "event-rewards",
+        audience: str = "event-rewards",
+    ) -> None:
         key = serialization.load_pem_private_key(private_pem.encode(), None)
         assert isinstance(key, Ed25519PrivateKey)
         self._key, self._kid, self._user = key, kid, user
+        self._issuer, self._audience = issuer, audience
 
     @property
     def public_pem(self) -> bytes:
@@ -49,8 +55,8 @@ class Forger:
         """As auth makes them, by a clock that is `shift_s` ahead."""
         now = int(time.time() + shift_s)
         known = {
-            "iss": "event-rewards",
-            "aud": "event-rewards",
+            "iss": self._issuer,
+            "aud": self._audience,
             "sub": self._user,
             "roles": ["USER"],
             "jti": uuid4().hex,
@@ -76,10 +82,12 @@ class Forger:
         for name in ("iss", "aud", "sub", "roles", "jti", "iat", "nbf", "exp"):
             yield f"no {name}", self.token(claims=self.claims(**{name: None}))
         for name, value in (
-            ("iss", "another"), ("iss", ["event-rewards"]), ("aud", "another"), ("aud", []),
-            ("aud", {"event-rewards": 1}), ("roles", "USER"), ("roles", {"USER": 1}), ("roles", 1),
-            ("exp", "soon"), ("exp", -1), ("exp", 10**400), ("nbf", "now"), ("iat", []),
-            ("sub", 1), ("sub", {"$ne": ""}), ("sub", ["a"]),
+            ("iss", "another"), ("iss", [self._issuer]), ("aud", "another"), ("aud", []),
+            ("aud", 1), ("aud", {self._audience: 1}),
+            ("roles", "USER"), ("roles", {"USER": 1}), ("roles", 1),
+            ("exp", "soon"), ("exp", "9999999999"), ("exp", True), ("exp", -1), ("exp", 10**400),
+            ("nbf", "now"), ("iat", []),
+            ("sub", ""), ("sub", 1), ("sub", {"$ne": ""}), ("sub", ["a"]),
         ):  # fmt: skip
             token = self.token(claims=self.claims(**{name: value}))
             yield f"{name} is {str(value)[:20]}", token
@@ -100,6 +108,7 @@ class Forger:
     def _headers_wrong(self) -> Iterator[tuple[str, str]]:
         for change in (
             {"alg": None}, {"alg": "none"}, {"alg": "None"}, {"alg": "HS256"}, {"alg": "ES256"},
+            {"alg": "EdDSA"},
             {"alg": "RS256"}, {"alg": 1}, {"alg": ["Ed25519"]}, {"alg": ""},
             {"typ": None}, {"typ": "JWT"}, {"typ": "refresh+jwt"}, {"typ": 1},
             {"kid": None}, {"kid": "unknown"}, {"kid": "../../../../dev/null"}, {"kid": ""},
@@ -112,6 +121,7 @@ class Forger:
             yield f"header {str(change)[:40]}", self.token(header=self.header(**change))
         for name, body in (
             ("header is a list", b"[]"), ("header is null", b"null"), ("header is no JSON", b"{"),
+            ("header is NaN", b"NaN"),
             ("header is deep", b"[" * 5000 + b"]" * 5000), ("header is no UTF-8", b"\xff\xfe"),
         ):  # fmt: skip
             yield name, self.token(header=body)
@@ -134,15 +144,24 @@ class Forger:
             yield f"signature: {name}", f"{signed}.{encode(wrong)}"
         other = Ed25519PrivateKey.generate()
         yield "another's key", f"{signed}.{encode(other.sign(signed.encode()))}"
+        public = encode(other.public_key().public_bytes_raw())
+        jwk = {"kty": "OKP", "crv": "Ed25519", "x": public}
+        own = f"{encode(self.header(jwk=jwk))}.{encode(self.claims())}"
+        yield "another's key, in the header", f"{own}.{encode(other.sign(own.encode()))}"
         head, claims, _ = good.split(".")
         changed = encode(self.claims(roles=["ADMIN"]))
         yield "claims changed", f"{head}.{changed}.{signature}"
         yield "header changed", f"{encode(self.header(kid='x'))}.{claims}.{signature}"
-        for alg, secret in (("HS256", self.public_pem), ("HS256", b""), ("HS512", self.public_pem)):
+        for alg, secret in (
+            ("HS256", self.public_pem), ("HS256", b""), ("HS512", self.public_pem),
+            ("Ed25519", self.public_pem),  # as it says, and a MAC
+        ):  # fmt: skip
             signed = f"{encode(self.header(alg=alg))}.{encode(self.claims(roles=['ADMIN']))}"
-            digest = hashlib.sha256 if alg == "HS256" else hashlib.sha512
+            digest = hashlib.sha512 if alg == "HS512" else hashlib.sha256
             mac = hmac.new(secret, signed.encode(), digest).digest()
             yield f"{alg} with {len(secret)} public bytes", f"{signed}.{encode(mac)}"
+        unsigned = f"{encode(self.header(alg='none'))}.{encode(self.claims(roles=['ADMIN']))}."
+        yield "none, without a signature", unsigned
         rsa_key = rsa.generate_private_key(65537, 2048)
         signed = f"{encode(self.header(alg='RS256'))}.{encode(self.claims())}"
         mac = rsa_key.sign(signed.encode(), PKCS1v15(), hashes.SHA256())
@@ -160,7 +179,8 @@ class Forger:
             ("empty parts", ".."), ("one part", head), ("two parts", f"{head}.{claims}"),
             ("four parts", f"{good}.{signature}"), ("five parts", f"{good}.{head}.{claims}"),
             ("no header", f".{claims}.{signature}"), ("no claims", f"{head}..{signature}"),
-            ("dots only", "." * 50), ("no token at all", "not-a-token"), ("a bracket", "{}"),
+            ("dots only", "." * 50), ("not base64", "%%%.%%%.%%%"),
+            ("no token at all", "not-a-token"), ("a bracket", "{}"),
             ("as JSON", json.dumps({"payload": claims, "protected": head, "signature": signature})),
             ("padded", f"{head}==.{claims}.{signature}"),
             ("with +/", good.replace("-", "+", 1) + "+/"),
@@ -174,32 +194,3 @@ class Forger:
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
-
-
-def malformed() -> Iterator[tuple[str, bytes]]:
-    """Names and bytes of requests that are not HTTP/1.1 as RFC 9112 has it."""
-    target, json_ = b"/api/v1/auth/login", b"Content-Type: application/json"
-
-    def post(
-        *lines: bytes, start: bytes = b"POST %b HTTP/1.1" % target, body: bytes = b""
-    ) -> bytes:
-        return b"\r\n".join([start, *lines, b"", body])
-
-    for name, form in LINES.items():
-        start = form % target if b"%b" in form else form
-        yield f"start line: {name}", post(b"Host: x", start=start)
-    for name, lines in REFUSED.items():
-        host = [] if "host" in name else [b"Host: x"]
-        yield f"header: {name}", post(*host, json_, *lines, body=b"{}")
-    for name, body in BAD_CHUNKS.items():
-        chunked = b"Transfer-Encoding: chunked"
-        yield f"chunks: {name}", post(b"Host: x", json_, chunked, body=body)
-    yield "HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-    yield "TLS", bytes.fromhex("16030100a5010000a10303") + bytes(64) + b"\r\n\r\n"
-    yield "PROXY protocol", b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" + post(b"Host: x")
-    yield "noise", bytes(range(256)) + b"\r\n\r\n"
-    yield "header: first line folded", post(b" X: a", b"Host: x")
-    yield "header: 20 KB", post(b"Host: x", b"X-Long: " + b"a" * 20_000)
-    many = [b"X-%d: " % number + b"a" * 60 for number in range(400)]
-    yield "header: 400 of 60 bytes", post(b"Host: x", *many)
-    yield "target of 20 KB", post(b"Host: x", start=b"GET /" + b"a" * 20_000 + b" HTTP/1.1")
