@@ -57,7 +57,7 @@ def requests(samples: list[Sample], *names: str) -> dict[tuple[str, ...], float]
     return {tuple(s.labels[name] for name in names): s.value for s in found}
 
 
-def test_values_come_from_headers_state_and_functions() -> None:
+def test_values_come_from_headers_state_and_functions():
     samples, _ = page({"tenant": "header:X-Tenant", "plan": "state:plan"})
     counts = requests(samples, "path", "tenant", "plan", "kind", "fails")
     assert counts == {
@@ -68,8 +68,10 @@ def test_values_come_from_headers_state_and_functions() -> None:
     assert [s.value for s in timed if s.labels["tenant"] == "t3"] == [1]
 
 
-def test_further_values_are_other() -> None:
-    samples, _ = page({"tenant": "header:X-Tenant"}, http_labels_limit=2)
+def test_further_values_are_other_and_sizes_are_not_there_unasked():
+    samples, told = page({"tenant": "header:X-Tenant"}, http_labels_limit=2)
+    assert told == []
+    assert not [s for s in samples if "size_bytes" in s.name]
     assert requests(samples, "path", "tenant", "kind") == {
         ("/items/{item}", "t0", "/i?"): 1,
         ("/items/{item}", "t1", "/i?"): 1,
@@ -78,18 +80,15 @@ def test_further_values_are_other() -> None:
     }
 
 
-def test_sizes_by_setting_and_nothing_without() -> None:
+def test_sizes_by_setting():
     samples, _ = page(None, http_sizes=True)
     sums = {(s.name, s.labels["path"]): s.value for s in samples if s.name.endswith("bytes_sum")}
     assert sums["http_request_size_bytes_sum", "/items/{item}"] == 3000
     assert sums["http_response_size_bytes_sum", "/items/{item}"] == 18
-    samples, told = page(None)
-    assert not [s for s in samples if "size_bytes" in s.name]
-    assert told == []
     assert {len(s.labels) for s in samples if s.name == "http_requests_total"} == {4}
 
 
-def test_the_stock_way_has_neither_and_says_so() -> None:
+def test_the_stock_way_has_neither_and_says_so():
     samples, told = page({"tenant": "header:X-Tenant"}, http_sizes=True, metrics_by="stock")
     assert len(requests(samples, "path")) == 2
     assert {len(s.labels) for s in samples if s.name == "http_requests_total"} == {4}
@@ -104,6 +103,6 @@ def test_the_stock_way_has_neither_and_says_so() -> None:
         ("", "header:x"), ("a", "cookie:x"), ("a", "header:"), ("a", ""), ("a", 7), ("a", None),
     ],
 )  # fmt: skip
-def test_a_label_that_cannot_be_is_an_error_at_once(name: str, source: Any) -> None:
+def test_a_label_that_cannot_be_is_an_error_at_once(name, source):
     with pytest.raises(ValueError, match="http_labels"):
         HttpLabels({name: source}, 10)
