@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Protocol
 
 from plainview.client_address import Networks, client_network, is_within
@@ -23,7 +24,11 @@ class Connection(Protocol):
     @property
     def arriving(self) -> bool: ...
     @property
+    def asked(self) -> bool: ...
+    @property
     def taken(self) -> tuple[int, int]: ...
+    @property
+    def pace(self) -> float: ...
     def drop(self) -> None: ...
 
 
@@ -31,8 +36,13 @@ class Connections:
     """At most `bounds.connections` in all and `bounds.connections_per_client` of each client.
 
     At a bound the connection that has been idle for the longest time is closed; if none is idle,
-    one whose request is still arriving; if all are at work, the new one is refused. Trusted
-    proxies carry many clients, so for them only the bound in all holds.
+    one whose request is still arriving; else, of those that leave a part of their reply waiting,
+    the one that reads the slowest. If there is none, the new one is refused.
+
+    Closing a connection whose client is just sending its next request loses that request. So a
+    client may have twice its bound before connections at work, or idle for less than
+    `bounds.settled_s`, are closed. As long as it has more than its bound, each reply closes its
+    connection. Trusted proxies carry many clients, so for them only the bound in all holds.
     """
 
     def __init__(self, bounds: Bounds, trusted: Networks = ()) -> None:
@@ -49,12 +59,8 @@ class Connections:
     def add(self, connection: Connection) -> bool:
         """Add a new connection; False if it has to be closed."""
         client = client_network(connection.address, self._bounds.ipv6_prefix)
-        own = self._of.get(client, set())
-        most = self._bounds.connections_per_client
-        if most and len(own) >= most and not is_within(connection.address, self.trusted):
-            if not self._drop_idle(own):
-                return False
-        elif len(self._open) >= self._bounds.connections and not self._drop_idle(self._open):
+        own = self._of.get(client, ())
+        if not self._has_room(connection.address, own, connection.loop.time()):
             return False
         self._open[connection] = client
         self._of.setdefault(client, set()).add(connection)
@@ -72,16 +78,38 @@ class Connections:
             if not own:
                 del self._of[client]
 
-    def _drop_idle(self, among: set[Connection] | dict[Connection, str]) -> bool:
-        idle = min((one for one in among if one.idle), key=lambda one: one.since, default=None)
-        if (
-            idle is None
-        ):  # else slow bodies, which cost their clients nothing, would keep all others out
-            idle = min((o for o in among if o.arriving), key=lambda one: one.since, default=None)
-        if idle is None:
+    def crowded(self, connection: Connection) -> bool:
+        """Whether its client has more than its share, so that its reply should close it."""
+        most = self._bounds.connections_per_client
+        own = self._of.get(self._open.get(connection, ""), ())
+        return 0 < most < len(own) and not is_within(connection.address, self.trusted)
+
+    def _has_room(self, address: str, own: Collection[Connection], now: float) -> bool:
+        most, every = self._bounds.connections_per_client, self._open
+        if most and len(own) >= most and not is_within(address, self.trusted):
+            if self._close_spare(own, now - self._bounds.settled_s):
+                return True
+            if len(own) >= 2 * most:
+                return self._close_spare(own, now) or self._close_slowest(own)
+        fits = len(every) < self._bounds.connections
+        return fits or self._close_spare(every, now) or self._close_slowest(every)
+
+    def _close_spare(self, among: Collection[Connection], since: float) -> bool:
+        oldest = sorted((one for one in among if one.since <= since), key=lambda one: one.since)
+        # One is at work, too, whose last reply is not sent whole or whose next request has come.
+        spare = next((o for o in oldest if o.idle and not o.taken[1] and not o.asked), None)
+        # Slow bodies cost their clients nothing, and must not keep all others out.
+        return self._close(spare or next((one for one in oldest if one.arriving), None))
+
+    def _close_slowest(self, among: Collection[Connection]) -> bool:
+        readers = [one for one in among if one.taken[1]]
+        return self._close(min(readers, key=lambda one: one.pace, default=None))
+
+    def _close(self, connection: Connection | None) -> bool:
+        if connection is None:
             return False
-        self.discard(idle)
-        idle.drop()
+        self.discard(connection)
+        connection.drop()
         return True
 
     def _sweep_later(self, loop: asyncio.AbstractEventLoop) -> None:

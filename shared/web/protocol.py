@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import re
 import socket
 import struct
+from contextlib import suppress
 from http import HTTPStatus
+from termios import FIONREAD
 from typing import Any, ClassVar
 
 import httptools
@@ -70,15 +73,19 @@ class _Cycle(RequestResponseCycle):
     """uvicorn's cycle, with two corrections.
 
     Uvicorn waits for a body of the `Content-Length` that a 304 has, and it sends chunks to clients
-    of HTTP/1.0, which do not know them (RFC 9112, section 6.1).
+    of HTTP/1.0, which do not know them (RFC 9112, section 6.1). The reply also closes a connection
+    of a client that has too many.
     """
 
+    protocol: BoundedProtocol
     _until_close = False  # whether the body ends where the connection does
 
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start" and self.scope["http_version"] == "1.0":
             names = {name.lower() for name, _ in message.get("headers", ())}
             self._until_close = b"content-length" not in names
+        if message["type"] == "http.response.start":
+            self.keep_alive &= not self.protocol.open_connections.crowded(self.protocol)
         if self._until_close:
             self.chunked_encoding = False
             self.expected_content_length = len(message.get("body", b""))
@@ -102,6 +109,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     ending = False  # whether bytes that still come are dropped
     since = 0.0  # loop time since which the connection is idle
+    _taken_before = 0  # bytes that the client had taken by then
     _head = 0
     _unread = 0  # bytes received since the last byte of a body
     _in_head = False
@@ -160,6 +168,20 @@ class BoundedProtocol(HttpToolsProtocol):
         """How many bytes were sent to the client so far, and how many wait for it to read."""
         waiting = self.transport.get_write_buffer_size()
         return self.transport.written - waiting, waiting  # type: ignore[attr-defined]
+
+    @property
+    def asked(self) -> bool:
+        """Whether bytes have come that were not read yet: the next request is here."""
+        with suppress(OSError, ValueError):  # the socket is closed already
+            descriptor = self.transport.get_extra_info("socket").fileno()
+            return any(fcntl.ioctl(descriptor, FIONREAD, b"0000"))  # the number of bytes
+        return False
+
+    @property
+    def pace(self) -> float:
+        """Bytes per second that the client took since the connection was last idle."""
+        seconds = max(self.loop.time() - self.since, 0.001)
+        return (self.taken[0] - self._taken_before) / seconds
 
     def drop(self) -> None:
         """Close at once, to make room for another connection or because the client is too slow."""
@@ -285,6 +307,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade() and self._should_upgrade():
             return
         self.cycle.__class__ = _Cycle  # uvicorn has no setting for this
+        self.cycle.protocol = self  # type: ignore[attr-defined]
         if self.scope["http_version"] == "1.0":
             self.cycle.waiting_for_100_continue = False  # RFC 9110, section 10.1.1
         self.scope["query_string"] = self.url.partition(b"?")[2]
@@ -317,7 +340,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        self.since = self.loop.time()
+        self.since, self._taken_before = self.loop.time(), self.taken[0]
         super().on_response_complete()
 
     def _is_http(self) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -13,6 +14,7 @@ from shared.web.protocol import BoundedProtocol, bounded_protocol
 from tests.support.gateway_app import served
 from tests.support.waiting import soon
 
+LONG = 16 * 1024 * 1024  # more than the kernel keeps for a client that does not read
 GET = b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -44,12 +46,15 @@ async def server(
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/slow" and not await _whole(receive):
             return
-        await send(
-            {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
-        )
+        length = b"%d" % (LONG if scope["path"] == "/long" else 0)
+        headers = [(b"content-length", length)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         if scope["path"] == "/busy":
             await asyncio.sleep(60)
-        await send({"type": "http.response.body", "body": b""})
+        if scope["path"] == "/long":
+            await send({"type": "http.response.body", "body": b"x" * LONG})
+        else:
+            await send({"type": "http.response.body", "body": b""})
 
     bounded = bounded_protocol(Bounds(**bounds), parse_networks(trusted))
     async with served(app, bounded) as url:
@@ -90,6 +95,35 @@ async def test_whoever_waits_for_a_reply_stays() -> None:
         await (await connect()).ask()
 
 
+async def test_a_client_whose_connections_are_all_at_work_gets_a_few_more() -> None:
+    async with server(connections=10, connections_per_client=2) as (connect, bounded):
+        busy = []  # kept, as a stream that is not referenced closes its connection
+        for _ in range(3):
+            busy.append(await connect())
+            await busy[-1].ask(b"busy")
+        more = await connect()
+        more.writer.write(GET % b"")
+        assert b"\r\nconnection: close\r\n" in await more.reader.readuntil(b"\r\n\r\n")
+        assert await more.is_closed()
+        busy.append(await connect())
+        await busy[-1].ask(b"busy")
+        assert await (await connect()).is_closed()  # it has twice as many as its share
+        other = await connect("127.0.0.2")
+        await other.ask()
+        assert len(bounded.open_connections) == 5
+
+
+async def test_one_that_was_idle_for_a_moment_stays_if_its_client_has_a_few_more() -> None:
+    async with server(connections=10, connections_per_client=2, settled_s=60) as (connect, _):
+        clients = []
+        for _ in range(4):
+            clients.append(await connect())
+            await clients[-1].ask()
+        assert await clients[2].is_closed()  # by its reply, as the third of two
+        await clients[0].ask()
+        await clients[1].ask()
+
+
 async def test_slow_bodies_keep_nobody_out() -> None:
     async with server(connections=3) as (connect, _):
         busy = await connect("127.0.0.2")
@@ -104,8 +138,36 @@ async def test_slow_bodies_keep_nobody_out() -> None:
         assert not busy.reader.at_eof()
 
 
+async def test_the_slowest_reader_goes_before_a_new_one_is_refused() -> None:
+    async with server(connections=3) as (connect, _):
+        busy, quick, slow = [await connect() for _ in range(3)]
+        await busy.ask(b"busy")
+        for client in (quick, slow):
+            await client.ask(b"long")
+        await quick.reader.readexactly(LONG // 2)
+        await (await connect()).ask(b"busy")
+        await quick.reader.readexactly(LONG // 4)  # goes on
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await slow.reader.readexactly(LONG)
+
+
+async def test_an_idle_one_whose_next_request_is_here_stays() -> None:
+    """Its bytes are in the socket, and the server has not had the time to read them."""
+    async with server(connections=2) as (connect, bounded):
+        first, second = await connect(), await connect()
+        await first.ask()
+        await asyncio.sleep(0.01)
+        await second.ask()
+        first.writer.write(GET % b"")  # is sent now; the server reads it after this yields
+        new = Mock(address="127.0.0.9", loop=asyncio.get_running_loop())
+        assert bounded.open_connections.add(new)
+        assert (await first.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        assert await second.is_closed()
+        bounded.open_connections.discard(new)
+
+
 async def test_one_client_takes_its_own_and_not_those_of_others() -> None:
-    async with server(connections=10, connections_per_client=2) as (connect, bounded):
+    async with server(connections=10, connections_per_client=2, settled_s=0) as (connect, bounded):
         other = await connect("127.0.0.9")
         await other.ask()
         mine = [await connect("127.0.0.2") for _ in range(5)]
