@@ -82,7 +82,7 @@ def _do(work: Callable[[Accounts], Awaitable[object]]) -> None:
 
     async def main() -> None:
         async with AsyncExitStack() as stack:
-            await work((await connect(settings, stack)).accounts)
+            await work(connect(settings, stack).accounts)
 
     try:
         asyncio.run(main())

@@ -118,8 +118,8 @@ class ActiveDays:
         await _set(self._numbers, str(days[0]), {"week": week, "month": month})
 
     async def _read(self, days: Sequence[date]) -> dict[str, Document]:
-        found = self._numbers.find({"_id": {"$in": [str(day) for day in days]}})
-        return {row["_id"]: row for row in await found.to_list(len(days))}
+        found = await self._numbers.find({"_id": {"$in": [str(day) for day in days]}})
+        return {row["_id"]: row for row in found}
 
     async def _show(self, days: Sequence[date]) -> None:
         by_day, by_month = days[:DAYS], days[: DAYS * MONTHS : DAYS]

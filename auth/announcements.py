@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any, cast
 
@@ -18,9 +17,9 @@ from auth import signals
 from auth.repository import Users
 from plainview import inject_context, produce_span
 from shared.announcements import STREAM, Announcement
+from shared.times import now, to_text
 
 STREAM_LENGTH = 100_000
-REGISTERED, LOGGED_IN = Announcement.REGISTERED, Announcement.LOGGED_IN
 PENDING_LIMIT = 100  # announcements of one user that wait for Redis; beyond it old ones are dropped
 POLL_S = 1.0  # finds what another replica or a crash left; this process's writes wake it at once
 BATCH_USERS = 50
@@ -36,7 +35,7 @@ def announcement(kind: Announcement, user_id: str) -> dict[str, str]:
             "id": f"{time.time_ns():016x}{token_hex(8)}",
             "type": kind.value,
             "user_id": user_id,
-            "occurred_at": datetime.now(UTC).isoformat(),
+            "occurred_at": to_text(now()),
             **inject_context(),
         }
 
@@ -85,6 +84,6 @@ class Relay:
             outcome = "published"
         finally:
             for kind, count in Counter(item["type"] for item in items).items():
-                signals.announced(kind, outcome, count)
+                signals.announced(Announcement(kind), outcome, count)
             if outcome == "failed":
                 signals.pending(await self._users.count_waiting())

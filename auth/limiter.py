@@ -1,7 +1,4 @@
-"""Limits failed sign-ins by account and by address, counted in Redis.
-
-While Redis is away, each process counts by itself.
-"""
+"""Limits failed sign-ins by account and by address, counted in Redis."""
 
 import hashlib
 import math
@@ -16,10 +13,9 @@ from auth import signals
 from plainview import get_logger
 from plainview.client_address import IPV6_PREFIX, client_network
 from shared.errors import TooMany
+from shared.storage.fallback import BUDGET_S, Fallback
 from shared.storage.redis import RedisError, patiently
 
-BUDGET_S = 0.25  # longest that a sign-in waits for a Redis that hangs
-RETRY_S = 2.0  # after a failure Redis is not asked for this long
 _AWAY = (RedisError, OSError, TimeoutError)
 Store = MemoryStorage | RedisStorage
 
@@ -60,7 +56,7 @@ class SignInLimiter:
         self._local = MemoryStorage()
         options: dict[str, Any] = {"connection_pool": redis and redis.connection_pool}
         self._shared = redis and RedisStorage("redis://", implementation="redispy", **options)
-        self._ask_at, self._degraded = 0.0, False
+        self._fallback = Fallback(_changed)
 
     async def begin(self, account: str, address: str) -> Attempt:
         """Count an attempt; TooManyFailures if the account or the address has none left."""
@@ -69,29 +65,26 @@ class SignInLimiter:
         address_key = self._address.key_for(
             "auth", "address", client_network(address, self._ipv6_prefix)
         )
-        if self._shared and time.monotonic() >= self._ask_at:
-            if self._degraded:
-                # this request tries Redis, the others go on without waiting for it
-                self._ask_at = time.monotonic() + RETRY_S
+        if self._shared and self._fallback.asks_redis():
             try:
                 attempt = Attempt(self._shared, account_key, address_key)
                 refused = await patiently(self._count(attempt), BUDGET_S)
-                self._set_degraded(False)
             except _AWAY:
-                self._set_degraded(True)
+                self._fallback.report(failed=True)
             else:
+                self._fallback.report(failed=False)
                 return _admit(attempt, refused)
         attempt = Attempt(self._local, account_key, address_key)
         return _admit(attempt, await self._count(attempt))
 
     async def give_back(self, attempt: Attempt, *, afresh: bool = False) -> None:
         """Uncount an attempt that did not fail; `afresh` also clears the account's failures."""
-        if attempt.store is self._shared and self._degraded:
+        if attempt.store is self._shared and self._fallback.degraded:
             return
         try:
             await patiently(self._uncount(attempt, afresh), BUDGET_S)
         except _AWAY:
-            self._set_degraded(True)
+            self._fallback.report(failed=True)
 
     async def _uncount(self, attempt: Attempt, afresh: bool) -> None:
         await attempt.store.incr(attempt.address_key, self._address.get_expiry(), -1)
@@ -111,13 +104,10 @@ class SignInLimiter:
                 return min(max(1, left), limit.get_expiry() + 1)
         return 0
 
-    def _set_degraded(self, value: bool) -> None:
-        if value:
-            self._ask_at = time.monotonic() + RETRY_S
-        if value != self._degraded:
-            self._degraded = value
-            signals.limiter_degraded(value)
-            get_logger("security").warning("sign_in_limiter.changed", degraded=value)
+
+def _changed(degraded: bool) -> None:
+    signals.limiter_degraded(degraded)
+    get_logger("security").warning("sign_in_limiter.changed", degraded=degraded)
 
 
 def _admit(attempt: Attempt, refused: int) -> Attempt:

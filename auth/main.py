@@ -1,4 +1,4 @@
-"""The auth service (accounts, sign-in, tokens), wired on one screen."""
+"""The auth service (accounts, sign-in, tokens), wired."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 
 from auth import routes, signals
-from auth.deps import Deps, connect, verifier
+from auth.deps import Deps, connect
 from auth.settings import Settings
 from plainview import observe
 from shared.web.body_limit import BodyLimit
@@ -20,12 +20,11 @@ def create_app(settings: Settings, deps: Deps | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.deps = deps or await connect(settings, stack)
+            app.state.deps = deps or connect(settings, stack)
             yield
 
     app = FastAPI(title="auth", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None)
     add_docs(app)
-    app.state.verifier = verifier(settings)
     app.include_router(routes.router)
     app.include_router(routes.keys_router)
     app.add_middleware(BodyLimit, receive_s=settings.message_seconds)

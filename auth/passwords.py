@@ -22,7 +22,7 @@ MIN_LENGTH, MAX_LENGTH = 8, 128
 T = TypeVar("T")
 
 
-class Verdict(NamedTuple):
+class Checked(NamedTuple):
     """Whether a password fits its hash.
 
     `new_hash` replaces a hash that was made with out-of-date parameters, else it is None.
@@ -79,20 +79,20 @@ class Passwords:
         """The encoded hash; Unavailable if the wait for a thread would be too long."""
         return await self._run(lambda: self._hasher.hash(_normal(password)))
 
-    async def verify(self, stored: str | None, password: str) -> Verdict:
+    async def verify(self, stored: str | None, password: str) -> Checked:
         """Whether the password fits the stored hash; None takes as long and never fits.
 
         Unavailable if the wait for a thread would be too long.
         """
         return await self._run(lambda: self._verify(stored, _normal(password)))
 
-    def _verify(self, stored: str | None, password: str) -> Verdict:
+    def _verify(self, stored: str | None, password: str) -> Checked:
         try:
             self._hasher.verify(stored or self._dummy, password)
         except (VerificationError, InvalidHashError):
-            return Verdict(fits=False)
+            return Checked(fits=False)
         outdated = stored is not None and self._hasher.check_needs_rehash(stored)
-        return Verdict(stored is not None, self._hasher.hash(password) if outdated else None)
+        return Checked(stored is not None, self._hasher.hash(password) if outdated else None)
 
     async def _run(self, work: Callable[[], T]) -> T:
         ahead = max(0, self._inside - self._threads + 1)

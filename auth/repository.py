@@ -8,11 +8,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime
+from dataclasses import fields
+from datetime import datetime
 from secrets import token_hex
-from typing import NamedTuple
 
+from auth.records import Family, Outbox, User
 from shared.errors import Conflict
 from shared.storage.mongo import Database, Document, DuplicateKey, Indexes
 from shared.tokens import Role
@@ -22,48 +22,6 @@ class EmailTaken(Conflict):
     """The e-mail address belongs to an account already."""
 
     code = "email_taken"
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """An account; `epoch` grows by one with each change that ends its sessions.
-
-    `known` maps pseudonyms of the networks it signed in from to the last time (Unix seconds).
-    """
-
-    id: str
-    email: str
-    display_name: str
-    password_hash: str = field(repr=False)
-    roles: Sequence[Role] = (Role.USER,)
-    epoch: int = 0
-    disabled: bool = False
-    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    known: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """A session: the chain of refresh tokens that replace one another, stored as hashes only.
-
-    `current` is the hash of the valid token, `recent` maps hashes of the tokens before it to the
-    time of their rotation (Unix seconds).
-    """
-
-    id: str
-    user_id: str
-    epoch: int
-    current: str
-    expires_at: datetime
-    recent: Mapping[str, float] = field(default_factory=dict)
-
-
-class Outbox(NamedTuple):
-    """The announcements of a user that wait, oldest first; `mark` is the ID of the newest."""
-
-    user_id: str
-    mark: str
-    announcements: Sequence[Mapping[str, str]]
 
 
 LOCK_S = 30.0  # a dead holder's lock ends then; its last write cannot arrive later than that
@@ -78,9 +36,9 @@ class Users:
         self._users = database["users"]
         self._locks = database["locks"]
         self.indexes = Indexes(
-            (self._users, "email", {"unique": True}),
-            (self._users, "created_at", {}),
-            (self._users, "outbox_mark", {"sparse": True}),
+            (self._users, [("email", 1)], {"unique": True}),
+            (self._users, [("created_at", 1)], {}),
+            (self._users, [("outbox_mark", 1)], {"sparse": True}),
         )
 
     async def create(self, user: User, announcement: Mapping[str, str]) -> None:
@@ -89,20 +47,18 @@ class Users:
         EmailTaken if the address is registered; IndexMissing while there is no unique index.
         """
         await self.indexes.make()
-        document = _document(user)
-        document |= {"roles": [*user.roles], "outbox_mark": announcement["id"]}
-        document["outbox"] = {announcement["id"]: dict(announcement)}
+        first = {"outbox_mark": announcement["id"], "outbox": {announcement["id"]: announcement}}
         try:
-            await self._users.insert_one(document)
+            await self._users.insert_one({**user.document(), **first})
         except DuplicateKey:
             raise EmailTaken("This e-mail address is registered already") from None
 
     async def by_email(self, email: str) -> User | None:
         """The user with this normalised address, None if there is none."""
-        return _user(await self._users.find_one({"email": email}, _USER))
+        return User.found(await self._users.find_one({"email": email}, _USER))
 
     async def get(self, user_id: str) -> User | None:
-        return _user(await self._users.find_one({"_id": user_id}, _USER))
+        return User.found(await self._users.find_one({"_id": user_id}, _USER))
 
     async def sign_in(
         self,
@@ -138,10 +94,9 @@ class Users:
 
     async def set_roles(self, user_id: str, roles: Sequence[Role]) -> User | None:
         """Set the roles; the changed user, or None if there is none. Call in `administration()`."""
-        change = {"$set": {"roles": [*roles]}}
-        return _user(
-            await self._users.find_one_and_update({"_id": user_id}, change, projection=_USER)
-        )
+        change = {"$set": User.stored(roles=roles)}
+        found = await self._users.find_one_and_update({"_id": user_id}, change, projection=_USER)
+        return User.found(found)
 
     async def has_other_administrator(self, user_id: str) -> bool:
         """Whether another account, not disabled, has the role of administrator.
@@ -188,11 +143,12 @@ class Users:
     async def outboxes(self, limit: int) -> list[Outbox]:
         """Up to `limit` users with waiting announcements, by the age of their newest one."""
         waiting = {"outbox_mark": {"$exists": True}}
-        query = self._users.find(waiting, {"outbox": 1, "outbox_mark": 1})
+        shown, oldest_first = {"outbox": 1, "outbox_mark": 1}, [("outbox_mark", 1)]
+        found = await self._users.find(waiting, shown, sort=oldest_first, limit=limit)
         return [
-            Outbox(found["_id"], found["outbox_mark"], [box[key] for key in sorted(box)])
-            for found in await query.sort("outbox_mark", 1).limit(limit).to_list()
-            for box in [found["outbox"]]
+            Outbox(user["_id"], user["outbox_mark"], [box[key] for key in sorted(box)])
+            for user in found
+            for box in [user["outbox"]]
         ]
 
     async def remove_announcements(
@@ -212,15 +168,15 @@ class Users:
             await self._users.update_one({"_id": user_id}, {"$unset": gone})
 
     async def count_waiting(self) -> int:
-        """How many users have waiting announcements."""
-        return await self._users.count_documents({"outbox_mark": {"$exists": True}})
+        return await self._users.count({"outbox_mark": {"$exists": True}})
 
     async def count(self) -> int:
-        return await self._users.count_documents({})
+        return await self._users.count({})
 
     async def count_created(self, since: datetime, until: datetime) -> int:
         """How many registered from `since` on and before `until`."""
-        return await self._users.count_documents({"created_at": {"$gte": since, "$lt": until}})
+        during = {"created_at": {"$gte": since, "$lt": until}}
+        return await self._users.count_documents(during)
 
 
 class Families:
@@ -229,16 +185,15 @@ class Families:
     def __init__(self, database: Database) -> None:
         self._families = database["refresh_families"]
         self.indexes = Indexes(
-            (self._families, "expires_at", {"expireAfterSeconds": 0}),
-            (self._families, "user_id", {}),
+            (self._families, [("expires_at", 1)], {"expireAfterSeconds": 0}),
+            (self._families, [("user_id", 1)], {}),
         )
 
     async def create(self, family: Family) -> None:
-        await self._families.insert_one(_document(family))
+        await self._families.insert_one(family.document())
 
     async def get(self, family_id: str) -> Family | None:
-        found = await self._families.find_one({"_id": family_id})
-        return None if found is None else Family(id=found.pop("_id"), **found)
+        return Family.found(await self._families.find_one({"_id": family_id}))
 
     async def rotate(self, family: Family, successor: str, recent: Mapping[str, float]) -> bool:
         """Replace the current token by `successor`; False if another request did so first."""
@@ -249,18 +204,7 @@ class Families:
         return result.matched_count == 1
 
     async def delete(self, family_id: str) -> None:
-        """End one session."""
         await self._families.delete_one({"_id": family_id})
 
     async def delete_of(self, user_id: str) -> None:
-        """End all sessions of a user."""
         await self._families.delete_many({"user_id": user_id})
-
-
-def _document(item: User | Family) -> Document:
-    values = asdict(item)
-    return {"_id": values.pop("id"), **values}
-
-
-def _user(found: Document | None) -> User | None:
-    return None if found is None else User(id=found.pop("_id"), **found)

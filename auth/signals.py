@@ -11,62 +11,63 @@ CATALOGUE = Catalogue("auth")
 
 SignIn = Literal["success", "bad_credentials", "limited", "disabled"]
 SignUp = Literal["created", "duplicate"]
-Refresh = Literal["rotated", "repeated", "reused", "expired", "invalid"]  # reused: a possible theft
+# reused: exchanged longer ago than a retry would be, so possibly stolen
+Refreshed = Literal["rotated", "repeated", "reused", "expired", "invalid"]
 Announced = Literal["published", "failed", "dropped"]  # dropped: too many of the user waited
 # refused: the expected wait was too long; late: the wait became longer than expected
 PasswordHash = Literal["done", "refused", "late"]
 
-_sign_ins = CATALOGUE.counter(
+SIGN_INS = CATALOGUE.counter(
     "auth_sign_ins_total", "Sign-in attempts by outcome.", labels={"outcome": get_args(SignIn)}
 )
-_sign_ups = CATALOGUE.counter(
+SIGN_UPS = CATALOGUE.counter(
     "auth_sign_ups_total", "Registrations by outcome.", labels={"outcome": get_args(SignUp)}
 )
-_refreshes = CATALOGUE.counter(
+REFRESHES = CATALOGUE.counter(
     "auth_token_refreshes_total",
     "Refresh tokens presented, by outcome.",
-    labels={"outcome": get_args(Refresh)},
+    labels={"outcome": get_args(Refreshed)},
 )
-_new = CATALOGUE.gauge(
+NEW = CATALOGUE.gauge(
     "new_sign_ups",
     "Users who registered in the last 1, 7, 30 days of the business time zone, today included.",
     labels={"window": tuple(WINDOWS)},
 )
-_new_by_day = CATALOGUE.gauge(
+NEW_BY_DAY = CATALOGUE.gauge(
     "new_sign_ups_by_day",
     "Users who registered on the day so many days ago, business time zone.",
     labels={"days_ago": tuple(str(day) for day in range(DAYS))},
 )
-_active = CATALOGUE.gauge(
+ACTIVE = CATALOGUE.gauge(
     "active_users",
     "Users with an authenticated request in the last 1, 7, 30 days of the business time zone, "
     "today included; estimated, standard error 0.81 %.",
     labels={"window": tuple(WINDOWS)},
 )
-_active_by_day = CATALOGUE.gauge(
+ACTIVE_BY_DAY = CATALOGUE.gauge(
     "active_users_by_day",
     "Users with an authenticated request on the day so many days ago; estimated.",
     labels={"days_ago": tuple(str(day) for day in range(DAYS))},
 )
-_active_by_month = CATALOGUE.gauge(
+ACTIVE_BY_MONTH = CATALOGUE.gauge(
     "active_users_by_month",
     "Users active in the 30 days that ended so many times 30 days ago, 0 if not known; estimated.",
     labels={"months_ago": tuple(str(month) for month in range(MONTHS))},
 )
-_registered = CATALOGUE.gauge("registered_users", "Users in the database.")
-_pending = CATALOGUE.gauge(
+REGISTERED = CATALOGUE.gauge("registered_users", "Users in the database.")
+PENDING = CATALOGUE.gauge(
     "announcements_pending", "Users with announcements that are not on the stream yet."
 )
-_announcements = CATALOGUE.counter(
+ANNOUNCEMENTS = CATALOGUE.counter(
     "announcements_total",
     "Announcements to the other services.",
     labels={"type": Announcement, "outcome": get_args(Announced)},
 )
-_degraded = CATALOGUE.gauge(
+DEGRADED = CATALOGUE.gauge(
     "auth_limiter_degraded", "1 while this process limits sign-ins by itself, without Redis."
 )
 
-_password_hashes = CATALOGUE.counter(
+PASSWORD_HASHES = CATALOGUE.counter(
     "auth_password_hashes_total",
     "Password hashes wanted: done, or not done since too many waited.",
     labels={"outcome": get_args(PasswordHash)},
@@ -75,46 +76,46 @@ _password_hashes = CATALOGUE.counter(
 
 def password_hashed(outcome: PasswordHash) -> None:
     """A password was hashed, or was not as all threads were busy."""
-    _password_hashes.inc(outcome=outcome)
+    PASSWORD_HASHES.inc(outcome=outcome)
 
 
 def signed_in(outcome: SignIn) -> None:
     """A sign-in ended."""
-    _sign_ins.inc(outcome=outcome)
+    SIGN_INS.inc(outcome=outcome)
 
 
 def signed_up(outcome: SignUp) -> None:
     """A registration ended."""
-    _sign_ups.inc(outcome=outcome)
+    SIGN_UPS.inc(outcome=outcome)
 
 
-def refreshed(outcome: Refresh) -> None:
+def refreshed(outcome: Refreshed) -> None:
     """A refresh token was presented."""
-    _refreshes.inc(outcome=outcome)
+    REFRESHES.inc(outcome=outcome)
 
 
-def announced(kind: str, outcome: Announced, count: int = 1) -> None:
+def announced(kind: Announcement, outcome: Announced, count: int = 1) -> None:
     """Announcements were published, could not be, or were dropped."""
-    _announcements.inc(count, type=kind, outcome=outcome)
+    ANNOUNCEMENTS.inc(count, type=kind, outcome=outcome)
 
 
 def pending(users: int) -> None:
     """The number of users who have waiting announcements."""
-    _pending.set(users)
+    PENDING.set(users)
 
 
 def limiter_degraded(value: bool) -> None:
     """Whether each process limits sign-ins by itself, as Redis is away."""
-    _degraded.set(value)
+    DEGRADED.set(value)
 
 
 def population(total: int, sign_ups: Sequence[int]) -> None:
     """The number of users, and of sign-ups on each of the last `DAYS` days, today first."""
-    _registered.set(total)
+    REGISTERED.set(total)
     for day, count in enumerate(sign_ups):
-        _new_by_day.set(count, days_ago=str(day))
+        NEW_BY_DAY.set(count, days_ago=str(day))
     for window, days in WINDOWS.items():
-        _new.set(sum(sign_ups[:days]), window=window)
+        NEW.set(sum(sign_ups[:days]), window=window)
 
 
 def active_users(
@@ -122,8 +123,8 @@ def active_users(
 ) -> None:
     """Active users of week and month; of each day, today first; of each month, this one first."""
     for window, count in (*windows.items(), ("day", by_day[0])):
-        _active.set(count, window=window)
+        ACTIVE.set(count, window=window)
     for day, count in enumerate(by_day):
-        _active_by_day.set(count, days_ago=str(day))
+        ACTIVE_BY_DAY.set(count, days_ago=str(day))
     for month, count in enumerate(by_month):
-        _active_by_month.set(count, months_ago=str(month))
+        ACTIVE_BY_MONTH.set(count, months_ago=str(month))

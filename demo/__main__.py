@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import secrets
-import shlex
 import signal
 import subprocess
 import sys
@@ -19,21 +18,13 @@ from types import FrameType
 from typing import Any
 
 from demo.embedded import mongo_command, valkey_command
-from demo.machine import (
-    CONTROL,
-    ROOT,
-    answers,
-    end_leftovers,
-    foreground,
-    listens,
-    read_ports,
-)
+from demo.machine import ROOT, answers, end_leftovers, foreground, listens, read_ports
+from demo.supervisor import configure
 from ops.files import write_private
 from ops.secrets import new_signing_key
 
 READY_S = 110.0  # seconds; the README promises the first claim within two minutes
 STOP_S = 40.0
-SOCKET_PATH = 90  # macOS takes 104 bytes, and supervisor adds a suffix
 
 
 class Demo:
@@ -49,7 +40,6 @@ class Demo:
         self._seed_before = self._seeded()
 
     def environment(self) -> dict[str, str]:
-        """Environment variables of all programs."""
         mongo = f"mongodb://127.0.0.1:{self.ports['MONGO_PORT']}"
         chosen = {"ENVIRONMENT": "demo", **os.environ}
         for name in ("MONGO_DATABASE", "MONGO_URL_FILE", "REDIS_URL_FILE"):
@@ -96,53 +86,16 @@ class Demo:
         }
 
     def configure(self) -> Path:
-        """Write the supervisor's configuration."""
-        logs = self.directory / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
-        folder = _value(self.directory)
-        lines = [
-            "[supervisord]",
-            "nodaemon=true",
-            f"logfile={folder}/supervisord.log",
-            f"pidfile={folder}/supervisord.pid",
-        ]
-        socket = str(self.directory / CONTROL)
-        if (
-            len(socket) < SOCKET_PATH
-        ):  # too long: only the lab, which stops programs, does without it
-            lines += [
-                "[unix_http_server]",  # a socket file, for its owner only
-                f"file={_value(socket)}",
-                "[rpcinterface:supervisor]",
-                "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
-            ]
-        for number, (name, command) in enumerate(self.programs().items()):
-            port = self.ports.get(f"{name.upper()}_PORT")
-            lines += [
-                f"[program:{name}]",
-                f"command={_value(shlex.join(command))}",
-                f"directory={_value(ROOT)}",
-                f"priority={number}",
-                "autorestart=true",
-                "startretries=1000",
-                "stopwaitsecs=15",
-                "redirect_stderr=true",
-                f"stdout_logfile={_value(folder)}/logs/{name}.log",  # this one twice
-                "stdout_logfile_maxbytes=10MB",
-                "stdout_logfile_backups=3",
-                *([f'environment=PORT="{port}"'] if port else []),
-            ]
-        path = self.directory / "supervisord.conf"
-        write_private(path, "\n".join(lines) + "\n")
-        return path
+        return configure(self.directory, ROOT, self.programs(), self.ports)
 
     @contextmanager
     def supervised(self) -> Iterator["subprocess.Popen[bytes]"]:
         """The supervisor and its programs; none is left afterwards."""
-        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.configure())]
+        written = str(self.configure())
+        command = [sys.executable, "-m", "supervisor.supervisord", "-c", written, "--silent"]
         with (self.directory / "supervisord.out").open("wb") as out:
             process = subprocess.Popen(
-                [*command, "--silent"],
+                command,
                 env=self.environment(),
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
@@ -164,7 +117,6 @@ class Demo:
         return self.seed.stat().st_mtime_ns if self.seed.exists() else 0
 
     def waiting_for(self) -> list[str]:
-        """Programs that are not ready yet."""
         listening = {"mongo": "MONGO_PORT", "valkey": "REDIS_PORT"}
         waiting = [name for name, port in listening.items() if not listens(self.ports[port])]
         waiting += [name for name, url in self.urls.items() if not answers(f"{url}/health/ready")]
@@ -198,11 +150,6 @@ class Demo:
         info["ports"] = self.ports
         print(story(info), flush=True)
         write_private(self.info, json.dumps(info, indent=2) + "\n")
-
-
-def _value(text: object) -> str:
-    """A value of the supervisor's configuration, which expands what follows a percent sign."""
-    return str(text).replace("%", "%%")
 
 
 def story(info: Mapping[str, Any]) -> str:

@@ -27,9 +27,8 @@ PORTS = {
 def read_ports(environment: Mapping[str, str]) -> dict[str, int]:
     """The port of each variable in PORTS; SystemExit that names one that is taken or no port."""
     ports: dict[str, int] = {}
-    with (
-        ExitStack() as held
-    ):  # hold each port until all are checked: two variables may name the same one
+    # Each port is held until all are checked: two variables may name the same one.
+    with ExitStack() as held:
         for name, default in PORTS.items():
             text = environment.get(name) or str(default)
             if not text.isdecimal() or not 0 < int(text) < 65536:
@@ -52,14 +51,7 @@ def end_leftovers(pid_file: Path, timeout_s: float) -> None:
     """End the supervisor of a start that was killed, and so its programs."""
     if not pid_file.exists() or not (pid := pid_file.read_text().strip()).isdecimal():
         return
-    shown = [
-        "ps",
-        "-ww",
-        "-p",
-        pid,
-        "-o",
-        "command=",
-    ]  # -ww: an exported COLUMNS would cut the line
+    shown = ["ps", "-ww", "-p", pid, "-o", "command="]  # -ww: COLUMNS would cut the line
     if str(pid_file.parent) in subprocess.run(shown, capture_output=True, text=True).stdout:  # noqa: PLW1510
         print("Ending the programs of a start that was killed", flush=True)
         os.kill(int(pid), signal.SIGTERM)
@@ -76,9 +68,7 @@ def foreground() -> Iterator[None]:
         return
     before = os.tcgetpgrp(0)
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    signal.signal(
-        signal.SIGTSTP, signal.SIG_IGN
-    )  # a stopped demo could not be resumed by the shell
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # the shell could not resume a stopped demo
     os.setpgid(0, 0)
     os.tcsetpgrp(0, os.getpgrp())
     try:

@@ -10,11 +10,10 @@ from datetime import datetime
 from typing import Any
 
 from event.ids import prefix
-from event.records import WORKING, Markers, Op, Request, document, record, records
-from event.times import from_text, now, to_text
-from shared.storage.mongo import Database, Document, DuplicateKey, Index
-
-__all__ = ["ClaimRepository", "DuplicateKey"]
+from event.records import Markers, Op, Request
+from event.states import WORKING
+from shared.storage.mongo import Database, Document, Index
+from shared.times import now, to_text
 
 
 class ClaimRepository:
@@ -37,7 +36,7 @@ class ClaimRepository:
 
     async def add_request(self, request: Request) -> None:
         """Insert a request; DuplicateKey if the user has requested the reward or used the key."""
-        await self._requests.insert_one(document(request))
+        await self._requests.insert_one({"decided_at": None, **request.document()})
 
     async def request(self, request_id: str) -> Request | None:
         """The request with this public ID, None if there is none."""
@@ -52,15 +51,15 @@ class ClaimRepository:
         return await self._find({"_id": f"{reward_id}:{user_id}"})
 
     async def _find(self, where: Mapping[str, Any]) -> Request | None:
-        found = await self._requests.find_one(where)
-        return record(Request, found)
+        return Request.found(await self._requests.find_one(where))
 
     async def list_requests(
-        self, filters: Mapping[str, str | None], after: str | None, limit: int
+        self, filters: Mapping[str, Any], after: str | None, limit: int
     ) -> list[Request]:
         """Requests, newest first; with `after` only those before that public ID.
 
-        Filters: `user_id`, `event_id`, `reward_id`, `status`, `created_from` and `created_to`.
+        Filters: `user_id`, `event_id`, `reward_id`, `status`; the times `created_from` and
+        `created_to`. Those that are None do not count.
         """
         where: Document = {
             name: filters[name]
@@ -72,14 +71,14 @@ class ClaimRepository:
         # an ID begins with its time, so one index serves order, paging and period
         below = [after] if after else []
         if until := filters.get("created_to"):
-            below.append(prefix(from_text(until)))
+            below.append(prefix(until))
         bounds = {"$lt": min(below)} if below else {}
         if since := filters.get("created_from"):
-            bounds["$gte"] = prefix(from_text(since))
+            bounds["$gte"] = prefix(since)
         if bounds:
             where["public_id"] = bounds
-        rows = self._requests.find(where).sort([("public_id", -1)]).limit(limit)
-        return records(Request, await rows.to_list(limit))
+        newest_first = [("public_id", -1)]
+        return Request.read_all(await self._requests.find(where, sort=newest_first, limit=limit))
 
     async def move_stock(self, reward_id: str, op: Op) -> bool:
         """Change the stock and set the marker of `op` in one write; False if sold out or fenced.
@@ -99,59 +98,54 @@ class ClaimRepository:
         change = {"$set": {f"fenced.{op}": 1, "last_op_at": _stamp()}}
         return (await self._rewards.update_one(where, change)).matched_count == 1
 
-    async def finish(self, request: Request, op: str, change: Mapping[str, Any]) -> Request | None:
-        """Apply `change` and remove `op` after its stock was changed; the request as it is then.
+    async def finish(self, request: Request, op: str, **change: Any) -> Request | None:
+        """Remove `op` after its stock was changed, and set the fields of `change`; the result.
 
         None if the request's work is not `op` any more, as another process has done it.
         """
         update: Document = {"$unset": {"op": ""}}
         if change:
-            update["$set"] = dict(change)
+            update["$set"] = Request.stored(**change)
         found = await self._requests.find_one_and_update(_unfinished(request, op), update)
-        return record(Request, found)
+        return Request.found(found)
 
     async def reissue(self, request: Request, op: str, new: str) -> bool:
         """Replace the ID of unfinished work, after the old one was fenced; False if it is done."""
-        change = {"$set": {"op.id": new}}
-        return (
-            await self._requests.update_one(_unfinished(request, op), change)
-        ).matched_count == 1
+        found = await self._requests.update_one(_unfinished(request, op), {"$set": {"op.id": new}})
+        return found.matched_count == 1
 
     async def abandon(self, request: Request, op: str) -> bool:
         """Delete a request that got no stock, so that it can be made again; False if it is gone."""
         where = {**_unfinished(request, op), "status": WORKING}
         return (await self._requests.delete_one(where)).deleted_count == 1
 
-    async def decide(self, request: Request, change: Mapping[str, Any]) -> Request | None:
-        """Apply the decision to a pending request; None if it is not pending any more."""
-        found = await self._requests.find_one_and_update(
-            {"_id": request.key, "status": "pending"}, {"$set": dict(change)}
-        )
-        return record(Request, found)
+    async def decide(self, request: Request, **change: Any) -> Request | None:
+        """Set these fields of a pending request; None if it is not pending any more."""
+        pending, update = {"_id": request.key, "status": "pending"}, Request.stored(**change)
+        return Request.found(await self._requests.find_one_and_update(pending, {"$set": update}))
 
     async def unfinished(self, before: datetime | None = None, limit: int = 500) -> list[Request]:
         """Requests with unfinished work that began before this time (None: any), oldest first."""
         where = {"op.id": {"$lt": prefix(before) if before else "~"}}
-        rows = self._requests.find(where).sort([("op.id", 1)]).limit(limit)
-        return records(Request, await rows.to_list(limit))
+        return Request.read_all(await self._requests.find(where, sort=[("op.id", 1)], limit=limit))
 
     async def working_ops(self, ops: Collection[str]) -> set[str]:
         """Those of `ops` that are unfinished, so their markers are still needed."""
-        found = self._requests.find({"op.id": {"$in": list(ops)}}, {"op": 1})
-        return {row["op"]["id"] for row in await found.to_list()}
+        found = await self._requests.find({"op.id": {"$in": list(ops)}}, {"op": 1})
+        return {row["op"]["id"] for row in found}
 
     async def touched_rewards(self, limit: int = 200) -> list[Markers]:
         """The markers and fences of the `limit` rewards whose stock changed last."""
-        found = self._rewards.find({"last_op_at": {"$gt": ""}}, {"ops": 1, "fenced": 1})
+        touched, latest_first = {"last_op_at": {"$gt": ""}}, [("last_op_at", -1)]
+        shown = {"ops": 1, "fenced": 1}
         return [
             Markers(row["_id"], frozenset(row.get("ops") or ()), frozenset(row.get("fenced") or ()))
-            for row in await found.sort([("last_op_at", -1)]).limit(limit).to_list(limit)
+            for row in await self._rewards.find(touched, shown, sort=latest_first, limit=limit)
         ]
 
     async def forget_markers(
         self, reward_id: str, ops: Collection[str], fenced: Collection[str]
     ) -> None:
-        """Remove these markers and fences from a reward."""
         names = [f"ops.{op}" for op in ops] + [f"fenced.{op}" for op in fenced]
         if names:
             change = {"$unset": dict.fromkeys(names, "")}

@@ -1,25 +1,12 @@
 """Conditions for a reward, as pure functions of what is known about the event and the user."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 from event.records import Event
-from event.times import to_text
-
-
-class Kind(StrEnum):
-    """The kinds of conditions."""
-
-    LOGIN_STREAK = "login_streak"
-    PARTICIPATIONS = "participations"
-    ACCOUNT_AGE = "account_age"
-
-
-#: the field of a condition that holds how much it requires, by kind
-NEEDS = {Kind.LOGIN_STREAK: "days", Kind.PARTICIPATIONS: "count", Kind.ACCOUNT_AGE: "days"}
+from event.states import EventStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +39,7 @@ class Verdict:
 
 def is_open(event: Event, at: datetime) -> bool:
     """Whether an event is active and within its dates."""
-    return event.status == "active" and event.starts_at <= to_text(at) < event.ends_at
+    return event.status == EventStatus.ACTIVE and event.starts_at <= at < event.ends_at
 
 
 def login_streak(facts: Facts) -> int:
@@ -71,17 +58,19 @@ def account_age(facts: Facts) -> int:
     return max(0, (facts.now - facts.registered_at).days) if facts.registered_at else 0
 
 
-_PROGRESS = {
-    Kind.LOGIN_STREAK: login_streak,
-    Kind.PARTICIPATIONS: lambda facts: facts.participations,
-    Kind.ACCOUNT_AGE: account_age,
+PARTICIPATIONS = "participations"
+#: by type: the field of a condition that holds how much it requires, and how far a user has come
+_TYPES: Mapping[str, tuple[str, Callable[[Facts], int]]] = {
+    "login_streak": ("days", login_streak),
+    PARTICIPATIONS: ("count", lambda facts: facts.participations),
+    "account_age": ("days", account_age),
 }
 
 
 def evaluate(conditions: Sequence[Mapping[str, Any]], facts: Facts) -> list[Verdict]:
     """A verdict per condition, `{"type": "login_streak", "days": 3}` for example."""
     return [
-        Verdict(kind, int(condition[NEEDS[kind]]), _PROGRESS[kind](facts))
+        Verdict(condition["type"], int(condition[needs]), progress(facts))
         for condition in conditions
-        for kind in [Kind(condition["type"])]
+        for needs, progress in [_TYPES[condition["type"]]]
     ]

@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo
 
 from event import signals
 from event.repository import MemberRepository
-from event.times import from_text, to_text
 from plainview import batch_span, consume_span, get_logger
 from shared.announcements import STREAM, Announcement
 from shared.errors import Timeout, Unavailable
 from shared.storage.redis import RedisError
+from shared.times import from_text
 
 DEAD_LETTERS = f"{STREAM}:dead"
 GROUP = "event"
@@ -139,10 +139,10 @@ class Consumer:
             raise ValueError("not a user ID")
         match type_:
             case Announcement.REGISTERED:
-                return await self._members.registered(user_id, to_text(at))
+                return await self._members.registered(user_id, at)
             case Announcement.LOGGED_IN:
                 day = at.astimezone(self._zone).strftime("%Y%m%d")
-                return await self._members.logged_in(user_id, to_text(at), day)
+                return await self._members.logged_in(user_id, at, day)
             case _:
                 raise ValueError("an unknown type")
 

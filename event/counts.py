@@ -6,10 +6,11 @@ from operator import itemgetter
 from typing import Any
 
 from event.ids import prefix
-from event.records import Reward, records
-from event.repository import MAX_REWARDS, count
-from event.times import to_text
-from shared.storage.mongo import Database, aggregate
+from event.records import Reward
+from event.repository import MAX_REWARDS
+from event.states import Activity, RequestStatus
+from shared.storage.mongo import Collection, Database
+from shared.times import to_text
 
 
 class Counts:
@@ -22,17 +23,15 @@ class Counts:
         self._members = database["members"]
 
     async def participants_of(self, event_ids: Iterable[str]) -> dict[str, int]:
-        """How many users take part, by event."""
         return await _count_by(self._participations, {}, "event_id", event_ids)
 
     async def requests_by_event(self, status: str, event_ids: Iterable[str]) -> dict[str, int]:
         """How many requests have that status, by event."""
         return await _count_by(self._requests, {"status": status}, "event_id", event_ids)
 
-    async def requests_by_status(self) -> dict[str, int]:
-        """How many requests there are by status, without unfinished ones ("working")."""
-        statuses = ("approved", "pending", "rejected")
-        return {each: await count(self._requests, {"status": each}) for each in statuses}
+    async def requests_by_status(self) -> dict[RequestStatus, int]:
+        """How many requests there are by status, without unfinished ones."""
+        return {each: await self._requests.count({"status": each}) for each in RequestStatus}
 
     async def rewards_of_events(
         self, event_ids: Sequence[str]
@@ -40,44 +39,34 @@ class Counts:
         """The rewards of these events, newest first, and the IDs of those whose stock moves."""
         if not event_ids:
             return [], frozenset()
-        found = self._rewards.find({"event_id": {"$in": [*event_ids]}})
-        rows = await found.to_list(len(event_ids) * MAX_REWARDS)
+        of_events = {"event_id": {"$in": [*event_ids]}}
+        rows = await self._rewards.find(of_events, limit=len(event_ids) * MAX_REWARDS)
         rows.sort(key=itemgetter("_id"), reverse=True)
-        return records(Reward, rows), frozenset(row["_id"] for row in rows if row["ops"])
+        return Reward.read_all(rows), frozenset(row["_id"] for row in rows if row["ops"])
 
     async def stock_held(self, reward_ids: Iterable[str]) -> dict[str, int]:
         """How many requests hold stock (approved or pending), by reward."""
         held = {"status": {"$in": ["approved", "pending"]}}
         return await _count_by(self._requests, held, "reward_id", reward_ids)
 
-    async def count_members(self) -> int:
-        """How many users are known."""
-        return await count(self._members, {})
+    async def members(self) -> int:
+        return await self._members.count({})
 
-    async def registered_since(self, at: datetime) -> int:
-        """Members who registered from that time on."""
-        return await count(self._members, {"registered_at": {"$gte": to_text(at)}})
-
-    async def logged_in_since(self, at: datetime) -> int:
-        """Members whose last sign-in was from that time on."""
-        return await count(self._members, {"last_login_at": {"$gte": to_text(at)}})
-
-    async def joined_since(self, at: datetime) -> int:
-        """Participations from that time on."""
-        return await count(self._participations, {"joined_at": {"$gte": to_text(at)}})
-
-    async def requested_since(self, at: datetime) -> int:
-        """Requests made from that time on."""
-        return await count(self._requests, {"public_id": {"$gte": prefix(at)}})
-
-    async def decided_since(self, at: datetime) -> int:
-        """Decisions of operators from that time on."""
-        decided = {"decided_at": {"$gte": to_text(at)}, "decided_by": {"$exists": True}}
-        return await count(self._requests, decided)
+    async def activity_since(self, at: datetime) -> dict[Activity, int]:
+        """What was done from that time on; of sign-ins, how many users did it."""
+        since, made = {"$gte": to_text(at)}, {"public_id": {"$gte": prefix(at)}}
+        decided = {"decided_at": since, "decided_by": {"$exists": True}}
+        return {
+            Activity.SIGN_UP: await self._members.count({"registered_at": since}),
+            Activity.SIGN_IN: await self._members.count({"last_login_at": since}),
+            Activity.PARTICIPATION: await self._participations.count({"joined_at": since}),
+            Activity.REWARD_REQUEST: await self._requests.count(made),
+            Activity.DECISION: await self._requests.count(decided),
+        }
 
 
 async def _count_by(
-    collection: Any, where: Mapping[str, Any], field: str, keys: Iterable[str]
+    collection: Collection, where: Mapping[str, Any], field: str, keys: Iterable[str]
 ) -> dict[str, int]:
     """How many documents match, for each of the values `keys` of the field."""
     wanted = list(keys)
@@ -87,5 +76,5 @@ async def _count_by(
         {"$match": {**where, field: {"$in": wanted}}},
         {"$group": {"_id": f"${field}", "n": {"$sum": 1}}},
     ]
-    found = await aggregate(collection, stages, len(wanted))
+    found = await collection.aggregate(stages, len(wanted))
     return {str(row["_id"]): int(row["n"]) for row in found}

@@ -47,10 +47,6 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     consumer = Consumer(cache, store.members, settings.business_timezone)
     gauges = Gauges(store)
 
-    async def reconcile() -> None:
-        await claims.recover_stale()
-        await claims.sweep()
-
     async def ready() -> None:
         await client.ping()
         store.indexes.check()
@@ -63,7 +59,7 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
         return turn
 
     repeat(stack, "consumer", indexed(consumer.turn))
-    repeat(stack, "reconciler", indexed(reconcile), pause_s=settings.reconcile_seconds)
-    repeat(stack, "gauges", indexed(gauges.refresh), pause_s=settings.signals_seconds)
+    repeat(stack, "reconciler", indexed(claims.recovery.turn), pause_s=settings.reconcile_seconds)
+    repeat(stack, "gauges", indexed(gauges.turn), pause_s=settings.signals_seconds)
     asked = {"mongo": Check(ready), "redis": checks.redis(cache, required=False)}
     return Deps(claims, Service(store), verifier, asked)

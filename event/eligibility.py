@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from event.conditions import Facts, Kind, evaluate, is_open
+from event.conditions import PARTICIPATIONS, Facts, evaluate, is_open
 from event.errors import ConditionUnmet, EventNotActive, ParticipationRequired, Refused
 from event.records import Member, Reward
-from event.schemas import EventStatus
+from event.states import EventStatus
 from event.store import Store
-from event.times import from_text, now
 from shared.errors import NotFound
+from shared.times import now
 
 
 class Eligibility:
@@ -50,12 +50,11 @@ class Eligibility:
         self, user_id: str, at: datetime, conditions: Sequence[Mapping[str, Any]]
     ) -> Facts:
         member = await self._store.members.member(user_id) or Member(id=user_id)
-        counts = any(condition["type"] == Kind.PARTICIPATIONS for condition in conditions)
-        registered = member.registered_at
+        counts = any(condition["type"] == PARTICIPATIONS for condition in conditions)
         return Facts(
             now=at,
             today=at.astimezone(self._zone).date(),
-            registered_at=from_text(registered) if registered else None,
+            registered_at=member.registered_at,
             login_days={datetime.strptime(day, "%Y%m%d").date() for day in member.login_days},
             participations=await self._store.events.participations_of(user_id) if counts else 0,
         )

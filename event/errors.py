@@ -1,6 +1,6 @@
 """Domain errors of this service."""
 
-from event.reasons import Reason
+from event.states import Reason
 from shared.errors import BadRequest, Conflict, Invalid
 
 

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from event import signals
 from event.ids import minted_at
-from event.signals import Activity
+from event.states import RequestStatus
 from event.store import Store
-from event.times import now
+from shared.times import now
 
 RECENT = timedelta(minutes=5)
 MAX_EVENTS = 500  # active events that are read; 100 of them have series of their own
@@ -19,11 +19,11 @@ class Gauges:
         self._store = store
         self._suspects: set[tuple[str, int, int, int]] = set()
 
-    async def refresh(self) -> None:
+    async def turn(self) -> None:
         """Read all values from the database and set the gauges."""
         busy = await self._requests()
         await self._events(busy)
-        await self._activity()
+        signals.activity(await self._store.counts.activity_since(now() - RECENT))
 
     async def _events(self, busy: set[str]) -> None:
         repo, counts = self._store.events, self._store.counts
@@ -41,12 +41,12 @@ class Gauges:
             joined = counted.get(event.id, 0)
             if event.participants != joined:
                 await repo.correct_participants(event.id, event.participants, joined)
-        signals.events({id_: counted.get(id_, 0) for id_ in ids}, await counts.count_members())
+        signals.events({id_: counted.get(id_, 0) for id_ in ids}, await counts.members())
 
         requests: dict[tuple[str, ...], int] = {}
-        for status in ("approved", "pending", "rejected"):
+        for status in RequestStatus:
             found = await counts.requests_by_event(status, ids)
-            requests |= {(id_, status): found.get(id_, 0) for id_ in ids}
+            requests |= {(id_, status.value): found.get(id_, 0) for id_ in ids}
         signals.event_requests(requests)
 
         # These reads are not one snapshot, so a claim in between can make the sum look wrong.
@@ -67,18 +67,6 @@ class Gauges:
         by_status = await self._store.counts.requests_by_status()
         oldest = unfinished[0].op if unfinished else None
         age = now() - minted_at(oldest.id) if oldest else timedelta()
-        signals.backlog(len(unfinished), age.total_seconds(), by_status["pending"])
-        signals.decisions(by_status["approved"], by_status["rejected"])
+        signals.backlog(len(unfinished), age.total_seconds(), by_status[RequestStatus.PENDING])
+        signals.decisions(by_status[RequestStatus.APPROVED], by_status[RequestStatus.REJECTED])
         return {request.reward_id for request in unfinished}
-
-    async def _activity(self) -> None:
-        counts, since = self._store.counts, now() - RECENT
-        signals.activity(
-            {
-                Activity.SIGN_UP: await counts.registered_since(since),
-                Activity.SIGN_IN: await counts.logged_in_since(since),
-                Activity.PARTICIPATION: await counts.joined_since(since),
-                Activity.REWARD_REQUEST: await counts.requested_since(since),
-                Activity.DECISION: await counts.decided_since(since),
-            }
-        )

@@ -5,8 +5,8 @@ import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
 
-from event.times import now
 from shared.errors import Invalid
+from shared.times import now
 
 ID = re.compile(r"[0-9a-f]{24}")
 

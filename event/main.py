@@ -1,13 +1,12 @@
-"""The event service, wired."""
+"""The event service (events, rewards, claims), wired."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
-from event import signals
+from event import routes, signals
 from event.deps import Deps, connect
-from event.routes import router
 from event.settings import Settings
 from plainview import observe
 from shared.web.body_limit import BodyLimit
@@ -22,12 +21,11 @@ def create_app(settings: Settings, deps: Deps | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             app.state.deps = deps or connect(settings, stack)
-            app.state.verifier = app.state.deps.verifier
             yield
 
     app = FastAPI(title="event", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None)
     add_docs(app)
-    app.include_router(router)
+    app.include_router(routes.router)
     app.add_middleware(BodyLimit, receive_s=settings.message_seconds)
     install_error_handlers(app)
     observe(

@@ -1,33 +1,30 @@
-"""What the service stores, one class per kind of document; times are the text of `event.times`."""
+"""What the service stores, one class per kind of document."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
 
-from shared.storage.mongo import Document
-
-R = TypeVar("R", bound="Event | Reward | Participation | Member | Request")
-WORKING = "working"  # status of a request whose change of stock is not finished
+from shared.storage.records import Record, Stored, TextTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Record):
     """An event; `rewards` counts its rewards and is None where an older version made it."""
 
     id: str
     title: str
     description: str
     status: str
-    starts_at: str
-    ends_at: str
+    starts_at: TextTime
+    ends_at: TextTime
     conditions: Sequence[Mapping[str, Any]] = ()
     participants: int = 0
     rewards: int | None = None
-    created_at: str
+    created_at: TextTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reward:
+class Reward(Record):
     """A reward of an event: `stock` is its total, `stock_left` what can still be requested.
 
     Its document also has the markers `ops` and `fenced` of changes of the stock, see `Markers`.
@@ -53,21 +50,25 @@ class Markers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Participation:
+class Participation(Record):
     """A user takes part in an event; there is one for each event and user."""
 
     event_id: str
     user_id: str
-    joined_at: str
+    joined_at: TextTime
+
+    @property
+    def key(self) -> str:
+        return f"{self.event_id}:{self.user_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class Member(Record):
     """A user as known from auth's announcements; `login_days` has days as YYYYMMDD."""
 
     id: str
-    registered_at: str | None = None
-    last_login_at: str | None = None
+    registered_at: TextTime | None = None
+    last_login_at: TextTime | None = None
     login_days: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -80,13 +81,13 @@ class Op:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Record):
     """A user's request for a reward; there is one for each reward and user.
 
     `op` is the change of stock that is not finished yet, `user_key` is "<user>:<Idempotency-Key>".
     """
 
-    id: str
+    id: Annotated[str, Stored("public_id")]
     user_key: str
     event_id: str
     reward_id: str
@@ -94,51 +95,11 @@ class Request:
     approval: str
     status: str
     reason: str
-    created_at: str
-    decided_at: str | None = None
+    created_at: TextTime
+    decided_at: TextTime | None = None
     decided_by: str | None = None
-    op: Op | None = None
+    op: Annotated[Op | None, Stored(dump=asdict, load=lambda stored: Op(**stored))] = None
 
     @property
     def key(self) -> str:
-        """The ID of its document."""
         return f"{self.reward_id}:{self.user_id}"
-
-
-_FIELDS: dict[type, list[str]] = {
-    kind: [each.name for each in fields(kind)]
-    for kind in (Event, Reward, Participation, Member, Request)
-}
-
-
-def records(kind: type[R], documents: Iterable[Mapping[str, Any]]) -> list[R]:
-    """The records that documents hold; fields that this version does not know are left out."""
-    made = []
-    for stored in documents:
-        values = {name: stored[name] for name in _FIELDS[kind] if name in stored}
-        if kind is Request:
-            values["id"] = stored["public_id"]
-            values["op"] = Op(**stored["op"]) if "op" in stored else None
-        elif kind is not Participation:
-            values["id"] = stored["_id"]
-        made.append(kind(**values))
-    return made
-
-
-def record(kind: type[R], stored: Mapping[str, Any] | None) -> R | None:
-    """The record that a document holds, None for None."""
-    return None if stored is None else records(kind, [stored])[0]
-
-
-def document(item: Event | Reward | Participation | Request) -> Document:
-    """The document that stores a new record, without the fields that are not set yet."""
-    values = {name: value for name, value in asdict(item).items() if value is not None}
-    match item:
-        case Request():
-            return {"_id": item.key, "public_id": values.pop("id"), "decided_at": None, **values}
-        case Participation():
-            return {"_id": f"{item.event_id}:{item.user_id}", **values}
-        case Reward():
-            return {"_id": values.pop("id"), **values, "ops": {}, "fenced": {}}
-        case Event():
-            return {"_id": values.pop("id"), **values}

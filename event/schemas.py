@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import (
@@ -12,31 +11,18 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     StringConstraints,
+    WithJsonSchema,
 )
 
 from event.ids import ID
-from event.records import WORKING
+from event.states import WORKING, EventStatus, RequestStatus
 from shared.errors import NotFound
+from shared.times import to_text, whole_ms
 from shared.web.text import LINE, LINES
 
 T = TypeVar("T")
-
-
-class EventStatus(StrEnum):
-    """A draft becomes active, and an active event closed."""
-
-    DRAFT = "draft"
-    ACTIVE = "active"
-    CLOSED = "closed"
-
-
-class RequestStatus(StrEnum):
-    """What has become of a reward request."""
-
-    APPROVED = "approved"
-    PENDING = "pending"
-    REJECTED = "rejected"
 
 
 def _known(value: str) -> str:
@@ -69,7 +55,7 @@ def _written(value: object) -> object:
 
 
 _YEARS = Field(ge=datetime(1971, 1, 1, tzinfo=UTC), lt=datetime(3000, 1, 1, tzinfo=UTC))
-Moment = Annotated[AwareDatetime, BeforeValidator(_written), _YEARS]
+Moment = Annotated[AwareDatetime, BeforeValidator(_written), _YEARS, AfterValidator(whole_ms)]
 
 
 class _In(BaseModel):
@@ -151,7 +137,11 @@ class DecisionIn(_In):
     )
 
 
-Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Time = Annotated[
+    datetime,
+    PlainSerializer(to_text, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 
 
 class EventOut(BaseModel):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from event import signals
 from event.conditions import is_open
@@ -10,11 +10,12 @@ from event.errors import EventNotActive
 from event.ids import decode_cursor, encode_cursor, new_id
 from event.records import Event, Participation, Request, Reward
 from event.repository import MAX_REWARDS
-from event.schemas import EventChange, EventIn, EventStatus, RewardIn
+from event.schemas import EventChange, EventIn, RewardIn
+from event.states import EventStatus
 from event.store import Store
-from event.times import now, to_text
 from plainview import get_logger
 from shared.errors import Conflict, Invalid, NotFound
+from shared.times import now
 
 log = get_logger("business")
 
@@ -37,17 +38,14 @@ class Service:
         self._events, self._requests = store.events, store.requests
 
     async def create_event(self, given: EventIn) -> Event:
-        """A new event without participants."""
         if given.starts_at >= given.ends_at:
             raise Invalid("An event ends after it starts")
         at = now()
         event = Event(
             id=new_id(at),
-            **given.model_dump(mode="json", exclude={"starts_at", "ends_at"}),
-            starts_at=to_text(given.starts_at),
-            ends_at=to_text(given.ends_at),
+            **given.model_dump(),
             rewards=0,
-            created_at=to_text(at),
+            created_at=at,
         )
         await self._events.add_event(event)
         log.info("event.created", event_id=event.id, status=event.status)
@@ -76,11 +74,8 @@ class Service:
         The status moves one step forward at a time, and a closed event cannot change.
         """
         event = await self.event(event_id)
-        change = given.model_dump(mode="json", exclude_none=True)
-        for name in ("starts_at", "ends_at"):
-            if moment := getattr(given, name):
-                change[name] = to_text(moment)
-        change = {name: value for name, value in change.items() if getattr(event, name) != value}
+        wanted = given.model_dump(exclude_none=True)
+        change = {name: value for name, value in wanted.items() if getattr(event, name) != value}
         if not change:
             return event
         old = EventStatus(event.status)
@@ -88,8 +83,8 @@ class Service:
             raise Conflict("The event is closed", code="event_closed")
         if "status" in change and NEXT[old] != change["status"]:
             raise Conflict(f"An event that is {old} becomes {NEXT[old]}", code="invalid_transition")
-        wanted = replace(event, **change)
-        if wanted.starts_at >= wanted.ends_at:
+        becomes = replace(event, **change)
+        if becomes.starts_at >= becomes.ends_at:
             raise Invalid("An event ends after it starts")
         changed = await self._events.change_event(event, change)
         if changed is None:
@@ -107,9 +102,7 @@ class Service:
         if known is None and not is_open(event, at):
             signals.participation("refused")
             raise EventNotActive("The event is not active now")
-        participation = known or Participation(
-            event_id=event_id, user_id=user_id, joined_at=to_text(at)
-        )
+        participation = known or Participation(event_id=event_id, user_id=user_id, joined_at=at)
         joined = known is None and await self._events.join(participation)
         signals.participation("joined" if joined else "repeated")
         if joined:
@@ -119,7 +112,6 @@ class Service:
     async def participations(
         self, event_id: str, cursor: str | None, limit: int
     ) -> Page[Participation]:
-        """A page of an event's participations."""
         await self.event(event_id)
         after = decode_cursor(cursor) if cursor else None
         rows = await self._events.list_participations(event_id, after, limit + 1)
@@ -135,7 +127,7 @@ class Service:
         reward = Reward(
             id=new_id(),
             event_id=event_id,
-            **given.model_dump(mode="json"),
+            **given.model_dump(),
             stock_left=given.stock,
         )
         await self._events.add_reward(reward)
@@ -143,7 +135,6 @@ class Service:
         return reward
 
     async def rewards_of(self, event_id: str, *, drafts: bool = True) -> Sequence[Reward]:
-        """The rewards of an event."""
         await self.event(event_id, drafts=drafts)
         return await self._events.rewards_of(event_id)
 
@@ -171,9 +162,8 @@ class Service:
         raise Conflict("More than that is granted or pending", code="stock_below_granted")
 
     async def history(
-        self, filters: Mapping[str, str | None], cursor: str | None, limit: int
+        self, filters: Mapping[str, Any], cursor: str | None, limit: int
     ) -> Page[Request]:
-        """A page of reward requests."""
         after = decode_cursor(cursor) if cursor else None
         rows = await self._requests.list_requests(filters, after, limit + 1)
         return page(rows, limit, lambda request: request.id)

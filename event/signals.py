@@ -1,11 +1,10 @@
 """Business metrics of event, and the functions by which its code reports what happened."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Literal, get_args
 
 from event import titles as shown
-from event.reasons import Reason
+from event.states import Activity, Reason, RequestStatus
 from plainview import Bounded, Catalogue
 from plainview.catalogue import OTHER
 from shared.announcements import Announcement
@@ -13,20 +12,9 @@ from shared.announcements import Announcement
 CATALOGUE = Catalogue("event")
 
 
-class Activity(StrEnum):
-    """Kinds of activity."""
-
-    SIGN_UP = "sign_up"
-    SIGN_IN = "sign_in"
-    PARTICIPATION = "participation"
-    REWARD_REQUEST = "reward_request"
-    DECISION = "decision"
-
-
 Participation = Literal["joined", "repeated", "refused"]
-Status = Literal["approved", "pending", "rejected", "refused"]
 KeyUse = Literal["first", "replayed", "in_flight", "mismatch"]
-Recovery = Literal["finished", "undone"]
+Recovered = Literal["finished", "undone"]
 Applied = Literal["applied", "duplicate", "failed", "undecodable"]
 
 SERIES = Bounded(100)  # events or rewards with series of their own; the rest share `_other`
@@ -59,12 +47,12 @@ PARTICIPATION_RATE = CATALOGUE.gauge(
 REQUESTS = CATALOGUE.counter(
     "reward_requests_total",
     "Reward requests by what became of them",
-    labels={"status": get_args(Status), "reason": Reason},
+    labels={"status": (*RequestStatus, "refused"), "reason": Reason},
 )
 EVENT_REQUESTS = CATALOGUE.gauge(
     "event_reward_requests",
     "Reward requests of an active event by status, those without work left to be done",
-    labels={"event_id": SERIES, "status": ("approved", "pending", "rejected")},
+    labels={"event_id": SERIES, "status": RequestStatus},
 )
 REQUESTS_PENDING = CATALOGUE.gauge(
     "reward_requests_pending", "Reward requests with stock work left to be done"
@@ -103,7 +91,7 @@ VIOLATIONS = CATALOGUE.gauge(
 RECOVERED = CATALOGUE.counter(
     "claims_recovered_total",
     "Stock work that a crash or a lost reply had left",
-    labels={"outcome": get_args(Recovery)},
+    labels={"outcome": get_args(Recovered)},
 )
 IDEMPOTENCY = CATALOGUE.counter(
     "idempotency_total",
@@ -130,7 +118,7 @@ def participation(outcome: Participation) -> None:
         ACTIVITY.inc(kind=Activity.PARTICIPATION)
 
 
-def requested(status: str) -> None:
+def requested(status: RequestStatus) -> None:
     """A claim was granted (`approved`) or waits for a decision (`pending`)."""
     REQUESTS.inc(status=status, reason=Reason.NONE)
     ACTIVITY.inc(kind=Activity.REWARD_REQUEST)
@@ -141,7 +129,7 @@ def refused(reason: Reason) -> None:
     REQUESTS.inc(status="refused", reason=reason)
 
 
-def decided(status: str, seconds: float) -> None:
+def decided(status: RequestStatus, seconds: float) -> None:
     """An operator `approved` or `rejected` a request, `seconds` after it was made."""
     REQUESTS.inc(status=status, reason=Reason.OPERATOR)
     ACTIVITY.inc(kind=Activity.DECISION)
@@ -153,7 +141,7 @@ def key_used(outcome: KeyUse) -> None:
     IDEMPOTENCY.inc(outcome=outcome)
 
 
-def recovered(outcome: Recovery) -> None:
+def recovered(outcome: Recovered) -> None:
     """An interrupted claim or rejection was `finished` or `undone`."""
     RECOVERED.inc(outcome=outcome)
 

@@ -27,7 +27,7 @@ async def admit(request: Request, operation: Operation, deps: Deps, address: str
     served although others of its address (behind one NAT, say) have used up the limit.
     """
     network = client_network(address, deps.ipv6_prefix)
-    asked = [("address", network)]
+    asked: list[tuple[signals.Limit, str]] = [("address", network)]
     if operation.is_sign_in:
         asked.append(("sign_in", network))
     if not operation.roles:

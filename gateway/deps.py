@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -10,11 +11,12 @@ import httpx
 from gateway.active_users import ActiveUsers
 from gateway.limits import Limits
 from gateway.settings import Settings
-from gateway.signals import UPSTREAMS, UpstreamSignals
+from gateway.signals import Upstream, UpstreamSignals
 from plainview import Check, checks, observe_httpx
 from plainview.client_address import IPV6_PREFIX, Networks
 from shared.background import close_at_exit, repeat
 from shared.storage import redis
+from shared.storage.fallback import CLIENT_TIMEOUT_S
 from shared.token_keys import RemoteJwks
 from shared.tokens import TokenVerifier
 from shared.web.client import Deadlines, Places, UpstreamClient
@@ -22,32 +24,29 @@ from shared.web.security import Verifier
 from shared.web.transport import UpstreamTransport
 
 FLUSH_S = 5.0
-LIMITER_TIMEOUT_S = 2.0  # longer than gateway.limits.BUDGET_S, so that a late answer is still read
 
 
-@dataclass
+@dataclass(frozen=True)
 class Deps:
     """`upstreams` by name, `checks` by name of dependency."""
 
     limits: Limits
     verifier: Verifier
     active_users: ActiveUsers
-    upstreams: dict[str, UpstreamClient]
+    upstreams: Mapping[Upstream, UpstreamClient]
     trusted_proxies: Networks = ()
-    checks: dict[str, Check] = field(default_factory=dict)
+    checks: Mapping[str, Check] = field(default_factory=dict)
     ipv6_prefix: int = IPV6_PREFIX
 
 
 def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
-    """Connect to Redis and the upstreams; `stack` closes everything."""
+    """Connect and start the jobs; `stack` ends all. Does not wait for servers that are away."""
     cache = redis.connect(settings.redis_url.get_secret_value())
     close_at_exit(stack, "redis", cache.aclose)
     probes = httpx.AsyncClient(timeout=1, trust_env=False)
     close_at_exit(stack, "probes", probes.aclose)
-    # The limiter bounds its waiting itself and can tell a slow Redis from a busy process, so it
-    # has a client of its own with a longer time-out.
     counters = redis.connect(
-        settings.redis_url.get_secret_value(), timeout_s=LIMITER_TIMEOUT_S, max_connections=4
+        settings.redis_url.get_secret_value(), timeout_s=CLIENT_TIMEOUT_S, max_connections=4
     )
     close_at_exit(stack, "redis", counters.aclose)
     limits = Limits(
@@ -58,9 +57,9 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
             "sign_in": settings.rate_limit_sign_in,
         },
     )
-    upstreams: dict[str, UpstreamClient] = {}
+    upstreams: dict[Upstream, UpstreamClient] = {}
     asked = {"redis": checks.redis(cache, required=False)}
-    for name, url in zip(UPSTREAMS, (settings.auth_url, settings.event_url), strict=True):
+    for name, url in settings.upstreams.items():
         transport = observe_httpx(UpstreamTransport(url), name)
         close_at_exit(stack, name, transport.aclose)
         upstreams[name] = UpstreamClient(

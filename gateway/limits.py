@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict, deque
+from collections.abc import Mapping
 
 from limits import parse
 
@@ -12,10 +13,9 @@ from gateway import signals
 from gateway.round_trips import Call, RoundTrips
 from plainview import get_logger
 from shared.errors import TooMany
+from shared.storage.fallback import BUDGET_S, Fallback
 from shared.storage.redis import Redis, RedisError
 
-BUDGET_S = 0.25  # longest that a request waits for a Redis that hangs
-RETRY_S = 2.0  # after a failure Redis is not asked for this long
 # What is counted in this process while Redis is away: keys, and the times of requests of all of
 # them together. A time takes 40 bytes, so this is 20 MB at most, however long Redis is away.
 MAX_LOCAL = 10_000
@@ -51,13 +51,18 @@ class Limits:
     `redis` should be a client of its own whose time-outs are longer than BUDGET_S.
     """
 
-    def __init__(self, redis: Redis | None, limits: dict[str, str]) -> None:
+    def __init__(self, redis: Redis | None, limits: Mapping[signals.Limit, str]) -> None:
         self._limits = {name: _Limit(name, text) for name, text in limits.items()}
         self._local = LocalWindows()
         self._trips = RoundTrips(redis, MOVING_WINDOW, BUDGET_S) if redis is not None else None
-        self._ask_at, self.degraded = 0.0, False
+        self._fallback = Fallback(_changed)
 
-    async def check(self, *asked: tuple[str, str]) -> None:
+    @property
+    def degraded(self) -> bool:
+        """Whether each process counts by itself, as Redis is away."""
+        return self._fallback.degraded
+
+    async def check(self, *asked: tuple[signals.Limit, str]) -> None:
         """Count one request under each (name of limit, key), in one round trip.
 
         Every limit counts the request, also when another one refuses it. TooMany, with the
@@ -75,28 +80,23 @@ class Limits:
                 )
 
     async def _count(self, calls: list[Call]) -> list[int]:
-        if self._trips and time.monotonic() >= self._ask_at:
-            if self.degraded:
-                # this request tries Redis, the others go on without waiting for it
-                self._ask_at = time.monotonic() + RETRY_S
+        if self._trips and self._fallback.asks_redis():
             try:
                 waits = await self._trips.ask(calls)
             except (RedisError, OSError) as error:
                 # Something else is stored under the key: Redis serves all other keys.
                 if "WRONGTYPE" not in str(error):
-                    self._set_degraded(True)
+                    self._fallback.report(failed=True)
             else:
-                self._set_degraded(False)
+                self._fallback.report(failed=False)
                 return waits
         now = time.monotonic_ns() // 1000
         return [self._local.hit(call, now) for call in calls]
 
-    def _set_degraded(self, value: bool) -> None:
-        self._ask_at = time.monotonic() + RETRY_S if value else 0.0
-        if value != self.degraded:
-            self.degraded = value
-            signals.limits_degraded(value)
-            get_logger("cache").warning("rate_limits.changed", degraded=value)
+
+def _changed(degraded: bool) -> None:
+    signals.limits_degraded(degraded)
+    get_logger("cache").warning("rate_limits.changed", degraded=degraded)
 
 
 class LocalWindows:

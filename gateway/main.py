@@ -31,7 +31,6 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             app.state.deps = deps or connect(settings, stack)
-            app.state.verifier = app.state.deps.verifier
             yield
 
     app = FastAPI(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.signals import Upstream
 from shared.tokens import Role
 from shared.web.body_limit import SMALL_BODY
 
@@ -24,7 +25,7 @@ class Operation:
 
     method: str
     path: str
-    upstream: str
+    upstream: Upstream
     roles: frozenset[Role]
     idempotency_key: bool
     max_body: int = SMALL_BODY

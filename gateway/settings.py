@@ -2,23 +2,22 @@
 
 from pydantic import Field
 
+from gateway.signals import Upstream
 from plainview.client_address import parse_networks
-from shared.setting_types import HttpHost, HttpUrl, Networks, Origins, RateLimit
-from shared.settings import ApiSettings
+from shared.setting_types import HttpHost, Networks, Origins, RateLimit
+from shared.settings import RemoteKeysSettings
 
 # Loopback and private networks: scrapers and probes come from there, clients do not.
 PRIVATE = "127.0.0.0/8,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"
 
 
-class Settings(ApiSettings):
+class Settings(RemoteKeysSettings):
     """Settings of the gateway; times in seconds, limits in the notation of the `limits` library."""
 
     port: int = Field(8000, ge=0, le=65535)
     max_connections_per_client: int = Field(128, ge=0)
     metrics_allow: Networks | None = Field(parse_networks(PRIVATE), validate_default=True)
-    auth_url: HttpHost = "http://127.0.0.1:8001"
     event_url: HttpHost = "http://127.0.0.1:8002"
-    jwks_url: HttpUrl = ""
     #: time to connect; from the sent request to the reply's head; between parts of the reply
     upstream_connect_seconds: float = Field(1.0, gt=0, le=60)
     upstream_deadline_seconds: float = Field(5.0, gt=0, le=60)
@@ -34,6 +33,5 @@ class Settings(ApiSettings):
     cors_origins: Origins = ()
 
     @property
-    def keys_url(self) -> str:
-        """The URL of the public keys that verify access tokens."""
-        return self.jwks_url or f"{self.auth_url.rstrip('/')}/.well-known/jwks.json"
+    def upstreams(self) -> dict[Upstream, str]:
+        return {"auth": self.auth_url, "event": self.event_url}

@@ -9,21 +9,21 @@ import io
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import httpx
 import typer
 import zstandard
 
+from ops.loki import PUSH_LINES, Line, LokiError, push, query_lines, rfc3339
+
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
 LOG_TYPES = ("general", "error", "security")
-PAGE = 5000  # Loki's max_entries_limit_per_query in telemetry/loki.yaml
-PUSH_LINES = 1000  # lines per push: about 1 MB, Loki takes 4 MB/s
 DAY_NS = 86_400 * 10**9
 
 
@@ -31,18 +31,7 @@ class ArchiveError(Exception):
     """An archive that cannot be made or trusted; the message says why."""
 
 
-@dataclass(frozen=True)
-class Line:
-    """One log line: nanoseconds since the epoch, index labels, structured metadata, text."""
-
-    time_ns: int
-    labels: dict[str, str]
-    metadata: dict[str, str]
-    text: str
-
-    def json(self) -> bytes:
-        """One NDJSON line, keys sorted so that equal lines have equal bytes."""
-        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False).encode() + b"\n"
+FAILED = (ArchiveError, LokiError, httpx.HTTPError)
 
 
 @dataclass(frozen=True)
@@ -62,69 +51,13 @@ def day_start_ns(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 10**9
 
 
-def rfc3339(time_ns: int) -> str:
-    """Nanoseconds since the epoch as RFC 3339, to the microsecond."""
-    return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat(timespec="microseconds")
-
-
-def query_lines(client: httpx.Client, log_type: str, start_ns: int, end_ns: int) -> Iterator[Line]:
-    """All lines of [start, end) in order of time, a page at a time.
-
-    Loki's page may end in the middle of lines of one and the same nanosecond. So the last
-    time of a full page is held back and asked for again as the first of the next; only when
-    one nanosecond alone fills a page is there no way to be complete, and that is an error.
-    """
-    while start_ns < end_ns:
-        page = read_page(client, log_type, start_ns, end_ns)
-        if len(page) < PAGE:
-            yield from page
-            return
-        last = page[-1].time_ns
-        if page[0].time_ns == last:
-            raise ArchiveError(
-                f"{PAGE} or more lines at {rfc3339(last)}: raise max_entries_limit_per_query"
-            )
-        yield from (line for line in page if line.time_ns < last)
-        start_ns = last
-
-
-def read_page(client: httpx.Client, log_type: str, start_ns: int, end_ns: int) -> list[Line]:
-    """Up to PAGE lines from `start_ns` on, sorted by time, then labels and text."""
-    reply = client.get(
-        "/loki/api/v1/query_range",
-        params={
-            "query": f'{{log_type="{log_type}"}}',
-            "start": start_ns,
-            "end": end_ns,
-            "limit": PAGE,
-            "direction": "forward",
-        },
-        # Keeps index labels and structured metadata apart in the reply.
-        headers={"X-Loki-Response-Encoding-Flags": "categorize-labels"},
-    )
-    if reply.status_code != 200:
-        raise ArchiveError(f"Loki answered {reply.status_code}: {reply.text[:300]}")
-    lines = [
-        Line(int(entry[0]), stream["stream"], metadata_of(entry), entry[1])
-        for stream in reply.json()["data"]["result"]
-        for entry in stream["values"]
-    ]
-    return sorted(lines, key=lambda line: (line.time_ns, sorted(line.labels.items()), line.text))
-
-
-def metadata_of(entry: list[Any]) -> dict[str, str]:
-    """Structured metadata of one entry of a categorised reply."""
-    extra: dict[str, dict[str, str]] = entry[2] if len(entry) > 2 else {}
-    return dict(extra.get("structuredMetadata", {}))
-
-
 def paths(directory: Path, log_type: str, day: date) -> tuple[Path, Path]:
     """The archive and its manifest."""
     base = directory / log_type
     return base / f"{day}.ndjson.zst", base / f"{day}.manifest.json"
 
 
-def write_archive(directory: Path, log_type: str, day: date, lines: Iterator[Line]) -> Manifest:
+def write_archive(directory: Path, log_type: str, day: date, lines: Iterable[Line]) -> Manifest:
     """Write archive, then manifest; each appears whole or not at all."""
     archive, manifest_path = paths(directory, log_type, day)
     archive.parent.mkdir(parents=True, exist_ok=True)
@@ -147,9 +80,9 @@ def write_archive(directory: Path, log_type: str, day: date, lines: Iterator[Lin
         digest(draft),
     )
     draft.replace(archive)
-    manifest_draft = manifest_path.with_suffix(".new")
-    manifest_draft.write_text(json.dumps(asdict(manifest), indent=2) + "\n")
-    manifest_draft.replace(manifest_path)
+    draft = manifest_path.with_suffix(".new")
+    draft.write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+    draft.replace(manifest_path)
     return manifest
 
 
@@ -188,23 +121,6 @@ def verified(directory: Path, log_type: str, day: date) -> Manifest:
     if times != sorted(times) or any(not start <= time < start + DAY_NS for time in times):
         raise ArchiveError(f"{archive} has lines out of order or of another day")
     return manifest
-
-
-def push(client: httpx.Client, lines: list[Line]) -> None:
-    """Send lines to Loki, grouped into streams by their labels."""
-    streams: dict[str, dict[str, Any]] = {}
-    for line in lines:
-        key = json.dumps(line.labels, sort_keys=True)
-        stream = streams.setdefault(key, {"stream": line.labels, "values": []})
-        stream["values"].append([str(line.time_ns), line.text, line.metadata])
-    for attempt in range(10):
-        reply = client.post("/loki/api/v1/push", json={"streams": list(streams.values())})
-        if reply.status_code == 204:
-            return
-        if reply.status_code != 429 and reply.status_code < 500:
-            break
-        time.sleep(min(0.2 * 2**attempt, 5))  # 429: over the ingestion rate; seconds
-    raise ArchiveError(f"Loki answered {reply.status_code}: {reply.text[:300]}")
 
 
 def restore_lines(client: httpx.Client, directory: Path, log_type: str, day: date) -> int:
@@ -301,7 +217,7 @@ def schedule(
         for back, log_type in ((b, t) for b in range(days, 0, -1) for t in LOG_TYPES):
             try:
                 export_day(loki, directory, log_type, today - timedelta(days=back))
-            except (ArchiveError, httpx.HTTPError) as error:
+            except FAILED as error:
                 typer.echo(f"{log_type} {today - timedelta(days=back)}: {error}", err=True)
         time.sleep(3600)
 
@@ -310,7 +226,7 @@ def main() -> None:
     """Run a command; what goes wrong is one line and exit code 1."""
     try:
         app()
-    except (ArchiveError, httpx.HTTPError) as error:
+    except FAILED as error:
         typer.echo(f"archive: {error}", err=True)
         raise SystemExit(1) from error
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import stamina
 from argon2 import PasswordHasher
 from pymongo import UpdateOne
 from pymongo.asynchronous.database import AsyncDatabase
@@ -21,6 +22,7 @@ from pymongo.errors import PyMongoError
 from redis.asyncio import Redis
 
 from plainview import get_logger
+from shared.times import to_text
 from shared.windows import ACTIVE_DAYS, active_key
 
 DAYS = 30
@@ -36,6 +38,8 @@ NAMES = (
     "Ana Silva",
 )
 Reward = tuple[str, str, int, int, str]  # name, kind, amount, stock, approval
+POINTS: Reward = ("1,000 points", "points", 1000, 5000, "automatic")
+BADGE: Reward = ("Golden badge", "item", 1, 25, "automatic")  # it sells out
 EVENTS: Sequence[tuple[str, int, int, Sequence[Reward]]] = (  # title, starts, ends (days ago)
     (
         "여름 출석 체크 / Summer check-in",
@@ -48,20 +52,9 @@ EVENTS: Sequence[tuple[str, int, int, Sequence[Reward]]] = (  # title, starts, e
         "가을 출석 체크 / Autumn check-in",
         14,
         -30,
-        [
-            ("1,000 points", "points", 1000, 5000, "automatic"),
-            ("Coffee coupon", "coupon", 1, 150, "automatic"),
-        ],
+        [POINTS, ("Coffee coupon", "coupon", 1, 150, "automatic")],
     ),
-    (
-        "Collector's week",
-        6,
-        -20,
-        [  # the badge sells out
-            ("Golden badge", "item", 1, 25, "automatic"),
-            ("Signed poster", "item", 1, 400, "manual"),
-        ],
-    ),
+    ("Collector's week", 6, -20, [BADGE, ("Signed poster", "item", 1, 400, "manual")]),
 )
 COLLECTIONS = ("users", "members", "participations", "requests", "rewards", "events")
 Document = dict[str, Any]
@@ -106,8 +99,8 @@ class History:
         account |= {"password_hash": hashed, "epoch": 0, "disabled": False, "outbox": {}}
         self.documents["users"].append({"_id": user_id, **account, "created_at": registered})
         days = {t.astimezone(self._zone).date() for t in [registered, *times]}
-        member = {"_id": user_id, "registered_at": _text(registered)}
-        member["last_login_at"] = _text(times[-1] if times else registered)
+        member = {"_id": user_id, "registered_at": to_text(registered)}
+        member["last_login_at"] = to_text(times[-1] if times else registered)
         login_days = {day.strftime("%Y%m%d"): 1 for day in sorted(days)}
         self.documents["members"].append({**member, "login_days": login_days})
         for day in days:
@@ -130,11 +123,15 @@ class History:
                 joined.append((self._rng.choice(inside) + timedelta(seconds=20), user_id))
         joined = sorted(j for j in joined if j[0] < self._until)
         for at, user in joined:
-            row = {"event_id": event_id, "user_id": user, "joined_at": _text(at)}
+            row = {"event_id": event_id, "user_id": user, "joined_at": to_text(at)}
             self.documents["participations"].append({"_id": f"{event_id}:{user}", **row})
         status = "closed" if end < self._until else "active"
         about: Document = {"_id": event_id, "title": title, "description": "", "status": status}
-        about |= {"starts_at": _text(begin), "ends_at": _text(end), "created_at": _text(begin)}
+        about |= {
+            "starts_at": to_text(begin),
+            "ends_at": to_text(end),
+            "created_at": to_text(begin),
+        }
         about |= {"conditions": [{"type": "participations", "count": 1}]}
         self.documents["events"].append({**about, "participants": len(joined)})
         for name, kind, amount, stock, approval in rewards:
@@ -159,8 +156,8 @@ class History:
         request = {"_id": f"{reward['_id']}:{user}", "public_id": self._id(at), "user_id": user}
         request |= {"user_key": f"{user}:{self._rng.getrandbits(64):016x}", "status": status}
         request |= {"event_id": reward["event_id"], "reward_id": reward["_id"], **more}
-        request |= {"approval": reward["approval"], "created_at": _text(at)}
-        final = _text(decided) if status != "pending" else None
+        request |= {"approval": reward["approval"], "created_at": to_text(at)}
+        final = to_text(decided) if status != "pending" else None
         self.documents["requests"].append({**request, "decided_at": final})
         return status != "rejected"
 
@@ -174,26 +171,16 @@ class History:
             collection = (auth if name == "users" else event)[name]
             for start in range(0, len(documents), BATCH):
                 await _upsert(collection, documents[start : start + BATCH])
+                await asyncio.sleep(0.02)
             log.info("seed.progress", collection=name, documents=len(documents))
         for day, users in sorted(self.active.items()):
             await redis.pfadd(active_key(day), *users)
             await redis.expire(active_key(day), ACTIVE_DAYS * 86_400)
 
 
+# It waits about a minute for a database that is busy or away.
+@stamina.retry(on=PyMongoError, attempts=30, timeout=None, wait_initial=0.2, wait_max=2.0)
 async def _upsert(collection: Any, documents: Sequence[Document]) -> None:
     parts = [({"_id": d["_id"]}, {k: v for k, v in d.items() if k != "_id"}) for d in documents]
     writes = [UpdateOne(which, {"$setOnInsert": rest}, upsert=True) for which, rest in parts]
-    for attempt in range(30):  # waits about a minute for a database that is busy or away
-        try:
-            await collection.bulk_write(writes, ordered=False)
-        except PyMongoError:
-            if attempt == 29:
-                raise
-            await asyncio.sleep(min(0.2 * 2**attempt, 2.0))
-        else:
-            break
-    await asyncio.sleep(0.02)
-
-
-def _text(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    await collection.bulk_write(writes, ordered=False)

@@ -110,9 +110,8 @@ async def make_example(accounts: Accounts, state: State) -> None:
     user, operator = await accounts.token("USER"), await accounts.token("OPERATOR")
     if known := state.get("example"):
         path = f"/reward-requests?reward_id={known['reward_id']}"
-        with contextlib.suppress(
-            httpx.HTTPStatusError
-        ):  # the databases are new: make another example
+        # Where the databases are new, the known one is not found, and another is made.
+        with contextlib.suppress(httpx.HTTPStatusError):
             claimed = (await accounts.call("GET", path, user))["items"]
             event = await accounts.call("GET", f"/events/{known['event_id']}", user)
             if not claimed and event["status"] == "active":

@@ -80,7 +80,6 @@ class Traffic:
                 pause = 0.0
 
     async def step(self) -> None:
-        """One action."""
         action = self._rng.choices([*WEIGHTS], [*WEIGHTS.values()])[0]
         await getattr(self, f"_{action}")()
 
@@ -152,9 +151,8 @@ class Traffic:
             await self._send("POST", f"/events/{event_id}/participations", who)
         path = f"/rewards/{self._rng.choice(self._rewards[event_id])}/requests"
         headers = {"Idempotency-Key": f"{self._rng.getrandbits(96):024x}"}
-        for _ in range(
-            2 if self._rng.random() < 0.1 else 1
-        ):  # one in ten clients sends the claim twice
+        times = 2 if self._rng.random() < 0.1 else 1  # one in ten clients sends the claim twice
+        for _ in range(times):
             await self._send("POST", path, who, headers=headers)
         return None
 

@@ -1,22 +1,9 @@
-"""The errors of the domain. They know no HTTP: `shared.web.problems` maps each kind to a status.
-
-DomainError
-├── Invalid           the data makes no sense
-├── BadRequest        the request is incomplete or malformed
-├── Unauthenticated   the request has no valid credentials
-├── Forbidden         the user is known, but may not do this
-├── NotFound          it does not exist, or not for this user
-├── Conflict          it contradicts the present state
-├── TooMany           a limit is used up
-├── Unavailable       a needed part (database, upstream) is away; a retry may succeed
-├── BadGateway        a needed part gave an invalid answer
-└── Timeout           a needed part did not answer in time; the outcome is unknown
-"""
+"""The errors of the domain. They know no HTTP: `shared.web.problems` maps each kind to a status."""
 
 from typing import Any, Literal
 
 #: why a needed part cannot be used, as readiness reports it
-Reason = Literal["refused", "timeout", "credentials", "index", "version"]
+Cause = Literal["refused", "timeout", "credentials", "index", "version"]
 
 
 class DomainError(Exception):
@@ -92,7 +79,7 @@ class Unavailable(DomainError):
 
     code = "unavailable"
     retry_after = 1
-    reason: Reason = "refused"
+    reason: Cause = "refused"
 
 
 class BadGateway(DomainError):
@@ -105,4 +92,4 @@ class Timeout(DomainError):
     """A needed part did not answer in time; the outcome is unknown."""
 
     code = "timeout"
-    reason: Reason = "timeout"
+    reason: Cause = "timeout"

@@ -15,7 +15,15 @@ from pydantic_settings import (
 )
 
 from plainview import ObservabilitySettings
-from shared.setting_types import LogLevel, Misread, MongoUrl, Networks, RedisUrl
+from shared.setting_types import (
+    HttpHost,
+    HttpUrl,
+    LogLevel,
+    Misread,
+    MongoUrl,
+    Networks,
+    RedisUrl,
+)
 from shared.web.bounds import Bounds
 
 
@@ -76,7 +84,6 @@ class ServiceSettings(BaseSettings):
         return init_settings, _Files(settings_cls), env_settings
 
     def bounds(self) -> Bounds:
-        """The bounds of the server, from these settings."""
         return Bounds(
             message_s=self.message_seconds,
             keep_alive_s=self.keep_alive_seconds,
@@ -107,6 +114,18 @@ class ApiSettings(ServiceSettings):
     business_timezone: ZoneInfo = Field(default_factory=lambda: ZoneInfo("Asia/Seoul"))
     token_issuer: str = "event-rewards"  # noqa: S105 - a name
     token_audience: str = "event-rewards"  # noqa: S105 - a name
+
+
+class RemoteKeysSettings(ApiSettings):
+    """Settings of services that fetch the keys of access tokens from auth."""
+
+    auth_url: HttpHost = "http://127.0.0.1:8001"
+    jwks_url: HttpUrl = ""
+
+    @property
+    def keys_url(self) -> str:
+        """The URL of the public keys that verify access tokens."""
+        return self.jwks_url or f"{self.auth_url.rstrip('/')}/.well-known/jwks.json"
 
 
 class MongoSettings(ApiSettings):

@@ -3,10 +3,10 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import httpx
 
@@ -35,11 +35,14 @@ class UpstreamReplyInvalid(BadGateway):
     code = "upstream_reply_invalid"
 
 
+Retry = Literal["retried", "budget_exhausted"]  # repeated once, or not for want of budget
+
+
 class Hooks(Protocol):
-    """Receives what a client reports; `outcome` is "retried" or "budget_exhausted"."""
+    """Receives what a client reports."""
 
     def breaker_open(self, upstream: str, is_open: bool) -> None: ...
-    def retry(self, upstream: str, outcome: str) -> None: ...
+    def retry(self, upstream: str, outcome: Retry) -> None: ...
     def fast_failure(self, upstream: str) -> None: ...
 
 
@@ -62,36 +65,30 @@ class Places:
         self._taken: Counter[str] = Counter()
         self.taken = 0
 
-    def take(self, client: str) -> "Place":
-        """Take a place; TooMany if the client has its share, Unavailable if all are taken."""
+    def take(self, client: str) -> Callable[[], None]:
+        """Take a place; what gives it back, however often it is called.
+
+        TooMany if the client has its share, Unavailable if all are taken.
+        """
         if self._taken[client] >= self._share:
             raise TooMany("Too many of your requests are under way", code="too_many_in_flight")
         if self.taken >= self._total:
             raise Unavailable("Too many requests are under way", code="busy", retry_after=1)
         self._taken[client] += 1
         self.taken += 1
-        return Place(self, client)
+        held = [client]
 
-    def give_back(self, client: str) -> None:
-        """Free a place of this client."""
+        def give_back() -> None:
+            if held:
+                self._free(held.pop())
+
+        return give_back
+
+    def _free(self, client: str) -> None:
         self.taken -= 1
         self._taken[client] -= 1
         if not self._taken[client]:
             del self._taken[client]
-
-
-class Place:
-    """A taken place; giving it back twice frees it once."""
-
-    def __init__(self, places: Places, client: str) -> None:
-        self._places: Places | None = places
-        self._client = client
-
-    def give_back(self) -> None:
-        """Free it for others."""
-        if self._places is not None:
-            self._places.give_back(self._client)
-            self._places = None
 
 
 class UpstreamClient:
@@ -153,7 +150,7 @@ class UpstreamClient:
                 f"{self.name} is not available", retry_after=self.breaker.retry_after
             )
         try:
-            place = self._places.take(client)
+            give_back = self._places.take(client)
         except BaseException:
             self.breaker.abandoned(period)
             raise
@@ -167,7 +164,7 @@ class UpstreamClient:
                 extensions={
                     "timeout": self._timeout,
                     "target": self._prefix + target,
-                    "on_end": place.give_back,
+                    "on_end": give_back,
                 },
             )
             response = await self._send(request, retry)
@@ -192,7 +189,7 @@ class UpstreamClient:
                 self.breaker.failed(period)
             raise UpstreamUnavailable(f"{self.name} is not available", retry_after=1) from exc
         finally:
-            place.give_back()
+            give_back()
             self.breaker.abandoned(period)
 
     async def _send(self, request: httpx.Request, retry: bool) -> httpx.Response:

@@ -1,5 +1,6 @@
-"""FastAPI dependencies that admit a request by its access token and roles."""
+"""Who may call a route: a dependency that checks it, and a route that tells it to the gateway."""
 
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from fastapi import Request
@@ -9,11 +10,11 @@ from fastapi.security.base import SecurityBase
 from plainview import bind_user, get_logger
 from shared.errors import Forbidden, Unauthenticated
 from shared.tokens import Principal, Role
-from shared.web.body_limit import SMALL_BODY
+from shared.web.body_limit import BoundedRoute
 
 
 class Verifier(Protocol):
-    """The interface of `app.state.verifier`, e.g. a TokenVerifier."""
+    """The interface of `app.state.deps.verifier`, e.g. a TokenVerifier."""
 
     def recall(self, token: str) -> Principal | None:
         """The principal of a token that was verified before and is still valid."""
@@ -57,7 +58,7 @@ def _bearer_token(request: Request) -> str:
 
 
 def _verifier(request: Request) -> Verifier:
-    return cast(Verifier, request.app.state.verifier)
+    return cast(Verifier, request.app.state.deps.verifier)
 
 
 class Require(SecurityBase):
@@ -66,30 +67,41 @@ class Require(SecurityBase):
     Raises Unauthenticated (401) and Forbidden (403); a denial is a security log event.
     """
 
-    def __init__(self, roles: frozenset[Role]) -> None:
+    def __init__(self, *roles: Role) -> None:
+        self.roles = roles
         self.model = HTTPBearerModel(bearerFormat="JWT", description="Access token of login")
         self.scheme_name = "HTTPBearer"
-        self._roles = roles
 
     async def __call__(self, request: Request) -> Principal:
         who = await authenticate(request)
-        if self._roles.isdisjoint(who.roles):
-            get_logger("security").warning("access.denied", required=sorted(self._roles))
+        if who.roles.isdisjoint(self.roles):
+            get_logger("security").warning("access.denied", required=sorted(self.roles))
             raise Forbidden("Your role may not do this")
         return who
 
 
-def require(*roles: Role) -> Require:
-    """A dependency for routes that one of these roles may call."""
-    return Require(frozenset(roles))
-
-
-def gateway_doc(*roles: Role, max_body: int = SMALL_BODY) -> dict[str, Any]:
-    """`openapi_extra` of a route, by which the gateway serves it.
-
-    The roles that may call it (none given means public), and the most bytes of its body.
-    """
-    return {"x-roles": [role.value for role in roles], "x-max-body": max_body}
-
-
 ANY_ROLE = tuple(Role)
+PUBLIC = {"x-roles": list[str]()}
+"""`openapi_extra` of a route that anybody may call, without a token."""
+
+
+class ServiceRoute(BoundedRoute):
+    """A route by whose OpenAPI operation the gateway serves it: its roles, its longest body.
+
+    The roles are those of its `Require`. Without one, and unless it says that it is PUBLIC, it has
+    no `x-roles`, and the generator refuses it: no route is public by mistake.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        required = [
+            needed.call.roles
+            for needed in self.dependant.dependencies
+            if isinstance(needed.call, Require)
+        ]
+        roles = {"x-roles": [role.value for role in required[0]]} if required else {}
+        self.openapi_extra = {
+            **roles,
+            **(self.openapi_extra or {}),
+            "x-max-body": self.max_body_size,
+        }

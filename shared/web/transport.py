@@ -15,7 +15,8 @@ from functools import partial
 import httpx
 
 from shared.web.replicas import Replicas, Resolve, resolve
-from shared.web.upstream_connection import Reply, UpstreamConnection
+from shared.web.upstream_connection import UpstreamConnection
+from shared.web.upstream_reply import Reply
 
 IDLE_S = 15.0  # shorter than a server's keep-alive (ours: 75 s), so this side closes first
 CLOSE_EVERY_S = 1.0

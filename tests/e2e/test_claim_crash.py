@@ -114,7 +114,7 @@ async def converged(url: str, database: str, reward: str, *, deadline_s: float) 
     try:
         while True:
             db = client.database(database)
-            requests = await db["requests"].find({"reward_id": reward}).to_list()
+            requests = await db["requests"].find({"reward_id": reward})
             document = await db["rewards"].find_one({"_id": reward})
             assert document
             if not document["ops"] and not any("op" in request for request in requests):

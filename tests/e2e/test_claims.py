@@ -4,16 +4,17 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
 import httpx
 import pytest
 
-from event.records import Participation, document
+from event.records import Participation
 from plainview.decode import parse_metrics
 from shared.storage.mongo import Database, connect
+from shared.times import now
 from shared.tokens import Role
 from tests.support.event_data import add_event, add_reward
 from tests.support.servers import EmbeddedMongo
@@ -76,12 +77,9 @@ async def test_exactly_the_stock_is_granted_and_the_replies_equal_the_database(
         database = client.database(trio.events[0].environment["MONGO_DATABASE"])
         event = await add_event(database)
         reward = await add_reward(database, event, stock=STOCK)
-        await database["participations"].insert_many(
-            [
-                document(Participation(event_id=event, user_id=f"u{n:03}", joined_at="2026"))
-                for n in range(USERS)
-            ]
-        )
+        joined = Participation(event_id=event, user_id="", joined_at=now())
+        rows = [replace(joined, user_id=f"u{n:03}").document() for n in range(USERS)]
+        await database["participations"].inner.insert_many(rows)
         answers = await flood(trio, reward)
         await check(database, reward, answers, trio)
     finally:
@@ -93,7 +91,7 @@ async def check(database: Database, reward: str, answers: list[Answer], trio: Tr
     assert set(outcomes) <= {(201, None), (409, "sold_out"), (409, "already_requested")}, outcomes
     assert len(answers) == 2 * USERS
 
-    stored = await database["requests"].find({"reward_id": reward}).to_list()
+    stored = await database["requests"].find({"reward_id": reward})
     assert len(stored) == STOCK
     by_user = {request["user_id"]: request for request in stored}
     assert len(by_user) == STOCK, "at most one per user"

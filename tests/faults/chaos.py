@@ -151,8 +151,8 @@ async def settled(database: Database, rewards: list[str], repaired: float) -> St
     """The database once nothing is left to be done, or as it is when that takes too long."""
     while True:
         taken = max(0.0, time.monotonic() - repaired)
-        requests = await database["requests"].find({"reward_id": {"$in": rewards}}).to_list()
-        found = await database["rewards"].find({"_id": {"$in": rewards}}).to_list()
+        requests = await database["requests"].find({"reward_id": {"$in": rewards}})
+        found = await database["rewards"].find({"_id": {"$in": rewards}})
         if not any("op" in request for request in requests) or taken > DECIDED_WITHIN_S:
             return Stored({reward["_id"]: reward for reward in found}, requests, taken)
         await asyncio.sleep(0.1)

@@ -78,7 +78,7 @@ async def applied_once(database: Database, users: list[str]) -> None:
     """Every announcement is applied, and a second delivery changed nothing."""
 
     async def applied() -> bool:
-        members = await database["members"].find({"_id": {"$in": users}}).to_list()
+        members = await database["members"].find({"_id": {"$in": users}})
         days = [len(member.get("login_days", {})) for member in members]
         return days == [1] * len(users) and all("registered_at" in member for member in members)
 

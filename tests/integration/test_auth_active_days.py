@@ -48,8 +48,8 @@ def key(days_ago: int = 0, now: datetime = NOW) -> str:
 
 
 def shown(now: datetime = NOW) -> dict[str, float]:
-    windows = {name: metric_delta(signals._active, window=name).value for name in signals.WINDOWS}
-    by_day = [metric_delta(signals._active_by_day, days_ago=str(day)).value for day in range(30)]
+    windows = {name: metric_delta(signals.ACTIVE, window=name).value for name in signals.WINDOWS}
+    by_day = [metric_delta(signals.ACTIVE_BY_DAY, days_ago=str(day)).value for day in range(30)]
     return windows | {f"{ago} ago": number for ago, number in enumerate(by_day) if number}
 
 
@@ -68,11 +68,11 @@ async def test_what_redis_has_is_counted_and_kept(database: Database, redis: Red
     assert shown() == expected
     row = await database["active_days"].find_one({"_id": "2026-03-08"})
     assert row == {"_id": "2026-03-08", "active": 2, "week": 2, "month": 4}
-    before = await database["active_days"].count_documents({})
+    before = await database["active_days"].count({})
     await turn(database, redis)
     assert shown() == expected
-    assert await database["active_days"].count_documents({}) == before
-    assert "ann" not in str(await database["active_sketches"].find().to_list())
+    assert await database["active_days"].count({}) == before
+    assert "ann" not in str(await database["active_sketches"].find({}))
 
 
 async def test_a_new_day_begins_in_the_business_zone_and_moves_the_windows(
@@ -149,14 +149,14 @@ async def test_months_are_shown_for_a_year_and_the_oldest_days_go(
     for ago in (62, 63):
         await database["active_sketches"].insert_one({"_id": str(today - timedelta(days=ago))})
     await turn(database, redis)
-    found = await database["active_days"].find({"month": {"$gt": 0}}).to_list()
+    found = await database["active_days"].find({"month": {"$gt": 0}})
     assert sorted(row["month"] for row in found) == [30, 360, 799, 800], (
         "numbers without a sketch stay"
     )
-    kept = await database["active_sketches"].find().to_list()
+    kept = await database["active_sketches"].find({})
     assert [row["_id"] for row in kept] == [str(today - timedelta(days=62))]
     months = [
-        metric_delta(signals._active_by_month, months_ago=str(month)).value for month in range(13)
+        metric_delta(signals.ACTIVE_BY_MONTH, months_ago=str(month)).value for month in range(13)
     ]
     assert months == [0, 30, *[0] * 10, 360]
     assert active_days.KEPT_DAYS > 2 * 365

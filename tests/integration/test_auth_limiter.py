@@ -34,7 +34,7 @@ async def allowed(limiter: SignInLimiter, account: str, times: int) -> int:
 async def recovered(limiter: SignInLimiter) -> None:
     """Once it asks Redis again, which it does every two seconds."""
     async with asyncio.timeout(20):
-        while metric_delta(signals._degraded).value:
+        while metric_delta(signals.DEGRADED).value:
             await asyncio.sleep(0.2)
             await limiter.begin(uuid4().hex, "b")
 
@@ -83,7 +83,7 @@ async def test_a_hanging_redis_costs_little_once_and_limits_go_on(
         start = time.monotonic()
         attempt = await limiter.begin(account, "a")
         first.append(time.monotonic() - start)
-        assert metric_delta(signals._degraded).value == 1
+        assert metric_delta(signals.DEGRADED).value == 1
         start = time.monotonic()
         await limiter.give_back(attempt)
         assert await allowed(limiter, account, 10) == 3  # counted in here
@@ -115,7 +115,7 @@ async def test_a_busy_process_does_not_take_redis_for_away(own_valkey: EmbeddedV
             time.sleep(0.3)
             await asyncio.sleep(0)
 
-    with metric_delta(signals._degraded) as degraded:
+    with metric_delta(signals.DEGRADED) as degraded:
         let_in, _ = await asyncio.gather(allowed(limiter, "ann", 20), busy())
         assert degraded.value == 0
     assert let_in == 5

@@ -11,17 +11,20 @@ import pytest
 from redis.asyncio import Redis
 
 from auth import signals
-from auth.announcements import LOGGED_IN, REGISTERED, Relay, announcement
-from auth.repository import User, Users
+from auth.announcements import Relay, announcement
+from auth.records import User
+from auth.repository import Users
 from plainview import request_context
 from plainview.testing import captured_logs, captured_spans, metric_delta
-from shared.announcements import STREAM
+from shared.announcements import STREAM, Announcement
 from shared.background import repeat
 from shared.storage import mongo as storage
 from shared.storage.redis import connect
 from tests.support.servers import EmbeddedValkey
 from tests.support.timing import in_time
 from tests.support.waiting import soon
+
+REGISTERED, LOGGED_IN = Announcement
 
 
 @pytest.fixture
@@ -64,7 +67,7 @@ async def test_an_announcement_is_there_at_once_with_its_context(
     users: Users, own_valkey: EmbeddedValkey
 ) -> None:
     async with running(users, own_valkey) as (relay, redis):
-        counted = metric_delta(signals._announcements, type=REGISTERED, outcome="published")
+        counted = metric_delta(signals.ANNOUNCEMENTS, type=REGISTERED, outcome="published")
         with captured_spans() as spans, request_context("request-number-7"), counted:
             user = await register(users, relay)
             (entry,) = await read(redis, 1)
@@ -74,7 +77,7 @@ async def test_an_announcement_is_there_at_once_with_its_context(
         produced = next(span for span in spans if span.name == f"send {STREAM}")
         assert entry["traceparent"].split("-")[1:3] == [produced.trace_id, produced.span_id]
         assert counted.value == 1
-        assert metric_delta(signals._pending).value == 0
+        assert metric_delta(signals.PENDING).value == 0
 
         known = itertools.count(1)
 
@@ -104,7 +107,7 @@ async def test_nothing_is_lost_while_redis_is_killed_and_order_is_kept(
                 written.append(login["id"])
                 relay.wake()
             bob = await register(users, relay, 1)
-            await soon(lambda: metric_delta(signals._pending).value == 2)  # users
+            await soon(lambda: metric_delta(signals.PENDING).value == 2)  # users
             own_valkey.start()
             entries = await read(redis, 7)
             await soon(lambda: nothing_waits(users))

@@ -11,7 +11,8 @@ from uuid import uuid4
 import pytest
 
 from auth import repository
-from auth.repository import LOCK_S, EmailTaken, Families, Family, User, Users
+from auth.records import Family, User
+from auth.repository import LOCK_S, EmailTaken, Families, Users
 from shared.errors import Conflict
 from shared.storage import mongo as storage
 from shared.storage.mongo import Database

@@ -41,7 +41,7 @@ def claims(database: Any, stale_s: float = 15) -> Claims:
 async def consistent(database: Database, reward_id: str, stock: int) -> dict[str, str]:
     """Status by user; everything adds up and nothing is left to be done."""
     reward = await database["rewards"].find_one({"_id": reward_id})
-    requests = await database["requests"].find({"reward_id": reward_id}).to_list()
+    requests = await database["requests"].find({"reward_id": reward_id})
     assert reward
     assert not [request for request in requests if "op" in request]
     assert reward["ops"] == {}
@@ -52,8 +52,8 @@ async def consistent(database: Database, reward_id: str, stock: int) -> dict[str
 
 
 async def tidy(database: Database) -> None:
-    await claims(database, NOW).recover_stale()
-    await claims(database, NOW).sweep()
+    await claims(database, NOW).recovery.recover_stale()
+    await claims(database, NOW).recovery.sweep()
 
 
 async def attempt(service: Claims, user: str, reward: str, key: str = "key") -> Any:
@@ -142,9 +142,9 @@ async def test_a_claim_that_timed_out_is_taken_up_at_once_by_its_own_process(
     with pytest.raises(Timeout):
         await service.claim("u", reward, "key")
     if write == 2:
-        await service.recover_stale()
+        await service.recovery.recover_stale()
     assert (await service.claim("u", reward, "key")).status == "approved"
-    await service.sweep()
+    await service.recovery.sweep()
     assert await consistent(database, reward, 1) == {"u": "approved"}
 
 
@@ -174,8 +174,8 @@ async def test_recovery_itself_may_crash_at_any_write(database: Database, write:
         await claims(crash_at(database, 1, done=True)).claim("u", reward, "key")
     broken = claims(crash_at(database, write, done=True), NOW)
     try:
-        await broken.recover_stale()
-        await broken.sweep()
+        await broken.recovery.recover_stale()
+        await broken.recovery.sweep()
     except Crash:
         pass
     else:
@@ -197,7 +197,7 @@ async def test_a_write_that_comes_after_recovery_changes_nothing(database: Datab
         await tidy(database)
     assert finished.value == 1
     assert not await store.requests.move_stock(reward, late)
-    assert await store.requests.finish(request, late.id, {"status": "approved"}) is None
+    assert await store.requests.finish(request, late.id, status="approved") is None
     await tidy(database)
     assert await consistent(database, reward, 2) == {"u": "approved"}
 
@@ -225,7 +225,7 @@ async def test_gauges_see_a_violation_only_when_it_stays(database: Database) -> 
 
     async def violations() -> float:
         async with metric_delta(signals.VIOLATIONS) as change:
-            await gauges.refresh()
+            await gauges.turn()
         return change.value
 
     signals.VIOLATIONS.set(0)

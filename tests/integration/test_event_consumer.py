@@ -22,7 +22,8 @@ from plainview.testing import captured_spans, metric_delta
 from shared.announcements import STREAM
 from shared.background import repeat
 from shared.storage import redis as redis_storage
-from shared.storage.mongo import DatabaseUnavailable, connect
+from shared.storage.mongo import connect
+from shared.storage.mongo_calls import DatabaseUnavailable
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey
 from tests.support.waiting import soon
 
@@ -70,9 +71,9 @@ async def test_announcements_become_what_is_known_about_members(
     assert (applied.value, duplicate.value, sign_ins.value) == (2, 1, 1)
     assert await members.member("u") == Member(
         id="u",
-        registered_at="2026-11-22T16:30:00.000Z",
+        registered_at=datetime(2026, 11, 22, 16, 30, tzinfo=UTC),
         login_days={"20261123": 1},
-        last_login_at="2026-11-22T16:30:00.000Z",
+        last_login_at=datetime(2026, 11, 22, 16, 30, tzinfo=UTC),
     )
     assert await pending(redis) == 0
     assert await consumer.turn(0.1) == 0

@@ -12,12 +12,11 @@ import pytest
 from event import signals
 from event.gauges import Gauges
 from event.ids import new_id
-from event.records import Op, Participation, Request, document
+from event.records import Op, Participation, Request
 from event.repository import MAX_REWARDS
 from event.schemas import RewardIn
 from event.service import Service
 from event.store import Store
-from event.times import to_text
 from plainview.testing import metric_delta
 from shared.errors import Conflict
 from shared.storage.mongo import Database, connect
@@ -48,7 +47,7 @@ async def add_request(store: Store, at: datetime, status: str = "approved", **mo
         approval="manual",
         status=status,
         reason="none",
-        created_at=to_text(at),
+        created_at=at,
         **given,
     )
     await store.requests.add_request(request)
@@ -81,9 +80,9 @@ async def test_requests_are_filtered_by_each_field_and_period(store: Store) -> N
     assert await found(reward_id="r1") == {old}
     assert await found(status="approved") == {old}
     assert await found(status="pending") == {new, being_made}
-    assert await found(created_from=to_text(NOW)) == {new, being_made}
-    assert await found(created_to=to_text(NOW)) == {old}
-    assert await found(created_to=to_text(NOW), user_id="b") == set()
+    assert await found(created_from=NOW) == {new, being_made}
+    assert await found(created_to=NOW) == {old}
+    assert await found(created_to=NOW, user_id="b") == set()
     request = await store.requests.request(old)
     assert request
     assert request.user_id == "a"
@@ -110,14 +109,14 @@ async def test_joining_twice_counts_once_and_a_lost_count_is_put_right(
     database: Database, store: Store
 ) -> None:
     event_id = await add_event(database)
-    joining = Participation(event_id=event_id, user_id="u", joined_at="2026")
+    joining = Participation(event_id=event_id, user_id="u", joined_at=NOW)
     assert [await store.events.join(joining) for _ in range(2)] == [True, False]
     event = await store.events.event(event_id)
     assert event
     assert event.participants == 1
-    uncounted = document(replace(joining, user_id="v"))
+    uncounted = replace(joining, user_id="v").document()
     await database["participations"].insert_one(uncounted)
-    await Gauges(store).refresh()
+    await Gauges(store).turn()
     event = await store.events.event(event_id)
     assert event
     assert event.participants == 2
@@ -135,13 +134,13 @@ async def test_only_one_of_two_changes_of_an_event_wins(database: Database, stor
 async def test_announcements_of_members_are_idempotent_and_bounded(
     store: Store,
 ) -> None:
-    at = to_text(NOW)
+    at = NOW
     assert [await store.members.registered("u", at) for _ in range(2)] == [True, False]
     assert [await store.members.logged_in("u", at, "20261123") for _ in range(2)] == [True, False]
     assert await store.members.logged_in("v", at, "20261123"), "a sign-in may come first"
     for n in range(405):
         day = NOW + timedelta(days=n)
-        await store.members.logged_in("v", to_text(day), day.strftime("%Y%m%d"))
+        await store.members.logged_in("v", day, day.strftime("%Y%m%d"))
     member = await store.members.member("v")
     assert member
     assert len(member.login_days) == 400
@@ -153,12 +152,10 @@ async def test_gauges_tell_the_state_of_the_database(database: Database, store: 
     reward = await add_reward(database, event, stock=7)
     at = datetime.now(UTC)
     for user in ("a", "b", "c", "d"):
-        await store.members.registered(user, to_text(at - timedelta(minutes=10)))
-    await store.members.logged_in("a", to_text(at), "20261123")
+        await store.members.registered(user, at - timedelta(minutes=10))
+    await store.members.logged_in("a", at, "20261123")
     for n, status in enumerate(["approved", "approved", "approved", "rejected", "pending"]):
-        await add_request(
-            store, at, status, user_id=f"x{n}", decided_at=to_text(at), decided_by="boss"
-        )
+        await add_request(store, at, status, user_id=f"x{n}", decided_at=at, decided_by="boss")
     stuck = new_id(at - timedelta(seconds=90))
     await add_request(store, at, "working", op=Op(stuck, -1))
     for n, status in enumerate(["approved"] * 3 + ["rejected", "working"]):
@@ -187,7 +184,7 @@ async def test_gauges_tell_the_state_of_the_database(database: Database, store: 
         metric_delta(signals.ACTIVITY_RECENT, kind="sign_up") as sign_ups,
         metric_delta(signals.ACTIVITY_RECENT, kind="decision") as decisions,
     ):
-        await Gauges(store).refresh()
+        await Gauges(store).turn()
     assert (events.value, participants.value, rate.value, left.value) == (1, 2, 0.5, 7)
     assert (awaiting.value, pending.value, ratio.value) == (1, 1, 0.75)
     assert 90 <= oldest.value < 120

@@ -127,7 +127,7 @@ async def test_it_reads_as_if_it_had_happened(world: SimpleNamespace) -> None:
 
     gauges = Gauges(world.store)
     for _ in range(2):  # what is wrong twice is a violation
-        await gauges.refresh()
+        await gauges.turn()
     assert REGISTRY.get_sample_value("claim_invariant_violations") == 0
     assert REGISTRY.get_sample_value("reward_requests_awaiting_decision") > 0
     assert REGISTRY.get_sample_value("events_active") == 2
@@ -161,8 +161,8 @@ async def test_it_is_written_once_and_completed_after_a_crash(world: SimpleNames
 
 async def counts(world: SimpleNamespace) -> list[int]:
     names = ("events", "rewards", "participations", "requests", "members")
-    found = [await world.database[name].count_documents({}) for name in names]
-    return [*found, await world.users.count_documents({})]
+    found = [await world.database[name].count({}) for name in names]
+    return [*found, await world.users.count({})]
 
 
 async def test_active_users_of_each_day_are_counted_in_redis(

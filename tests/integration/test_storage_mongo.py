@@ -9,16 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from shared.storage.mongo import (
-    POOL,
-    Collection,
-    DatabaseTimeout,
-    DatabaseUnavailable,
-    DuplicateKey,
-    Mongo,
-    aggregate,
-    connect,
-)
+from shared.storage.mongo import Collection, DuplicateKey, Mongo, connect
+from shared.storage.mongo_calls import POOL, DatabaseTimeout, DatabaseUnavailable
 from tests.support.servers import EmbeddedMongo, free_port
 from tests.support.timing import in_time
 from tests.support.waiting import soon
@@ -38,7 +30,8 @@ async def things(mongo_url: str, driver: Any) -> AsyncIterator[Collection]:
 
 async def test_calls_mean_the_same_on_both_drivers(things: Collection) -> None:
     await things.insert_one({"_id": "a", "n": 1})
-    await things.insert_many([{"_id": "b", "n": 2}, {"_id": "c", "n": 3}])
+    await things.insert_one({"_id": "b", "n": 2})
+    await things.insert_one({"_id": "c", "n": 3})
     with pytest.raises(DuplicateKey):
         await things.insert_one({"_id": "a"})
     assert await things.find_one({"_id": "a"}) == {"_id": "a", "n": 1}
@@ -51,12 +44,11 @@ async def test_calls_mean_the_same_on_both_drivers(things: Collection) -> None:
     assert (
         await things.update_one({"_id": "d"}, {"$set": {"n": 4}}, upsert=True)
     ).upserted_id == "d"
-    found = await things.find({"n": {"$gt": 1}}).sort([("n", -1)]).limit(2).to_list(5)
+    found = await things.find({"n": {"$gt": 1}}, sort=[("n", -1)], limit=2)
     assert [row["_id"] for row in found] == ["d", "c"]
+    assert await things.count({"n": {"$gt": 1}}) == 3
+    assert await things.count({"n": {"$gt": 9}}) == 0
     assert await things.count_documents({"n": {"$gt": 1}}) == 3
-    assert await aggregate(things, [{"$match": {"n": {"$gt": 1}}}, {"$count": "n"}], 5) == [
-        {"n": 3}
-    ]
     assert (await things.delete_many({"n": {"$gt": 2}})).deleted_count == 2
     assert (await things.delete_one({"_id": "a"})).deleted_count == 1
 
@@ -140,7 +132,7 @@ async def test_acknowledged_writes_survive_a_kill(driver: Any) -> None:
             await things.find_one({"_id": 1})
         server.start()
         await soon(lambda: answers(client))
-        assert await things.count_documents({}) == 20
+        assert await things.count({}) == 20
         await client.close()
 
 

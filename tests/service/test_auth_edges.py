@@ -122,7 +122,7 @@ async def test_two_keys_are_published_and_tokens_verify_on_them():
         assert all("d" not in key for key in reply.json()["keys"])
         verifier = TokenVerifier(StaticKeys(reply.json()), "event-rewards", "event-rewards")
         assert (await verifier.verify(token)).user_id == "u1"
-        assert (await app.app.state.verifier.verify(token)).user_id == "u1"
+        assert (await app.app.state.deps.verifier.verify(token)).user_id == "u1"
 
 
 @pytest.mark.parametrize("change", [{"auth_signing_key": "weak"}, {"auth_previous_keys": "no PEM"}])

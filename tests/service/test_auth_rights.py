@@ -27,7 +27,7 @@ async def test_roles_given_by_an_administrator_are_in_the_next_token(auth):
     reply = await give(auth, user_id, admin, "OPERATOR", "USER", "USER")
     assert (reply.status_code, reply.json()["roles"]) == (200, ["OPERATOR", "USER"])
     tokens = await auth.signed_in()
-    principal = await auth.app.state.verifier.verify(tokens["access_token"])
+    principal = await auth.app.state.deps.verifier.verify(tokens["access_token"])
     assert principal.roles == {Role.OPERATOR, Role.USER}
     assert (await give(auth, "0" * 32, admin, "USER")).status_code == 404
 
@@ -97,7 +97,7 @@ async def test_two_administrators_that_remove_each_other_at_once_leave_one(auth)
 async def test_one_mailbox_is_one_account_however_it_is_written(auth, stored, given):
     await auth.registered(stored)
     body = {"email": given, "password": PASSWORD, "display_name": "B"}
-    async with metric_delta(signals._sign_ups, outcome="duplicate") as duplicate:
+    async with metric_delta(signals.SIGN_UPS, outcome="duplicate") as duplicate:
         reply = await auth.post("register", **body)
     assert (reply.status_code, reply.json()["code"]) == (409, "email_taken")
     assert duplicate.value == 1
@@ -167,6 +167,6 @@ async def test_places_are_few_forgotten_and_not_written_down(monkeypatch):
         assert len(known) == 10
         assert "198.51" not in str(known)
         times = iter([max(known.values()) + 30 * 24 * 3600 + 1] * 100)
-        monkeypatch.setattr("auth.places.time.time", lambda: next(times))
+        monkeypatch.setattr("auth.known_networks.time.time", lambda: next(times))
         assert await sign_in(app, "203.0.113.1") == 200
         assert len(app.users.by_id[user_id].known) == 1

@@ -21,7 +21,7 @@ async def refresh(app: AuthApp, token: str) -> httpx.Response:
 
 
 def counted(outcome: str) -> metric_delta:
-    return metric_delta(signals._refreshes, outcome=outcome)
+    return metric_delta(signals.REFRESHES, outcome=outcome)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import time_machine
 from argon2 import PasswordHasher
 
 from auth import signals
-from auth.passwords import Passwords, Verdict
+from auth.passwords import Checked, Passwords
 from plainview.testing import captured_logs, metric_delta
 from tests.support.auth_app import PASSWORD, auth_app
 from tests.support.waiting import soon
@@ -20,14 +20,14 @@ ANN = {"email": "ann@example.com", "password": PASSWORD}
 
 async def test_a_user_registers_signs_in_and_is_known(auth):
     body = {"email": "Ann@Example.COM", "password": PASSWORD, "display_name": "Ann 안"}
-    async with metric_delta(signals._sign_ups, outcome="created") as created:
+    async with metric_delta(signals.SIGN_UPS, outcome="created") as created:
         reply = await auth.post("register", **body)
     assert reply.status_code == 201
     assert created.value == 1
     user = reply.json()
     assert set(user) == {"id", "email", "display_name", "roles", "created_at"}
     assert (user["email"], user["roles"]) == ("ann@example.com", ["USER"])
-    async with metric_delta(signals._sign_ins, outcome="success") as success:
+    async with metric_delta(signals.SIGN_INS, outcome="success") as success:
         tokens = await auth.signed_in("ANN@example.com")
     assert success.value == 1
     assert (tokens["token_type"], tokens["expires_in"]) == ("Bearer", 300)
@@ -59,7 +59,7 @@ async def test_each_sign_in_gives_one_security_line_that_names_nobody():
 
 async def test_unknown_user_and_wrong_password_look_alike(auth):
     await auth.registered()
-    async with metric_delta(signals._sign_ins, outcome="bad_credentials") as failed:
+    async with metric_delta(signals.SIGN_INS, outcome="bad_credentials") as failed:
         wrong = await auth.post("login", **ANN | {"password": "not the one"})
         unknown = await auth.post("login", email="bob@example.com", password="not the one")
     assert failed.value == 2
@@ -100,7 +100,7 @@ async def test_unknown_user_and_wrong_password_take_as_long():
 async def test_failures_of_an_account_are_limited_even_in_parallel():
     async with auth_app(auth_account_limit="5/minute") as app:
         await app.registered()
-        async with metric_delta(signals._sign_ins, outcome="limited") as limited:
+        async with metric_delta(signals.SIGN_INS, outcome="limited") as limited:
             replies = await asyncio.gather(
                 *(app.post("login", **ANN | {"password": f"guess number {n}"}) for n in range(20))
             )
@@ -157,7 +157,7 @@ async def test_sign_ins_that_were_not_checked_do_not_count(monkeypatch):
     passwords, gate = Passwords(threads=1, wait_s=0), threading.Event()
     verify = passwords._verify
 
-    def held(stored: str | None, password: str) -> Verdict:
+    def held(stored: str | None, password: str) -> Checked:
         gate.wait(60)
         return verify(stored, password)
 
@@ -186,7 +186,7 @@ async def test_a_disabled_account_is_told_so_only_with_the_password(auth):
     await auth.registered()
     tokens = await auth.signed_in()
     await auth.accounts.disable("ann@example.com")
-    async with metric_delta(signals._sign_ins, outcome="disabled") as disabled:
+    async with metric_delta(signals.SIGN_INS, outcome="disabled") as disabled:
         reply = await auth.post("login", **ANN)
     assert (reply.status_code, reply.json()["code"]) == (403, "account_disabled")
     assert disabled.value == 1
@@ -219,7 +219,7 @@ async def test_what_happened_is_announced_with_the_context_of_the_request(auth):
 
 async def test_sign_ins_that_wait_to_be_announced_are_bounded(auth):
     user_id = await auth.registered()
-    dropped = metric_delta(signals._announcements, type="user.logged_in", outcome="dropped")
+    dropped = metric_delta(signals.ANNOUNCEMENTS, type="user.logged_in", outcome="dropped")
     with dropped:
         for _ in range(105):
             await auth.signed_in()

@@ -38,7 +38,7 @@ async def test_what_a_user_does_with_a_draft_is_what_he_does_with_nothing(servic
         to_nothing = await user.post(path.format(nothing), headers=KEY)
         assert to_draft.status_code == to_nothing.status_code == 404
         assert to_draft.json()["detail"] == to_nothing.json()["detail"]
-    (stored,) = await service.database["rewards"].find({}).to_list()
+    (stored,) = await service.database["rewards"].find({})
     assert stored["stock_left"] == 3
 
 

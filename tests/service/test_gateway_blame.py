@@ -9,7 +9,7 @@ from gateway.proxy import WATCH_S
 from shared.tokens import Role
 from shared.web.bounds import Bounds
 from shared.web.protocol import bounded_protocol
-from shared.web.upstream_connection import AHEAD
+from shared.web.upstream_reply import AHEAD
 from tests.support.gateway_app import Gateway, gateway, served, upstream
 from tests.support.issuer import Issuer
 from tests.support.waiting import soon

@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -174,7 +175,7 @@ async def test_no_spelling_of_a_path_reaches_what_is_not_public(issuer):
     ]  # fmt: skip
     outside = {"metrics_allow": "192.0.2.0/24"}  # this test is none of them
     async with upstream() as up, gateway(event_url=up.url, auth_url=up.url, **outside) as gw:
-        gw.app.state.verifier = _Anybody()
+        gw.app.state.deps = replace(gw.deps, verifier=_Anybody())
         for target in targets:
             status, body = await gw.get(target, f"Authorization: {token}", wait_s=30)
             assert status in (400, 404), (target, status, body)

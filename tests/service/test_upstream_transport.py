@@ -10,7 +10,8 @@ from shared.web.bounds import Bounds
 from shared.web.client import Places, UpstreamClient, UpstreamUnavailable
 from shared.web.protocol import bounded_protocol
 from shared.web.transport import UpstreamTransport
-from shared.web.upstream_connection import AHEAD, SLOW_S, Reply, UpstreamConnection
+from shared.web.upstream_connection import SLOW_S, UpstreamConnection
+from shared.web.upstream_reply import AHEAD, Reply
 from tests.support.gateway_app import listening, served
 from tests.support.waiting import soon
 

@@ -14,8 +14,9 @@ import pytest
 from pymongo.database import Database
 
 from event.ids import prefix
-from event.signals import DECISION_DURATION, Activity
-from event.times import from_text, to_text
+from event.signals import DECISION_DURATION
+from event.states import Activity
+from shared.times import from_text, to_text
 from tests.stack.script import Script
 
 Shown = Mapping[tuple[str, ...], Any]

@@ -12,8 +12,8 @@ from typing import Any, get_args
 
 import pytest
 
-from auth.signals import Refresh, SignIn, SignUp
-from event.signals import Reason
+from auth.signals import Refreshed, SignIn, SignUp
+from event.states import Reason
 from shared.windows import MONTHS
 from tests.stack.books import ACTIVE_ERROR, BOUNDS, Books, Shown
 
@@ -126,7 +126,7 @@ USERS: dict[str, Callable[[Books], Shown]] = {
     "Sign-ins per second A": lambda books: books.rate(sign_ins(books)),
     "Failed share of sign-ins A": failed_share,
     "Session refreshes by outcome A": lambda books: books.increase(
-        books.tally("refresh", *get_args(Refresh))
+        books.tally("refresh", *get_args(Refreshed))
     ),
     "Access tokens by outcome A": lambda books: books.increase(
         books.tally("token", "accepted", "rejected", "forbidden", "keys_unavailable")

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from monitoring.retention import hours, log_days
-from ops.archive import LOG_TYPES, PAGE, Line, day_start_ns, push, query_lines
+from ops.archive import LOG_TYPES, day_start_ns
+from ops.loki import PAGE, Line, push, query_lines
 from tests.stack.loki import prepared
 from tests.stack.stack import until
 from tests.support.processes import ended

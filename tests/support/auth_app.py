@@ -11,12 +11,14 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from auth.deps import Deps, issuer
+from auth.deps import Deps, issuer, verifier
 from auth.limiter import SignInLimiter
 from auth.main import create_app
 from auth.passwords import Passwords
-from auth.repository import EmailTaken, Families, Family, User, Users
+from auth.records import Family, User
+from auth.repository import EmailTaken, Families, Users
 from auth.service import Accounts
+from auth.sessions import Sessions
 from auth.settings import Settings
 from ops.secrets import new_signing_key
 from shared.tokens import Role, TokenIssuer
@@ -182,8 +184,9 @@ async def auth_app(passwords: Passwords | None = None, **more: Any) -> AsyncIter
     quick = passwords or Passwords(memory_kib=8, time_cost=1)
     limiter = SignInLimiter(None, settings.auth_account_limit, settings.auth_address_limit)
     signer = issuer(settings)
-    accounts = Accounts(users, families, quick, limiter, signer)
-    app = create_app(settings, Deps(accounts, (ip_network("127.0.0.0/8"),)))
+    accounts = Accounts(users, Sessions(users, families, signer), quick, limiter)
+    deps = Deps(accounts, verifier(settings), (ip_network("127.0.0.0/8"),))
+    app = create_app(settings, deps)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),

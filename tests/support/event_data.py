@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from event.ids import new_id
-from event.times import to_text
+from shared.times import to_text
 
 
 def new_event(**more: Any) -> dict[str, Any]:

@@ -69,30 +69,12 @@ def _update(document: Document, update: Mapping[str, Any]) -> None:
                 raise NotImplementedError(operator)
 
 
-class FakeFind:
-    def __init__(self, rows: list[Document]) -> None:
-        self.rows = rows
-
-    def sort(self, keys: list[tuple[str, int]]) -> "FakeFind":
-        for path, direction in reversed(keys):
-            self.rows.sort(key=lambda row: _get(row, path), reverse=direction < 0)
-        return self
-
-    def limit(self, count: int) -> "FakeFind":
-        self.rows = self.rows[: count or None]
-        return self
-
-    async def to_list(self, length: int | None = None) -> list[Document]:
-        return self.rows[:length]
-
-
 class FakeCollection:
     """The calls of `shared.storage.mongo.Collection`; each is atomic."""
 
     def __init__(self) -> None:
         self.documents: dict[Any, Document] = {}
         self.unique: list[str] = []
-        self.inner = SimpleNamespace(aggregate=self._aggregate)
 
     def _matching(self, where: Mapping[str, Any]) -> list[Document]:
         if isinstance(_id := where.get("_id"), str):
@@ -115,8 +97,13 @@ class FakeCollection:
             raise DuplicateKey("duplicate key")
         self.documents[document["_id"]] = copy.deepcopy(document)
 
-    def find(self, where: Mapping[str, Any], projection: Any = None) -> FakeFind:
-        return FakeFind(copy.deepcopy(self._matching(where)))
+    async def find(
+        self, where: Mapping[str, Any], projection: Any = None, *, sort: Any = (), limit: int = 0
+    ) -> list[Document]:
+        rows = copy.deepcopy(self._matching(where))
+        for path, direction in reversed(sort):
+            rows.sort(key=lambda row: _get(row, path), reverse=direction < 0)
+        return rows[: limit or None]
 
     async def find_one(self, where: Mapping[str, Any], projection: Any = None) -> Document | None:
         found = copy.deepcopy(self._matching(where)[:1])
@@ -155,17 +142,15 @@ class FakeCollection:
             del self.documents[row["_id"]]
         return SimpleNamespace(deleted_count=len(found))
 
-    async def run(self, call: Callable[[], Awaitable[Any]]) -> Any:
-        return await call()
+    async def count(self, where: Mapping[str, Any]) -> int:
+        return len(self._matching(where))
 
-    def _aggregate(self, pipeline: list[Mapping[str, Any]]) -> FakeFind:
+    async def aggregate(self, pipeline: list[Mapping[str, Any]], limit: int) -> list[Document]:
         rows = list(self.documents.values())
         for stage in pipeline:
             ((name, body),) = stage.items()
             if name == "$match":
                 rows = [row for row in rows if _matches(row, body)]
-            elif name == "$count":
-                rows = [{body: len(rows)}] if rows else []
             elif name == "$group":
                 counts: dict[Any, int] = defaultdict(int)
                 for row in rows:
@@ -173,7 +158,7 @@ class FakeCollection:
                 rows = [{"_id": key, "n": n} for key, n in counts.items()]
             else:
                 raise NotImplementedError(name)
-        return FakeFind(copy.deepcopy(rows))
+        return copy.deepcopy(rows[:limit])
 
 
 class FakeDatabase:
@@ -207,27 +192,9 @@ class _WrappedCollection:
 
     def __getattr__(self, method: str) -> Any:
         target = getattr(self._collection, method)
-        if method == "find":
-            return lambda *args: _LateFind(self._around, lambda: target(*args))
-        if method not in WRITES | {"find_one"}:
+        if method not in WRITES | {"find", "find_one"}:
             return target
         return lambda *args, **more: self._around(method, lambda: target(*args, **more))
-
-
-class _LateFind:
-    """Looks only when it is let through."""
-
-    def __init__(self, around: Around, find: Callable[[], Any]) -> None:
-        self._around, self._find = around, find
-
-    def sort(self, keys: Any) -> "_LateFind":
-        return _LateFind(self._around, lambda: self._find().sort(keys))
-
-    def limit(self, count: int) -> "_LateFind":
-        return _LateFind(self._around, lambda: self._find().limit(count))
-
-    async def to_list(self, length: int | None = None) -> Any:
-        return await self._around("find", lambda: self._find().to_list(length))
 
 
 class Crash(BaseException):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from event.signals import Reason
+from event.states import Reason
 from plainview.settings import LATENCY_BUCKETS
 
 STEP_S, LENGTH_S, DOUBLED_S = 5, 1800, 1200

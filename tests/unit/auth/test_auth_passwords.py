@@ -106,7 +106,7 @@ async def test_few_at_once_few_wait_and_the_rest_is_refused(monkeypatch):
 async def test_who_waited_longer_than_expected_is_not_hashed_for(monkeypatch):
     passwords = Passwords(threads=1, wait_s=0.2, **CHEAP)
     held = Held(monkeypatch, passwords)
-    with metric_delta(signals._password_hashes, outcome="late") as late:
+    with metric_delta(signals.PASSWORD_HASHES, outcome="late") as late:
         tasks = [asyncio.create_task(passwords.verify(None, name)) for name in ("a", "b", "c")]
         await asyncio.sleep(0.3)
         held.gate.set()
@@ -114,7 +114,7 @@ async def test_who_waited_longer_than_expected_is_not_hashed_for(monkeypatch):
     assert results[0] == "done"
     assert all(isinstance(result, Unavailable) for result in results[1:])
     assert (held.hashed, late.value) == (["a"], 2)
-    with metric_delta(signals._password_hashes, outcome="done") as done:
+    with metric_delta(signals.PASSWORD_HASHES, outcome="done") as done:
         assert await passwords.verify(None, "d") == "done"
     assert done.value == 1
 

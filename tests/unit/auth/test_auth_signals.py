@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import time_machine
 
 from auth import signals
-from auth.jobs import count_users
-from auth.repository import User
+from auth.gauges import Gauges
+from auth.records import User
 from plainview.testing import metric_delta
 from tests.support.auth_app import MemoryUsers
 
@@ -24,11 +24,11 @@ async def test_days_begin_at_midnight_of_the_business_time_zone():
     for hours in (0.5, 1.5, 24 * 6, 24 * 8, 24 * 29, 24 * 31):  # one of today, one of yesterday ...
         created = datetime.now(UTC) - timedelta(hours=hours)
         await users.create(User(str(hours), str(hours), "", "", created_at=created), {"id": "1"})
-    await count_users(users, SEOUL)
-    assert value(signals._registered) == 6
-    by_day = [value(signals._new_by_day, days_ago=str(day)) for day in range(30)]
+    await Gauges(users, SEOUL).turn()
+    assert value(signals.REGISTERED) == 6
+    by_day = [value(signals.NEW_BY_DAY, days_ago=str(day)) for day in range(30)]
     assert [day for day, count in enumerate(by_day) if count == 1] == [0, 1, 6, 8, 29]
-    windows = {name: value(signals._new, window=name) for name in signals.WINDOWS}
+    windows = {name: value(signals.NEW, window=name) for name in signals.WINDOWS}
     assert windows == {"day": 1, "week": 3, "month": 5}
 
 
@@ -40,6 +40,6 @@ async def test_a_day_with_23_hours_is_counted_whole_and_once():
         for hour in range(23):
             user = User(str(hour), str(hour), "", "", created_at=first + timedelta(hours=hour))
             await users.create(user, {"id": "1"})
-        await count_users(users, zone)
-        assert value(signals._new_by_day, days_ago="1") == 23
-        assert value(signals._new_by_day, days_ago="0") == 0
+        await Gauges(users, zone).turn()
+        assert value(signals.NEW_BY_DAY, days_ago="1") == 23
+        assert value(signals.NEW_BY_DAY, days_ago="0") == 0

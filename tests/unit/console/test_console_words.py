@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import get_args
 
 import pytest
 
 from console.render import LANGUAGES, WORDS
 from event.errors import Refused
-from event.reasons import Reason
-from event.signals import Activity, Status
+from event.states import Activity, Reason, RequestStatus
 from shared.windows import WINDOWS
 
 
@@ -20,7 +18,7 @@ def refusals(of: type[Refused] = Refused) -> set[str]:
 
 
 SAID = {
-    "statuses": set(get_args(Status)),
+    "statuses": {*RequestStatus, "refused"},
     "reasons": {
         reason.value
         for reason in Reason

@@ -9,8 +9,10 @@ import pytest
 from event.claims import Claims
 from event.errors import AlreadyRequested, InFlight, Refused, SoldOut
 from event.ids import new_id
-from event.records import WORKING, Op, Request
+from event.records import Op, Request
+from event.states import WORKING
 from event.store import Store
+from shared.times import now
 from tests.support.event_data import add_event, add_reward
 from tests.support.fake_mongo import WRITES, FakeDatabase, Wrapped
 
@@ -97,7 +99,7 @@ async def test_the_claim_after_a_restock_or_a_rejection_sees_the_stock(how):
 async def test_another_key_is_told_nothing_final_while_a_request_is_unfinished(stock):
     shop = await Recorded(stock=stock).seeded()
     about = {"event_id": EVENT, "reward_id": REWARD, "user_id": "ann", "user_key": "ann:k1"}
-    state = {"status": WORKING, "reason": "none", "created_at": "2026", "op": Op(new_id(), -1)}
+    state = {"status": WORKING, "reason": "none", "created_at": now(), "op": Op(new_id(), -1)}
     waiting = Request(id=new_id(), approval="automatic", **about, **state)
     await shop.store.requests.add_request(waiting)
     with pytest.raises(InFlight):

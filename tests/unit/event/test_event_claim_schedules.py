@@ -64,8 +64,8 @@ async def quietly(work: Awaitable[Any]) -> Any:
 
 def processes(claims: Claims) -> list[Callable[[], Awaitable[Any]]]:
     async def tidy() -> None:
-        await claims.recover_stale()
-        await claims.sweep()
+        await claims.recovery.recover_stale()
+        await claims.recovery.sweep()
 
     async def reject_first() -> None:
         for request in list(claims._requests._requests._collection.documents.values()):  # type: ignore[attr-defined]
@@ -119,8 +119,8 @@ async def run_schedule(dice: random.Random) -> None:
     answers = await asyncio.gather(*running, return_exceptions=True)
 
     calm = Claims(Store(database), SEOUL, stale_s=-1)  # type: ignore[arg-type]
-    await calm.recover_stale()
-    await calm.sweep()
+    await calm.recovery.recover_stale()
+    await calm.recovery.sweep()
     requests = list(database["requests"].documents.values())
     held = [request for request in requests if request["status"] in ("approved", "pending")]
     assert reward["stock_left"] + len(held) == stock

@@ -84,5 +84,5 @@ def test_each_condition_has_its_own_verdict_in_order():
 
 
 def test_an_unknown_condition_is_an_error_and_not_met_by_default():
-    with pytest.raises(ValueError, match="horoscope"):
+    with pytest.raises(LookupError, match="horoscope"):
         evaluate([{"type": "horoscope", "days": 1}], facts())

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from event.ids import ID, decode_cursor, encode_cursor, minted_at, new_id, prefix
-from event.times import from_text, to_text
 from shared.errors import Invalid
+from shared.times import from_text, to_text
 
 times = st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
 

@@ -5,17 +5,20 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from generate import __main__ as generate
 from shared.tokens import Role
-from shared.web.security import gateway_doc
+from shared.web.security import PUBLIC, Require, ServiceRoute
 
 
-def app(*paths: str, extra: dict[str, Any] | None = None, name: str = "Thing") -> FastAPI:
-    made = FastAPI(title=name)
+def app(*paths: str, public: bool | None = True) -> FastAPI:
+    """Routes for anybody; for some roles if `public` is False; if it is None they say nothing."""
+    made = FastAPI()
+    made.router.route_class = ServiceRoute
     for path in paths:
-        made.get(path, openapi_extra=gateway_doc(Role.USER) if extra is None else extra)(_nothing)
+        needed = [Depends(Require(Role.ADMIN, Role.USER))] if public is False else []
+        made.get(path, dependencies=needed, openapi_extra=PUBLIC if public else None)(_nothing)
     return made
 
 
@@ -59,7 +62,15 @@ def test_what_is_not_api_stays_inside(merge: Callable[..., dict[str, Any]]) -> N
 
 def test_an_operation_without_roles_is_refused(merge: Callable[..., dict[str, Any]]) -> None:
     with pytest.raises(ValueError, match="GET /api/v1/a names no x-roles"):
-        merge(auth=app("/api/v1/a", extra={}))
+        merge(auth=app("/api/v1/a", public=None))
+
+
+def test_an_operation_names_the_roles_that_its_route_requires(
+    merge: Callable[..., dict[str, Any]],
+) -> None:
+    merged = merge(auth=app("/api/v1/a", public=False), event=app("/api/v1/b"))
+    roles = {path: item["get"]["x-roles"] for path, item in merged["paths"].items()}
+    assert roles == {"/api/v1/a": ["ADMIN", "USER"], "/api/v1/b": []}
 
 
 def test_a_path_of_two_services_is_refused(merge: Callable[..., dict[str, Any]]) -> None:

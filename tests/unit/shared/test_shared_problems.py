@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, EmailStr
 
 from shared import errors
-from shared.storage.mongo import DatabaseTimeout, DatabaseUnavailable
+from shared.storage.mongo_calls import DatabaseTimeout, DatabaseUnavailable
 from shared.storage.redis import RedisTimeoutError
 from shared.web.body_limit import MAX_DEPTH, MAX_MEMBERS, BodyLimit, BoundedRoute
 from shared.web.problems import MAX_ERRORS, install_error_handlers
