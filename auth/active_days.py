@@ -77,12 +77,13 @@ class ActiveDays:
             for day in recent:
                 pipe.pfcount(active_key(day))
             counted = await pipe.execute()
-        oldest = 0  # whose number changed
+        oldest = 0  # days ago: the oldest day whose number has changed
         for ago, day in enumerate(recent):
             known = stored.get(str(day), {}).get("active", 0)
             if counted[ago] != known and await self._merge_day(day, ACTIVE_DAYS - ago):
                 oldest = ago
-        # A day counts in the windows of the days after it, and today's change at midnight.
+        # A day also counts in the weeks and months that end on later days, so these are stored
+        # again too; and today's change at midnight, even if no number did.
         for ago in range(oldest + 1):
             if ago + DAYS <= ACTIVE_DAYS:  # else a part of its month has no sketch any more
                 await self._count_windows(recent[ago:])
@@ -103,7 +104,7 @@ class ActiveDays:
             *_, sketch, active = await pipe.execute()
         if not sketch:
             return False
-        # as text, which every server of MongoDB's protocol gives back as it was
+        # As text: every server of MongoDB's protocol returns text just as it was stored.
         text = b64encode(sketch.encode(*_BYTES)).decode()
         await _set(self._sketches, str(day), {"sketch": text})
         await _set(self._numbers, str(day), {"active": active})

@@ -16,7 +16,7 @@ class Gauges:
 
     async def turn(self) -> None:
         today = datetime.now(self._zone).date()
-        # From dates, not by subtracting 24 hours: a day with a clock change has 23 or 25.
+        # Made from dates: subtracting 24 hours is wrong where a clock change makes it 23 or 25.
         starts = [
             datetime.combine(today - timedelta(days=ago), time(), self._zone)
             for ago in range(-1, DAYS)

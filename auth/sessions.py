@@ -14,7 +14,8 @@ from shared.errors import Conflict, Unauthenticated
 from shared.times import now
 from shared.tokens import InvalidToken, TokenIssuer
 
-REPEAT_S = 10.0  # within this a reuse is two tabs or a retry; a later one is a sign of theft
+# A token used again within this time comes from a second tab or a retry, later from a thief.
+REPEAT_S = 10.0
 log = get_logger("security")
 
 

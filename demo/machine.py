@@ -86,7 +86,7 @@ def listens(port: int) -> bool:
 
 def answers(url: str) -> bool:
     """Whether a GET is answered with 2xx."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is on this machine
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy
     with suppress(OSError, urllib.error.URLError), direct.open(url, timeout=2):
         return True
     return False

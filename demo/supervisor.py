@@ -52,7 +52,7 @@ def configure(
             command=_value(shlex.join(command)),
             root=_value(root),
             number=number,
-            logs=_value(_value(logs)),  # this one is expanded twice
+            logs=_value(_value(logs)),  # supervisor expands this value twice
         )
         if port := ports.get(f"{name.upper()}_PORT"):
             text += f'environment=PORT="{port}"\n'

@@ -55,12 +55,7 @@ class Limits:
         self._limits = {name: _Limit(name, text) for name, text in limits.items()}
         self._local = LocalWindows()
         self._trips = RoundTrips(redis, MOVING_WINDOW, BUDGET_S) if redis is not None else None
-        self._fallback = Fallback(_changed)
-
-    @property
-    def degraded(self) -> bool:
-        """Whether each process counts by itself, as Redis is away."""
-        return self._fallback.degraded
+        self.fallback = Fallback(_changed)
 
     async def check(self, *asked: tuple[signals.Limit, str]) -> None:
         """Count one request under each (name of limit, key), in one round trip.
@@ -80,15 +75,15 @@ class Limits:
                 )
 
     async def _count(self, calls: list[Call]) -> list[int]:
-        if self._trips and self._fallback.asks_redis():
+        if self._trips and self.fallback.asks_redis():
             try:
                 waits = await self._trips.ask(calls)
             except (RedisError, OSError) as error:
                 # Something else is stored under the key: Redis serves all other keys.
                 if "WRONGTYPE" not in str(error):
-                    self._fallback.report(failed=True)
+                    self.fallback.report(failed=True)
             else:
-                self._fallback.report(failed=False)
+                self.fallback.report(failed=False)
                 return waits
         now = time.monotonic_ns() // 1000
         return [self._local.hit(call, now) for call in calls]

@@ -61,7 +61,8 @@ async def _repeat(task: str, turn: Callable[[], Awaitable[object]], pause_s: flo
             try:
                 await turn()
             except (Exception, asyncio.CancelledError) as exc:
-                _end_if_told_to()  # if it goes on, a driver has cancelled its own work
+                # If this raises nothing, a driver has cancelled its own work: the turn has failed.
+                _end_if_told_to()
                 failures += 1
                 _failed.inc(task=task)
                 if type(exc).__name__ != last_kind:  # one line per outage, not per turn

@@ -139,7 +139,7 @@ async def test_calls_that_come_meanwhile_share_the_next_round_trip(client: redis
     assert sum(results) == 30
     assert await calls(client, "evalsha") - before == 400
     assert trips <= 3  # the first one's, all others', and the script's text if it was missing
-    assert not limits.degraded
+    assert not limits.fallback.degraded
 
 
 async def test_one_that_leaves_takes_nobody_with_it(client: redis.Redis) -> None:
@@ -150,7 +150,7 @@ async def test_one_that_leaves_takes_nobody_with_it(client: redis.Redis) -> None
         task.cancel()
     assert await asyncio.gather(*asked[1::2]) == [True] * 10
     assert await allowed(limits, ("user", key))
-    assert not limits.degraded
+    assert not limits.fallback.degraded
 
 
 async def test_a_redis_that_was_restarted_gets_the_script_again() -> None:
@@ -161,7 +161,7 @@ async def test_a_redis_that_was_restarted_gets_the_script_again() -> None:
         await client.script_flush()
         assert await allowed(limits, ("user", "a"))
         assert not await allowed(limits, ("user", "a"))
-        assert not limits.degraded
+        assert not limits.fallback.degraded
         await client.aclose()
 
 
@@ -178,7 +178,7 @@ async def test_a_busy_process_does_not_take_redis_for_away(client: redis.Redis) 
         asyncio.gather(*(allowed(limits, ("user", key)) for _ in range(20))), busy()
     )
     assert sum(results) == 5
-    assert not limits.degraded
+    assert not limits.fallback.degraded
 
 
 async def test_a_burst_of_one_client_gets_what_the_limit_gives(redis_url: str) -> None:
@@ -228,7 +228,7 @@ async def test_a_key_that_holds_something_else_is_nobody_elses_fault(client: red
     keys = [good, bad] * 6
     results = await asyncio.gather(*(allowed(limits, ("user", key)) for key in keys))
     assert (sum(results[::2]), sum(results[1::2])) == (3, 3)
-    assert not limits.degraded
+    assert not limits.fallback.degraded
     assert await client.llen(limits._limits["user"].call(good)[0]) == 3
 
 
@@ -239,7 +239,7 @@ async def test_a_redis_that_refuses_everything_is_away() -> None:
         await client.config_set("maxmemory", "1")
         results = await asyncio.gather(*(allowed(limits, ("user", "a")) for _ in range(6)))
         assert sum(results) == 3
-        assert limits.degraded
+        assert limits.fallback.degraded
         await client.aclose()
 
 
