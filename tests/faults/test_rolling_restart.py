@@ -25,14 +25,13 @@ import yaml
 from shared.web.replicas import LOOK_S
 from tests.faults.chaos import Figure, Platform
 from tests.faults.load import Ask, Load, browsing, statuses
-from tests.faults.size import many
+from tests.faults.size import RPS, many
 from tests.stack.programs import ROOT
 from tests.support.servers import free_port
 from tests.support.trio import Balancer, Service, Trio, pipe
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(400)
-RPS = many(50, 20)
 PATCH = yaml.safe_load((ROOT / "deploy/kubernetes/base/service-patch.yaml").read_text())
 SAID: dict[str, Any] = {step["path"].rpartition("/")[2]: step["value"] for step in PATCH}
 PRE_STOP: float = SAID["lifecycle"]["preStop"]["sleep"]["seconds"]
@@ -73,10 +72,8 @@ class Endpoints(Balancer):
 
     def __init__(self, pods: list[Pod]) -> None:
         super().__init__([])
-        self.pods, self._failed = (
-            pods,
-            dict.fromkeys(pods, SAID["readinessProbe"]["failureThreshold"]),
-        )
+        self.pods = pods
+        self._failed = dict.fromkeys(pods, SAID["readinessProbe"]["failureThreshold"])
         self._stop = threading.Event()
         self.refused = 0  # connections to a pod that was listed and is not there
         self._kubelet = threading.Thread(target=self._probe)
