@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from starlette.types import Scope
 
 from .http_labels import OWN, HttpLabels
+from .page_texts import Remembered
 from .record import METHODS, OTHER_METHOD, UNKNOWN, Record
 from .settings import ObservabilitySettings
 from .signals import HTTP_LATE_FAILURES
@@ -62,7 +63,9 @@ class Collectors:
         taken = []
         for name, collector in self.named().items():
             try:
-                REGISTRY.register(collector)
+                # gauges are few
+                few = isinstance(collector, Gauge)
+                REGISTRY.register(collector if few else Remembered(collector))
             except ValueError:
                 taken.append(name)
         return taken

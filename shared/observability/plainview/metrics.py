@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from . import workers
 from .catalogue import ask_all
 from .guarded import guarded, on_error
+from .page_texts import encoded
 from .settings import ObservabilitySettings
 from .signals import (
     CPU_LIMIT,
@@ -82,7 +83,9 @@ def page(accept: str) -> tuple[bytes, str]:
     with guarded("metrics"):
         WORKERS_APART.set(workers.apart())
     ask_all()
-    return encode(_SHARED or REGISTRY), content_type
+    if _SHARED is not None:
+        return encode(_SHARED), content_type
+    return encoded(REGISTRY, encode, content_type), content_type
 
 
 async def keep_asked() -> None:
