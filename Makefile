@@ -85,7 +85,7 @@ test-faults: $(VENV)/.dev  ## kills, hangs, cut wires and strangers, all of it: 
 	tests/stack/build toxiproxy
 	@FAULTS=all $(BOUNDED) 2400 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/faults $(ARGS)
 
-test-compose: $(VENV)/.dev  ## docker compose on stand-in images (root, Docker's engine, debootstrap)
+test-compose: $(VENV)/.dev  ## docker compose on stand-in images, with its drills (root, Docker's engine, debootstrap): 10 minutes
 	tests/compose/run
 
 test-kubernetes: $(VENV)/.dev  ## every manifest on a real API server (Go builds kube-apiserver and etcd: 5 to 30 minutes, once)
@@ -121,19 +121,19 @@ screenshots: $(VENV)/.dev  ## pictures of the running demo's console into docs/i
 	$(BIN)/python -m demo.screenshots "$(GRAFANA)"
 
 # --- with Docker ---
-up: ports  ## start the whole stack, wait until it is healthy, print addresses and passwords
+up: preflight  ## start the whole stack, wait until it is healthy, print addresses and passwords
 	$(COMPOSE) up -d --wait
 	@$(MAKE) -s addresses
 
-up-core: ports  ## less: services, databases, Prometheus, Grafana, Collector, Jaeger only
+up-core: preflight  ## less: services, databases, Prometheus, Grafana, Collector, Jaeger only
 	$(COMPOSE) up -d --wait core
 	@$(MAKE) -s addresses
 
-.PHONY: ports addresses
+.PHONY: preflight addresses
 # Ports that the stack holds already are its own. Without Python it is Docker that says what is taken.
-ports:
+preflight:
 	@! command -v $(PYTHON) >/dev/null || \
-	  $(COMPOSE) config --format json | $(PYTHON) -m ops.ports $$($(COMPOSE) ps --format '{{.Ports}}' | grep -o '[0-9]*->' | tr -d '>-')
+	  $(COMPOSE) config --format json | $(PYTHON) -m ops.preflight $$($(COMPOSE) ps --format '{{.Ports}}' | grep -o '[0-9]*->' | tr -d '>-')
 
 addresses:
 	@$(COMPOSE) --profile core exec -T $$($(COMPOSE) --profile core ps --services | grep -x -e ready -e core | head -n 1) cat /tmp/ready

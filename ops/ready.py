@@ -29,11 +29,11 @@ WIDTH = 200  # characters of a line
 REMEMBERED = 1000  # kinds of lines
 MARK = Path("/tmp/ready")  # noqa: S108 - the container's own tmpfs; its health check looks for it
 
-SHOW = "docker compose exec"
-ADDRESSES = (  # service, port inside, name, path, how to get in
-    ("gateway", 8000, "Gateway", "/docs", f"accounts: {SHOW} seeder cat /state/seed.json"),
-    ("grafana", 3000, "Grafana", "", f"admin, {SHOW} grafana cat /secrets/grafana/admin_password"),
-    ("console", 8080, "Console", "", f"token: {SHOW} console cat /secrets/console/token"),
+NAME = "event-rewards"  # of the project, as docker-compose.yml has it
+ADDRESSES = (  # service, port inside, name, path, how to get in; {} is the command of compose
+    ("gateway", 8000, "Gateway", "/docs", "accounts: {} exec seeder cat /state/seed.json"),
+    ("grafana", 3000, "Grafana", "", "admin, {} exec grafana cat /secrets/grafana/admin_password"),
+    ("console", 8080, "Console", "", "token: {} exec console cat /secrets/console/token"),
     ("jaeger", 16686, "Jaeger", "", "traces"),
     ("prometheus", 9090, "Prometheus", "", "metrics"),
     ("mailpit", 8025, "Mail", "", "mail that alerts would have sent"),
@@ -46,7 +46,12 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def message(containers: list[Container], took_s: float) -> str:
+def command(project: str) -> str:
+    """How compose is called for this project: `-p` names one that is not called as usual."""
+    return "docker compose" if project == NAME else f"docker compose -p {project}"
+
+
+def message(containers: list[Container], took_s: float, compose: str = "docker compose") -> str:
     """Where everything is and how to get in; never a password, since this is shipped as a log."""
     lines = ["", f"Everything runs, after {took_s:.0f} s.", ""]
     running = {container.service for container in containers}
@@ -58,13 +63,14 @@ def message(containers: list[Container], took_s: float) -> str:
         )
         if "seeder" in hint and "seeder" not in running:
             hint = ""  # noqa: PLW2901
+        hint = hint.format(compose)  # noqa: PLW2901
         lines += [f"  {name:11}{found[0]:32}{hint}".rstrip()] if found else []
     limit = sum(container.memory for container in containers if not container.once)
     lines += [
         "",
-        f"  Memory: at most {limit // 2**20:,} MB. Less: docker compose up core",
-        "  Stop: Ctrl-C or docker compose stop; all data stays. docker compose down -v deletes it.",
-        "  Warnings and errors of all programs follow here; all lines: docker compose logs SERVICE",
+        f"  Memory: at most {limit // 2**20:,} MB. Less: {compose} up core",
+        f"  Stop: Ctrl-C or {compose} stop; all data stays. {compose} down -v deletes it.",
+        f"  Warnings and errors of all programs follow here; all lines: {compose} logs SERVICE",
         "",
     ]
     return "\n".join(lines)
@@ -73,7 +79,8 @@ def message(containers: list[Container], took_s: float) -> str:
 class News:
     """Lines that warn, told once per kind; knows how far each container's log was read."""
 
-    def __init__(self) -> None:
+    def __init__(self, compose: str = "docker compose") -> None:
+        self._compose = compose
         self._read: dict[str, str] = {}
         self._told: dict[str, float] = {}
 
@@ -101,7 +108,7 @@ class News:
                 if self._new(kind):
                     found.append(f"{service}: {level}: {words[:WIDTH]}")
         left = len(found) - SHOWN
-        more = [f"{service}: {left} more: docker compose logs {service}"] if left > 0 else []
+        more = [f"{service}: {left} more: {self._compose} logs {service}"] if left > 0 else []
         return found[:SHOWN] + more
 
     def _new(self, kind: str) -> bool:
@@ -121,9 +128,9 @@ def answers(url: str) -> bool:
     return False
 
 
-def watch(api: DockerApi, wanted: set[str], collector_health: str) -> None:
+def watch(api: DockerApi, wanted: set[str], collector_health: str, compose: str) -> None:
     """Wait until all of `wanted` is well, say so, then pass on what goes wrong; never returns."""
-    began, ready, news = time.monotonic(), False, News()
+    began, ready, news = time.monotonic(), False, News(compose)
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     troubles: Counter[str] = Counter()
     complained = False
@@ -134,20 +141,20 @@ def watch(api: DockerApi, wanted: set[str], collector_health: str) -> None:
                 say(line)
         except (httpx.HTTPError, KeyError, ValueError) as error:
             if not complained:
-                say(f"docker-proxy cannot be asked ({error}); state: docker compose ps -a")
+                say(f"docker-proxy cannot be asked ({error}); state: {compose} ps -a")
             complained = True
             time.sleep(POLL_S)
             continue
         complained = False
         now = Counter({f"{each.service} {each.trouble}": 1 for each in containers if each.trouble})
         for trouble in now - troubles:
-            say(f"{trouble}: docker compose logs {trouble.split()[0]}")
+            say(f"{trouble}: {compose} logs {trouble.split()[0]}")
         troubles = now
         missing = wanted - {each.service for each in containers if each.well}
         missing |= {each.service for each in containers if not each.well}
         if not ready and not missing and (not collector_health or answers(collector_health)):
             ready = True
-            text = message(containers, time.monotonic() - began)
+            text = message(containers, time.monotonic() - began, compose)
             MARK.write_text(text)
             say(text)
         time.sleep(POLL_S)
@@ -158,8 +165,9 @@ def main(wanted: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     MARK.unlink(missing_ok=True)
     say("Starting. The first time images are pulled and data is made, which takes minutes.")
-    api = DockerApi(os.environ["DOCKER_API"], os.environ["PROJECT"])
-    watch(api, set(wanted), os.environ.get("COLLECTOR_HEALTH", ""))
+    project = os.environ["PROJECT"]
+    api = DockerApi(os.environ["DOCKER_API"], project)
+    watch(api, set(wanted), os.environ.get("COLLECTOR_HEALTH", ""), command(project))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,15 @@ def loki_binary() -> Path:
     """The program, where users have it from its release; without it the test is skipped."""
     if found := loki.program():
         return found
-    pytest.skip(loki.MISSING)
+    pytest.skip(loki.missing("loki"))
+
+
+@pytest.fixture(scope="session")
+def alloy_binary() -> Path:
+    """The same of Alloy."""
+    if found := loki.program("alloy"):
+        return found
+    pytest.skip(loki.missing("alloy"))
 
 
 @pytest.fixture(scope="session")

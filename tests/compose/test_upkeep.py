@@ -8,9 +8,11 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import pytest
 
-from tests.compose.stack import GRAFANA, client, compose, seed, signed_in
+from tests.compose.stack import GRAFANA, client, compose, run, seed, signed_in
 
+pytestmark = pytest.mark.timeout(1200)  # all containers are started anew several times
 ROOT = Path(__file__).parents[2]
 SECRETS = {
     "grafana": "/secrets/grafana/admin_password",
@@ -52,6 +54,27 @@ def sign_in(account: dict[str, str]) -> httpx.Response:
     with client() as http:
         body = {"email": account["email"], "password": account["password"]}
         return http.post("/auth/login", json=body)
+
+
+def started(*services: str) -> dict[str, str]:
+    """When the container of each of these was started, as the engine has it."""
+    look = ("docker", "inspect", "-f", "{{.State.StartedAt}}")
+    return {service: run(*look, compose("ps", "-q", service)) for service in services}
+
+
+def test_after_a_pull_one_command_runs_the_new_code_and_the_new_configuration() -> None:
+    """What reads the configuration starts anew with it; the databases go on."""
+    file = ROOT / "telemetry/collector.yaml"
+    before, text = started("gateway", "collector", "prometheus", "mongo", "redis"), file.read_text()
+    try:
+        file.write_text(text + "# pulled\n")
+        compose("up", "-d", "--wait", timeout=600)
+    finally:
+        file.write_text(text)
+    there = compose("exec", "-T", "prometheus", "tail", "-n", "1", "/configuration/collector.yaml")
+    assert there == "# pulled"
+    after = started(*before)
+    assert {name for name in before if before[name] == after[name]} == {"mongo", "redis"}
 
 
 def test_a_restored_backup_is_the_state_of_then(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Alloy's pipeline: levels of the programs around, what stays between starts, its style."""
+"""Alloy's files where Alloy is not: levels, what stays between starts, style.
+
+tests/stack/test_alloy.py runs the program.
+"""
 
 from __future__ import annotations
 
@@ -11,30 +14,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.ops.levels import LINES
 from tests.stack.programs import ROOT
 
 TEXT = (ROOT / "telemetry/alloy.alloy").read_text()
 LEVELS = {"debug", "info", "warning", "error", "critical"}
-LINES = {
-    '{"level":"warning","event":"job.postponed"}': "warning",
-    '{"level":"critical","event":"event.stopped"}': "critical",
-    '{"level":"warn","ts":1.5,"msg":"queue is full"}': "warning",  # the Collector, Jaeger
-    '{"level":"dpanic","msg":"x"}': "critical",
-    '{"t":{"$date":"x"},"s":"I","c":"NETWORK","msg":"Connection accepted"}': "info",  # MongoDB
-    '{"t":{"$date":"x"},"s":"W","c":"CONTROL","msg":"level=error is no level here"}': "warning",
-    '{"t":{"$date":"x"},"s":"F","c":"CONTROL","msg":"x"}': "critical",
-    '{"t":{"$date":"x"},"s":"D2","c":"QUERY","msg":"x"}': "debug",
-    'time=2026-11-26T10:00:00Z level=WARN source=main.go msg="x"': "warning",  # Prometheus
-    'logger=migrator t=2026-11-26T10:00:00Z level=error msg="x"': "error",  # Grafana
-    'level=info ts=2026-11-26T10:00:00Z msg="level=error"': "info",  # Loki
-    "lvl=eror msg=x": "error",
-    "1:M 26 Nov 2026 10:00:00.000 # WARNING Memory overcommit must be enabled": "warning",  # Redis
-    "1:M 26 Nov 2026 10:00:00.000 * Ready to accept connections tcp": "info",
-    "prose that mentions the sea level of 1990": "",
-    '{"level":30,"msg":"a number"}': "info",
-    '{"msg":"nothing of the kind"}': "",
-    "": "",
-}
 PROGRAM = """
 package main
 
@@ -101,6 +85,14 @@ def test_what_loki_would_refuse_is_not_sent() -> None:
     (oldest,) = re.findall(r'older_than\s*= "(\w+)"', TEXT)
     assert oldest == limits["reject_old_samples_max_age"]
     assert TEXT.index("stage.timestamp") < TEXT.index("stage.drop")  # by the line's own time
+
+
+def test_a_line_without_a_time_keeps_the_engine_s() -> None:
+    """Another one would differ when the line is read again, and Loki would keep both."""
+    files = [path for path in ROOT.glob("*/**/*.alloy") if ".venv" not in path.parts]
+    assert ROOT / "telemetry/alloy.alloy" in files
+    for path in files:
+        assert re.findall(r'action_on_failure = "(\w+)"', path.read_text()) == ["skip"], path
 
 
 def test_as_alloy_fmt_writes_it() -> None:

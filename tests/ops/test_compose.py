@@ -46,6 +46,15 @@ def test_everybody_waits_for_what_setup_makes() -> None:
             assert conditions(name).get("setup", "") in ("", "service_completed_successfully")
 
 
+def test_who_reads_the_configuration_starts_anew_with_a_new_one() -> None:
+    """`git pull && docker compose up -d` would leave new services beside old rules otherwise."""
+    for name, service in resolved("--profile", "*")["services"].items():
+        reads = "configuration" in {volume.get("source") for volume in service.get("volumes") or []}
+        if name != "setup":
+            waits = service.get("depends_on") or {}
+            assert waits.get("setup", {}).get("restart", False) is reads, name
+
+
 def test_images_are_made_without_buildkit() -> None:
     assert "dockerfile_inline" not in TEXT
     files = [ROOT / "Dockerfile", *(ROOT / "telemetry").glob("*.Dockerfile")]
@@ -173,6 +182,57 @@ def test_variables_reach_what_they_are_for() -> None:
     (socket,) = (v for v in config["services"]["docker-proxy"]["volumes"] if v["type"] == "bind")
     assert socket["source"] == "/run/user/1000/docker.sock"
     assert config["services"]["gateway"]["ports"][0]["published"] == "18000"
+
+
+def test_a_value_of_env_in_single_quotes_arrives_as_it_is(tmp_path: Path) -> None:
+    """As .env.example says; a bare `$` would be read as a variable."""
+    (tmp_path / "env").write_text(r"SMTP_PASSWORD='pä$s @w#1 it\'s'")
+    config = resolved("--env-file", str(tmp_path / "env"))
+    # compose writes `$` as `$$`
+    assert config["services"]["grafana"]["environment"]["GF_SMTP_PASSWORD"] == "pä$$s @w#1 it's"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"), [(["-p", "mine"], {}), ([], {"COMPOSE_PROJECT_NAME": "mine"})]
+)
+def test_a_project_name_of_ones_own(arguments: list[str], environment: dict[str, str]) -> None:
+    """`ready` and Alloy look for containers of this project."""
+    config = resolved(*arguments, **environment)
+    assert {config["services"][name]["environment"]["PROJECT"] for name in ("ready", "alloy")} == {
+        config["name"]
+    }
+    assert "container_name" not in TEXT
+
+
+def test_a_host_without_ipv6() -> None:
+    """Nothing asks or listens by a name that may mean ::1, or at an IPv6 address."""
+    for name, service in resolved("--profile", "*")["services"].items():
+        assert "localhost" not in str(service.get("healthcheck")), name
+        assert "localhost" not in str(service.get("command")), name
+    for file in (ROOT / "telemetry").iterdir():
+        lines = re.sub(r"(?m)^\s*(#|//).*$", "", file.read_text())
+        assert not re.search(r"\[::|localhost", lines), file.name
+
+
+def test_architectures_and_life_span_of_every_image_are_told() -> None:
+    files = [ROOT / "Dockerfile", *(ROOT / "telemetry").glob("*.Dockerfile")]
+    texts = [TEXT, (ROOT / "compose.tls.yml").read_text(), *(file.read_text() for file in files)]
+    used = {
+        image
+        for text in texts
+        for image in re.findall(r"(?m)^(?:    image:|FROM) ([a-z0-9/_-]+:[^\s$]+)", text)
+    }
+    proven = (ROOT / "docs/proven.md").read_text().partition("## Images")[2]
+    listed = {
+        image
+        for row in re.findall(r"(?m)^\| `(.*?) \|", proven)
+        for image in re.findall(r"[\w./-]+:[\w.-]+", row)
+    }
+    # redis_exporter's tag has a shell, `-alpine`; the first one is what setup builds
+    assert {image.removesuffix("-alpine") for image in used if "event-rewards" not in image} == {
+        image.removesuffix("-alpine") for image in listed
+    }
+    assert all("arm64" in row for row in re.findall(r"(?m)^\| `.*$", proven))
 
 
 def test_files_keep_their_line_ends() -> None:

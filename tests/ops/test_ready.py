@@ -14,6 +14,7 @@ import pytest
 
 from ops import ready
 from ops.docker_api import DockerApi, bad_news, read_container
+from tests.ops.compose_file import COMPOSE
 from tests.ops.engine import Engine, container
 from tests.stack.programs import ROOT
 from tests.support.waiting import until
@@ -114,7 +115,7 @@ def test_the_whole_of_a_start(engine: Engine, tmp_path: Path) -> None:
         f"ready.MARK = pathlib.Path({str(mark)!r}); ready.main(sys.argv[1:])"
     )
     socket = f"unix:{tmp_path / 'docker.sock'}"
-    environment = {**os.environ, "PROJECT": "p", "DOCKER_API": socket}
+    environment = {**os.environ, "PROJECT": ready.NAME, "DOCKER_API": socket}
     with out.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-c", code, "setup", "gateway"],
@@ -154,3 +155,20 @@ def test_the_message_names_no_password_and_only_what_is_there() -> None:
     assert "at most 64 MB" in text
     assert "Console" not in text
     assert "Gateway" not in text
+
+
+def test_every_command_names_a_project_of_ones_own() -> None:
+    """`docker compose -p mine up` is on no list that a plain `docker compose exec` looks at."""
+    assert ready.command(ready.NAME) == "docker compose"
+    assert COMPOSE["name"] == ready.NAME
+    compose = ready.command("mine")
+    services = [container(n, name) for n, (name, *_) in enumerate([*ready.ADDRESSES, ("seeder",)])]
+    for about, (_, port, *_) in zip(services, ready.ADDRESSES, strict=False):
+        about["NetworkSettings"]["Ports"] = {
+            f"{port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]
+        }
+    text = ready.message([read_container(about) for about in services], 48.4, compose)
+    many = [f'{{"level":"error","event":"{chr(97 + n) * 7}"}}' for n in range(20)]
+    text += ready.News(compose).of_service("event", many)[-1]
+    assert text.count("docker compose") == text.count("docker compose -p mine ") == 8
+    assert "{}" not in text

@@ -1,6 +1,6 @@
-"""Loki where it is to be had, and what it answers.
+"""Loki where it is to be had, and what it answers; Alloy is found in the same way.
 
-Users bring it from its release: the stack tests neither build nor download it.
+Users bring them from their releases: the stack tests neither build nor download them.
 """
 
 from __future__ import annotations
@@ -18,21 +18,25 @@ from tests.support.servers import free_ports
 
 ANSWER_S = 60  # for an answer that a busy machine may give late
 HOUR_NS = 3600 * 10**9
-MISSING = (
-    "Loki is not here: put the program of its release on PATH, name it by LOKI, "
-    f"or put it at {CACHE}/loki-<version>/loki"
-)
 
 
-def program() -> Path | None:
-    """What `LOKI` names, or the program on PATH, or the one in the stack cache."""
-    if named := os.environ.get("LOKI"):
+def missing(name: str) -> str:
+    """Why a test that needs this program is skipped, and how to get it."""
+    return (
+        f"{name.capitalize()} is not here: put the program of its release on PATH, name it by "
+        f"{name.upper()}, or put it at {CACHE}/{name}-<version>/{name}"
+    )
+
+
+def program(name: str = "loki") -> Path | None:
+    """What `LOKI` (or `ALLOY`) names, or the program on PATH, or the one in the stack cache."""
+    if named := os.environ.get(name.upper()):
         if not (found := shutil.which(named)):
-            raise FileNotFoundError(f"LOKI={named} is no program")
+            raise FileNotFoundError(f"{name.upper()}={named} is no program")
         return Path(found)
-    if found := shutil.which("loki"):
+    if found := shutil.which(name):
         return Path(found)
-    return max(CACHE.glob("loki-*/loki"), default=None)
+    return max(CACHE.glob(f"{name}-*/{name}"), default=None)
 
 
 class Loki:

@@ -1,7 +1,7 @@
-"""What may be skipped: assertions on Loki's own answers, each named in tests/needs-loki.txt.
+"""What may be skipped: what needs the program of Loki or Alloy, each named in tests/needs-loki.txt.
 
-Loki comes from its release and is not everywhere; all else that the tests need can be installed or
-built, so another skipped test in CI is a test that silently does not run.
+These two come from their releases and are not everywhere; all else that the tests need can be
+installed or built, so another skipped test in CI is a test that silently does not run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "loki_binary" in getattr(item, "fixturenames", ()):
+        if {"loki_binary", "alloy_binary"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("loki")
 
 

@@ -1,17 +1,23 @@
-"""Name the ports of this machine that something else holds, before anything is started.
+"""Name what would go wrong before anything is started: taken ports, misspelt variables in .env.
 
-Usage: docker compose config --format json | python -m ops.ports [PORT ...]
+Usage: docker compose config --format json | python -m ops.preflight [PORT ...]
 
 The ports given are the stack's own already: it runs. Needs Python alone. Exit code 1 names what is
-taken and the variable that moves it.
+taken and the variable that moves it. A name in .env that is nearly one of docker-compose.yml is
+told and stops nothing: compose reads no such variable, and would not say so.
 """
 
 import json
 import re
 import socket
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+ROOT = Path(__file__).parent.parent
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+ASSIGNED = re.compile(r"(?m)^\s*(?:export\s+)?(\w+)=(.*?)\s*$")
 
 
 def free(address: str, port: int) -> bool:
@@ -27,8 +33,7 @@ def free(address: str, port: int) -> bool:
 
 def variables() -> dict[int, str]:
     """The variable that moves a port, by the port inside the container."""
-    text = (Path(__file__).parent.parent / "docker-compose.yml").read_text()
-    found = re.findall(r"\$\{(\w+):-\d+\}:(\d+)", text)
+    found = re.findall(r"\$\{(\w+):-\d+\}:(\d+)", COMPOSE)
     return {int(inside): name for name, inside in found}
 
 
@@ -50,6 +55,25 @@ def taken(config: dict[str, Any], own: set[int]) -> list[str]:
     return lines
 
 
+def misspelt(env: str) -> list[str]:
+    """One line for each name in the text of .env that compose does not read, and one like it does.
+
+    What stands in .env.example just so is meant for a service by itself and no mistake.
+    """
+    read = set(re.findall(r"\$\{(\w+)", COMPOSE))
+    example = (ROOT / ".env.example").read_text().replace("#", "")
+    known = set(ASSIGNED.findall(example))
+    return [
+        f"{name} in .env is read by nothing here: {like[0]}?"
+        for name, value in ASSIGNED.findall(env)
+        if name not in read and (name, value) not in known
+        if (like := get_close_matches(name.upper(), read, n=1, cutoff=0.8))
+    ]
+
+
 if __name__ == "__main__":
+    file = Path(".env")
+    for line in misspelt(file.read_text()) if file.is_file() else []:
+        print(line, file=sys.stderr)
     problems = taken(json.load(sys.stdin), {int(port) for port in sys.argv[1:]})
     sys.exit("\n".join(problems) if problems else 0)
