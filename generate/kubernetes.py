@@ -16,8 +16,9 @@ from typing import Any
 
 import yaml
 
-from generate.tables import block
+from generate.tables import filled
 from monitoring import rules
+from plainview.kit.documents import table
 
 Json = dict[str, Any]
 
@@ -302,17 +303,14 @@ def loki() -> str:
     return _documents([config], "telemetry/loki.yaml")
 
 
-def table() -> str:
+def call_table() -> str:
     """The calls as a table of docs/kubernetes.md."""
-    rows = ["| who | calls | in |", "| --- | --- | --- |"]
-    for part, calls in CALLS.items():
-        sources = dict.fromkeys(source for source, _, _ in calls)
-        rows += [
-            f"| {source} | {', '.join(f'{to} {at}' for by, to, at in calls if by == source)} "
-            f"| `{part}` |"
-            for source in sources
-        ]
-    return "\n".join(rows)
+    rows = [
+        (source, ", ".join(f"{to} {at}" for by, to, at in calls if by == source), f"`{part}`")
+        for part, calls in CALLS.items()
+        for source in dict.fromkeys(source for source, _, _ in calls)
+    ]
+    return table(["who", "calls", "in"], rows)
 
 
 def generated() -> dict[Path, str]:
@@ -326,5 +324,5 @@ def generated() -> dict[Path, str]:
         FOLDER / "overlays/single/prometheus.yml": prometheus(),
         FOLDER / "components/object-storage/loki.yaml": loki(),
         FOLDER / "components/telemetry/alloy.alloy": alloy(),
-        PAGE: block(PAGE, "calls", table()),
+        PAGE: filled(PAGE, {"calls": call_table()}),
     }

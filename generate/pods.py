@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 from generate import scaling
-from generate.tables import ROOT, block
+from generate.tables import ROOT, filled
 from monitoring.settings import KIT
+from plainview.kit.documents import table
 
 RESOURCES = Path("deploy/kubernetes/base/resources.yaml")
 SERVICES = tuple(scaling.PEAK_MIB)
@@ -91,21 +92,17 @@ spec:
 def asks() -> str:
     """The same as a table."""
     rate = sized_for()
-    rows = [
-        f"| of one pod, at {rate} requests a second | us of CPU a request | CPU: needs, requests "
-        "| memory: peak, requests, limit |",
-        "| --- | --- | --- | --- |",
-    ]
+    rows = []
     for name in SERVICES:
-        asked, us = ask(name), cost_us(name)
-        rows.append(
-            f"| {name} | {us:.0f} | {rate * us / 1000:.0f}m, **{asked.cpu}m** "
-            f"| {scaling.PEAK_MIB[name]:.0f} MiB, **{asked.memory}Mi**, {asked.memory_limit}Mi |"
-        )
-    return "\n".join(rows)
+        asked, us, peak = ask(name), cost_us(name), scaling.PEAK_MIB[name]
+        cpu = f"{rate * us / 1000:.0f}m, **{asked.cpu}m**"
+        memory = f"{peak:.0f} MiB, **{asked.memory}Mi**, {asked.memory_limit}Mi"
+        rows.append((name, f"{us:.0f}", cpu, memory))
+    head = f"of one pod, at {rate} requests a second", "us of CPU a request"
+    return table([*head, "CPU: needs, requests", "memory: peak, requests, limit"], rows)
 
 
 def generated() -> dict[Path, str]:
-    """The patch; and the page of generate/scaling.py, its table of this written anew as well."""
+    """The patch, and docs/scaling.md with all of its figures."""
     page = scaling.PAGE
-    return {page: block(page, "asks", asks(), scaling.generated()[page]), RESOURCES: resources()}
+    return {page: filled(page, {**scaling.blocks(), "asks": asks()}), RESOURCES: resources()}

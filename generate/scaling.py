@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from generate.tables import block
 from monitoring import retention
+from plainview.kit.documents import table
 
 PAGE = Path("docs/scaling.md")
 
@@ -117,12 +117,6 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def _rows(head: str, rows: Mapping[str, list[str]]) -> str:
-    first = f"| {head} | {' | '.join(f'{users:,}' for users in USERS)} |"
-    lines = [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()]
-    return "\n".join([first, "| --- " * (1 + len(USERS)) + "|", *lines])
-
-
 def inputs() -> str:
     """What one request leaves, as a table."""
     words = {
@@ -136,10 +130,10 @@ def inputs() -> str:
         [kind, f"{A_DAY[kind]:g}", *(f"{MEASURED[kind][name]:,.0f}" for name in words)]
         for kind in MEASURED
     ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+    return table(head, rows)
 
 
-def table() -> str:
+def need_table() -> str:
     """The needs, as a table."""
     needs = [need(users) for users in USERS]
     days = retention.log_days()
@@ -171,7 +165,8 @@ def table() -> str:
         },
         "series of the three services": [f"{each.series:,}" for each in needs],
     }
-    return _rows("daily users", rows)
+    head = ["daily users", *(f"{users:,}" for users in USERS)]
+    return table(head, ([name, *cells] for name, cells in rows.items()))
 
 
 def redis() -> str:
@@ -183,9 +178,6 @@ def redis() -> str:
     )
 
 
-def generated() -> dict[Path, str]:
-    """The page, its tables written anew."""
-    text = block(PAGE, "one request", inputs())
-    for name, made in (("needs", table()), ("one redis", redis())):
-        text = block(PAGE, name, made, text)
-    return {PAGE: text}
+def blocks() -> dict[str, str]:
+    """What is written into the page, by the name of its block."""
+    return {"one request": inputs(), "needs": need_table(), "one redis": redis()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from lab.incidents.catalogue import INCIDENTS
@@ -9,24 +10,12 @@ from monitoring import retention, rules
 from monitoring.channels import CHANNELS
 from monitoring.settings import CATALOGUES
 from plainview import LIBRARY_METRICS, Alert, Bounded, Catalogue, Metric
-from plainview.kit.documents import row
+from plainview.kit.documents import table
 
 ROOT = Path(__file__).resolve().parents[1]
 ALERTS, METRICS = Path("docs/alerts.md"), Path("docs/metrics.md")
 ARCHITECTURE = Path("docs/architecture.md")
 SHOWN = 8  # values of a label; of more only their number
-
-ALERTS_HEAD = """\
-# Alerts
-
-Written by `make generate` from `monitoring/alerts.py`, where every threshold stands.
-Severity decides who hears of it: {to}.
-An expression gives nothing while all is well. Each alert is proven by `tests/ops/rules/` with
-promtool: it fires, not one step earlier, not when healthy, not without traffic. Those seen live
-were true in a real Prometheus while the fault was there and false before and after
-(`make incidents`); the others have windows of hours, or faults that nobody can make here.
-
-"""
 
 
 def _seen(alert: Alert) -> str:
@@ -37,14 +26,13 @@ def _seen(alert: Alert) -> str:
     return ", ".join(f"[{slug}](incidents/{slug}.md)" for slug in pages) or "promtool alone"
 
 
-def alert_table() -> str:
-    """docs/alerts.md."""
+def told() -> str:
+    """Who hears of which severity, in a sentence."""
     to = "; ".join(
         f"{severity}: {' and '.join(channel.name for channel in channels)}"
         for severity, channels in CHANNELS.items()
     )
-    seen = rules.documents().alert_table({"Seen live": _seen})
-    return ALERTS_HEAD.format(to=to) + seen
+    return f"Severity decides who hears of it: {to}."
 
 
 def _labels(metric: Metric) -> str:
@@ -66,71 +54,37 @@ def _kind(metric: Metric, catalogue: Catalogue) -> str:
     return f"gauge, {metric.multiprocess_mode}" if of_workers else metric.kind
 
 
-def _section(title: str, why: str, catalogue: Catalogue) -> str:
+def metric_table(catalogue: Catalogue) -> str:
+    """Every metric of a catalogue."""
     rows = [
-        row(
-            f"`{metric.name}`",
-            _kind(metric, catalogue),
-            metric.unit or "1",
-            _labels(metric),
-            metric.help.rstrip("."),
-        )
-        for metric in catalogue.specs
-    ]
-    head = [row("Metric", "Type", "Unit", "Labels", "What"), "|" + "---|" * 5]
-    return "\n".join([f"## {title}", "", why, "", *head, *rows, ""])
+        (f"`{each.name}`", _kind(each, catalogue), each.unit or "1", _labels(each),
+         each.help.rstrip("."))
+        for each in catalogue.specs
+    ]  # fmt: skip
+    return table(["Metric", "Type", "Unit", "Labels", "What"], rows)
 
 
-def metric_table() -> str:
-    """docs/metrics.md."""
-    library, *ours = CATALOGUES
-    return "\n".join(
-        [
-            "# Metrics",
-            "",
-            "Written by `make generate` from the catalogues; a test compares them with what the "
-            "services expose, both ways.",
-            "Prometheus adds `service`, `environment` and `instance`. Labels are closed sets that "
-            "exist at zero from the start, or\nbounded: what is beyond the bound is counted under "
-            "`_other`.",
-            "",
-            _section(
-                "Any service observed by plainview",
-                "Generic: what `observe(app, ...)` gives. The dashboards System performance, SLOs, "
-                "Logs and traces and Telemetry\nhealth read these. "
-                "With several workers and `PROMETHEUS_MULTIPROC_DIR` counters and histograms are "
-                "sums,\ngauges what stands behind the comma; `process_*` and `python_*` are lost.",
-                library,
-            ),
-            *(
-                _section(
-                    f"Event rewards: {each.namespace}",
-                    f"Declared in `{each.namespace}/signals.py`.",
-                    each,
-                )
-                for each in ours
-            ),
-        ]
-    )
+def filled(path: Path, blocks: Mapping[str, str]) -> str:
+    """A hand-written page with what stands between the comments of each block written anew.
 
-
-def block(path: Path, name: str, text: str, page: str | None = None) -> str:
-    """A hand-written page with what stands between its two comments written anew.
-
-    `page` is its text where another block was written before.
+    ValueError if it lacks one of these blocks.
     """
-    begin, end = f"<!-- make generate: {name} -->\n", "\n<!-- end -->"
-    before, _, rest = (page or (ROOT / path).read_text()).partition(begin)
-    _, found, after = rest.partition(end)
-    if not found:
-        raise ValueError(f"{path} has no block {begin.strip()} ... {end.strip()}")
-    return before + begin + text + end + after
+    page = (ROOT / path).read_text()
+    for name, text in blocks.items():
+        begin, end = f"<!-- make generate: {name} -->\n", "\n<!-- end -->"
+        before, _, rest = page.partition(begin)
+        _, found, after = rest.partition(end)
+        if not found:
+            raise ValueError(f"{path} has no block {begin.strip()} ... {end.strip()}")
+        page = before + begin + text + end + after
+    return page
 
 
 def generated() -> dict[Path, str]:
     """File and text of all."""
+    alerts = rules.documents().alert_table({"Seen live": _seen})
     return {
-        ALERTS: alert_table(),
-        METRICS: metric_table(),
-        ARCHITECTURE: block(ARCHITECTURE, "retention", retention.table()),
+        ALERTS: filled(ALERTS, {"severities": told(), "alerts": alerts}),
+        METRICS: filled(METRICS, {each.namespace: metric_table(each) for each in CATALOGUES}),
+        ARCHITECTURE: filled(ARCHITECTURE, {"retention": retention.table()}),
     }

@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from plainview.kit.documents import table as markdown
+
 ROOT = Path(__file__).resolve().parents[1]
 _HOURS = {"w": 168, "d": 24, "h": 1}
 
@@ -53,7 +55,7 @@ def metrics() -> tuple[int, str]:
 def table() -> str:
     """The table of signals in docs/architecture.md."""
     days, size = metrics()
-    rows = [
+    rows: list[tuple[str, str, str, str]] = [
         ("metrics", "`/metrics` of each replica", "Prometheus", f"{days} days or {size}"),
         ("exemplars", "histogram buckets of sampled requests", "Prometheus", "the last 100,000"),
         (
@@ -66,5 +68,4 @@ def table() -> str:
         *((f"logs `{kind}`", "stdout", "Loki", f"{n} days") for kind, n in log_days().items()),
         ("archives", "`.venv/bin/python -m ops.archive`", "files", "as long as you keep them"),
     ]
-    head = ["| signal | from | to | kept for |", "| --- | --- | --- | --- |"]
-    return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)])
+    return markdown(["signal", "from", "to", "kept for"], rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,13 +91,16 @@ class Documents:
             "Expression": lambda alert: f"`{alert.expr}`",
         }
         every = [alert for alerts in self.alerts.values() for alert in alerts]
-        rows = [row(*(show(alert) for show in columns.values())) for alert in every]
-        return "\n".join([row(*columns), "|" + "---|" * len(columns), *rows]) + "\n"
+        return table([*columns], ([show(alert) for show in columns.values()] for alert in every))
 
 
-def row(*cells: str) -> str:
-    """A row of a Markdown table."""
-    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, without a line feed at its end; a `|` within a cell is escaped."""
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+    return "\n".join([line(head), "|" + "---|" * len(head), *map(line, rows)])
 
 
 def _linked(alert: Alert) -> str:

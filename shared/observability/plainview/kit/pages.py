@@ -8,71 +8,7 @@ from pathlib import Path
 
 from plainview.catalogue import Alert
 
-from .documents import DASHBOARDS, GRAFANA_ALERTS, RULES, RUNBOOKS, Documents, row, says
-
-README = """\
-# Observability of {services}
-
-{origin}
-Run that again after an update of plainview or of the service's own alerts and objectives. Runbooks
-that you have changed are left as they are; other files that were changed are not overwritten
-without `--force`.
-
-| File | Where it goes |
-|---|---|
-| `{rules}/*.yml` | Prometheus: `rule_files: [{rules}/*.yml]`; check with `promtool check rules` |
-| `{boards}/*.json` | Grafana: the folder of a dashboard provider, or Import in its menu |
-| `{alerts}` | Grafana: `provisioning/alerting/`, if it is Grafana that notifies |
-| `alerts.md`, `{runbooks}/*.md` | a place that people reach; `--runbooks URL` links alerts to it |
-
-## Prometheus
-
-Each job has the name of its service, and its series have the labels `service` and `environment`:
-
-```yaml
-scrape_configs:
-{jobs}
-```
-
-Exemplars, the dots that open a trace, need `--enable-feature=exemplar-storage`.
-{around}
-## Grafana
-
-Data sources are chosen on each dashboard; `prometheus`, `loki` and `jaeger` are the UIDs that it
-looks for at first. Alert rules ask the one with the UID `{datasource}` (`--datasource`).
-
-```yaml
-# provisioning/dashboards/{prefix}.yaml
-apiVersion: 1
-providers:
-  - name: {prefix}
-    folder: {prefix}
-    type: file
-    options: {{path: /path/to/{boards}}}
-```
-
-| Dashboard | Answers |
-|---|---|
-{dashboards}
-
-## Objectives
-
-{objectives}
-
-over 30 days, with alerts of their burn rates. A `Slo` of the service with one of these names takes
-its place, one with another name is added (`--app MODULE` reads them).
-
-## Alerts
-
-[All of them, with their expressions](alerts.md). Severity `critical` is meant to call somebody,
-`warning` for the working day's channel, `ticket` for a list, `none` (Watchdog) for a dead man's
-switch. Who is told is yours to say, in Grafana's notification policies or in Alertmanager. Their
-links lead to {grafana} (`--grafana URL`).
-
-A service of several workers (`PROMETHEUS_MULTIPROC_DIR`) has no `process_*` metrics and no
-exemplars: panels of CPU, memory, open files and starts stay empty, and HighCpu, HighMemory and
-RestartLoop never fire (`--without HighCpu,HighMemory,RestartLoop` leaves them out).
-"""
+from .documents import DASHBOARDS, GRAFANA_ALERTS, RULES, RUNBOOKS, Documents, says, table
 
 JOB = """\
   - job_name: {service}
@@ -112,7 +48,8 @@ Write here what to do first.
 def readme(documents: Documents, jobs: Sequence[str]) -> str:
     """README.md; `jobs` are those of the programs around."""
     kit = documents.kit
-    return README.format(
+    template = (resources.files(__package__) / "readme.md").read_text(encoding="utf-8")
+    return template.format(
         services=" and ".join(kit.services),
         origin=documents.origin,
         rules=RULES,
@@ -130,8 +67,9 @@ def readme(documents: Documents, jobs: Sequence[str]) -> str:
             f"- {slo.name}: {100 * slo.objective:g} % {slo.summary or slo.good}" for slo in kit.slos
         ),
         prefix=kit.prefix,
-        dashboards="\n".join(
-            row(f"{board.title} (`{board.uid}`)", board.why) for board in documents.boards.values()
+        dashboards=table(
+            ["Dashboard", "Answers"],
+            ([f"{each.title} (`{each.uid}`)", each.why] for each in documents.boards.values()),
         ),
     )
 
@@ -140,7 +78,7 @@ def alerts_page(documents: Documents) -> str:
     """alerts.md: every alert with its runbook."""
     return (
         f"# Alerts\n\n{documents.origin}\nAn expression gives nothing while all is well.\n\n"
-        f"{documents.alert_table()}"
+        f"{documents.alert_table()}\n"
     )
 
 
