@@ -10,8 +10,9 @@ from typing import NamedTuple, cast
 
 import httpx
 
-from lab.incidents.places import Demo, Details, Place
-from lab.incidents.work import Work, browse, crash, flood, free_port, guess, slow_wire, stutter
+from lab.incidents.places import Demo, Details, Place, Verb
+from lab.incidents.work import Work, browse, crash, flood, guess, slow_wire, stutter
+from lab.waiting import free_port
 from monitoring.alerts import ALERTS
 from plainview import Alert
 from shared.announcements import STREAM
@@ -62,12 +63,8 @@ class Incident:
     own_series: bool = False  # the alert may be true for other series before
 
 
-def _stop(program: str) -> Fault:
-    return Fault(lambda place, _: place.stop(program), lambda place, _: place.start(program))
-
-
-def _pause(program: str) -> Fault:
-    return Fault(lambda place, _: place.pause(program), lambda place, _: place.resume(program))
+def _done(verb: Verb, program: str, undo: Verb) -> Fault:
+    return Fault(lambda place, _: place.do(verb, program), lambda place, _: place.do(undo, program))
 
 
 def _deploy(place: Place, **environment: str) -> None:
@@ -75,16 +72,16 @@ def _deploy(place: Place, **environment: str) -> None:
 
 
 def _used_token(place: Place) -> Details:
-    tokens = place.call("POST", "/auth/login", json=place.accounts["USER"])
+    tokens = place.api.call("POST", "/auth/login", json=place.accounts["USER"])
     old = {"refresh_token": tokens["refresh_token"]}
-    place.call("POST", "/auth/refresh", json=old)
+    place.api.call("POST", "/auth/refresh", json=old)
     sleep(REPEAT_S)
     return old
 
 
 def _replay(place: Place, details: Details) -> None:
     with suppress(httpx.HTTPStatusError):  # 401: the platform ends the session, as it should
-        place.call("POST", "/auth/refresh", json=details)
+        place.api.call("POST", "/auth/refresh", json=details)
 
 
 def _put_back(place: Place, details: Details) -> None:
@@ -114,7 +111,7 @@ INCIDENTS = (
     ),
     Incident(
         "otlp-down", "The receiver of spans is gone", BY_NAME["TelemetryDrops"], "5 min",
-        ("TelemetryTargetDown",), _stop("console"), compose=True,
+        ("TelemetryTargetDown",), _done("stop", "console", "start"), compose=True,
     ),
     Incident(
         "brute-force", "Passwords are guessed from many addresses", BY_NAME["LoginBruteForce"],
@@ -122,12 +119,7 @@ INCIDENTS = (
     ),
     Incident(
         "log-sink-stuck", "Nobody reads what the services log", BY_NAME["LogIngestion"], "5 min",
-        (),
-        Fault(
-            lambda place, _: cast(Demo, place).pause_supervisor(),
-            lambda place, _: cast(Demo, place).resume_supervisor(),
-        ),
-        work=(browse, flood("event", 25_000)),
+        (), _done("pause", "supervisor", "resume"), work=(browse, flood("event", 25_000)),
     ),
     Incident(
         "slow-wire", "The way from the gateway to event takes 0.7 s longer",
@@ -152,30 +144,29 @@ INCIDENTS = (
     Incident(
         "mongo-slow", "MongoDB hangs for 0.6 s again and again", BY_NAME["MongoSlow"], "5 min",
         ("ApiLatencyP95", "SloBurnPage"),
-        Fault(repair=lambda place, _: place.resume("mongo")),
+        Fault(repair=lambda place, _: place.do("resume", "mongo")),
         work=(browse, stutter("mongo", 0.6, 0.2)), compose=True,
     ),
     Incident(
         "mongo-down", "MongoDB is gone", BY_NAME["MongoFailures"], "1 min",
         (*ERRORS, "NotReady", "MongoSlow", "ApiLatencyP95", "ClaimRejections"),
-        _stop("mongo"), compose=True,
+        _done("stop", "mongo", "start"), compose=True,
     ),
     Incident(
         "redis-hang", "Redis takes connections and answers nothing", BY_NAME["RedisDown"], "1 min",
-        (), _pause("valkey"), compose=True,
+        (), _done("pause", "valkey", "resume"), compose=True,
     ),
     Incident(
-        "auth-down", "Auth is stopped", BY_NAME["ServiceDown"], "none", ERRORS, _stop("auth"),
+        "auth-down", "Auth is stopped", BY_NAME["ServiceDown"], "none", ERRORS,
+        _done("stop", "auth", "start"),
     ),
     Incident(
         "gateway-hung", "The gateway takes connections and answers nothing",
-        BY_NAME["ServiceDown"], "none", (), _pause("gateway"), compose=True,
+        BY_NAME["ServiceDown"], "none", (), _done("pause", "gateway", "resume"), compose=True,
     ),
     Incident(
         "target-absent", "Prometheus finds no auth any more", BY_NAME["TargetAbsent"], "none",
-        (),
-        Fault(lambda place, _: place.hide("auth"), lambda place, _: place.unhide("auth")),
-        compose=True,
+        (), _done("hide", "auth", "unhide"), compose=True,
     ),
     Incident(
         "stream-overwritten", "Somebody wrote over the stream of announcements",

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from lab.incidents.places import wait_until
+from lab.waiting import until
 from monitoring.channels import CHANNELS, ROUTES
 from plainview import Alert
 
@@ -62,7 +62,7 @@ def await_all(alert: Alert, state: str, since: float, say: Callable[[str], None]
         return not missing
 
     say(f"waiting for Grafana's messages ({state}) to {', '.join(sorted(missing))}")
-    if done := wait_until(look, wait_s):
+    if done := until(look, wait_s, 0.5):
         return done
     say(f"not within {wait_s:.0f} s: {', '.join(sorted(missing))}; look at {SINK} and {MAIL}")
     return False

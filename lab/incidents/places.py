@@ -7,12 +7,10 @@ import json
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from contextlib import nullcontext, suppress
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 from uuid import uuid4
 from xmlrpc.client import Fault, ServerProxy
 
@@ -24,12 +22,17 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from demo.machine import CONTROL, ROOT
 from lab import local_prometheus
+from lab.client import Client
 from monitoring.settings import KIT
 from ops.files import write_private
 
-PATIENCE_S = 60.0
 DATABASE = "event_rewards_event"
 Details = dict[str, Any]
+#: `pause`: connections are accepted, nothing is answered. `hide`: Prometheus finds no target.
+Verb = Literal["stop", "start", "pause", "resume", "kill", "hide", "unhide"]
+SIGNALS = {"pause": signal.SIGSTOP, "resume": signal.SIGCONT, "kill": signal.SIGKILL}
+COMPOSE_VERBS = {"resume": "unpause", "hide": "stop", "unhide": "start"}
+COMPOSE_NAMES = {"valkey": "redis", "console": "collector"}
 
 
 class LabError(Exception):
@@ -46,76 +49,37 @@ class Place:
     prometheus = ""  # of the place itself, if it has one
     accounts: dict[str, dict[str, str]]
 
-    def stop(self, program: str) -> None:
+    @cached_property
+    def api(self) -> Client:
+        """The gateway's."""
+        return Client(self.gateway)
+
+    def do(self, verb: Verb, program: str) -> None:
+        """Do this to a program; nothing if it is so already, or has it behind it."""
         raise NotImplementedError
 
-    def start(self, program: str) -> None:
-        raise NotImplementedError
-
-    def pause(self, program: str) -> None:
-        """Hang: connections are accepted, nothing is answered."""
-        raise NotImplementedError
-
-    def resume(self, program: str) -> None:
-        raise NotImplementedError
-
-    def hide(self, service: str) -> None:
-        """Let Prometheus find no target of a service any more."""
-        raise NotImplementedError
-
-    def unhide(self, service: str) -> None:
-        raise NotImplementedError
-
-    def headers(self, role: str) -> dict[str, str]:
-        """Authorization header of the account with this role, signed in for it."""
-        login = self.call("POST", "/auth/login", json=self.accounts[role])
-        return {"Authorization": f"Bearer {login['access_token']}"}
-
-    def call(self, method: str, path: str, **more: Any) -> Any:
-        """JSON of a request; waits for limits and restarts, else raises HTTPStatusError."""
-        url, end = f"{self.gateway}/api/v1{path}", time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                reply = httpx.request(method, url, timeout=30, **more)
-            except httpx.ConnectError:  # nothing was sent: the gateway is being started
-                if time.monotonic() > end:
-                    raise
-                time.sleep(1)
-                continue
-            wait = int(reply.headers.get("Retry-After", 0))
-            if not wait or time.monotonic() + wait > end:
-                return reply.raise_for_status().json()
-            time.sleep(wait)
+    def token(self, role: str) -> str:
+        """An access token of the account with this role, signed in for it."""
+        return str(self.api.call("POST", "/auth/login", json=self.accounts[role])["access_token"])
 
     def new_reward(self, stock: int, conditions: list[Details]) -> Details:
         """A running event of our own with one reward: `event_id`, `reward_id`."""
-        operator, now = self.headers("OPERATOR"), datetime.now(UTC)
-        times = {"starts_at": now - timedelta(minutes=1), "ends_at": now + timedelta(days=1)}
-        event = {
-            "title": "Break-it lab",
-            "status": "active",
-            "conditions": conditions,
-            **{name: at.isoformat() for name, at in times.items()},
-        }
-        event_id = self.call("POST", "/events", headers=operator, json=event)["id"]
+        operator = self.token("OPERATOR")
+        event_id = self.api.new_event(operator, "Break-it lab", conditions=conditions)
         reward = {"name": "One of few", "kind": "item", "stock": stock}
-        path = f"/events/{event_id}/rewards"
-        made = self.call("POST", path, headers=operator, json=reward)
-        return {"event_id": event_id, "reward_id": made["id"]}
+        reward_id = self.api.new_reward(operator, event_id, **reward)
+        return {"event_id": event_id, "reward_id": reward_id}
 
     def claim(self, event_id: str, reward_id: str) -> None:
         """Take part and claim, as USER; if the seeder claimed it first, that is no error."""
-        user = self.headers("USER")
-        self.call("POST", f"/events/{event_id}/participations", headers=user)
+        user, key = self.token("USER"), {"Idempotency-Key": uuid4().hex}
+        self.api.call("POST", f"/events/{event_id}/participations", user)
         with suppress(httpx.HTTPStatusError):
-            keyed = {**user, "Idempotency-Key": uuid4().hex}
-            self.call("POST", f"/rewards/{reward_id}/requests", headers=keyed)
+            self.api.call("POST", f"/rewards/{reward_id}/requests", user, headers=key)
 
     def close_event(self, event_id: str) -> None:
-        """Close the event; one that is closed stays so."""
-        operator, path = self.headers("OPERATOR"), f"/events/{event_id}"
-        if self.call("GET", path, headers=operator)["status"] != "closed":
-            self.call("PATCH", path, headers=operator, json={"status": "closed"})
+        """Close the event, as OPERATOR."""
+        self.api.close_event(self.token("OPERATOR"), event_id)
 
 
 class Demo(Place):
@@ -136,50 +100,27 @@ class Demo(Place):
         transport = SupervisorTransport(None, None, f"unix://{self.local / CONTROL}")
         return ServerProxy("http://127.0.0.1", transport).supervisor
 
-    @property
-    def supervisor_pid(self) -> int:
-        return int((self.local / "supervisord.pid").read_text())
-
     def pid(self, program: str) -> int:
-        """Process ID of a program, 0 if it does not run."""
+        """Process ID of a program or of the supervisor, 0 if it does not run."""
+        if program == "supervisor":
+            return int((self.local / "supervisord.pid").read_text())
         return cast(int, self.supervisor.getProcessInfo(program)["pid"])
 
-    def stop(self, program: str) -> None:
-        with suppress(Fault):  # it does not run
-            self.supervisor.stopProcess(program)
-
-    def start(self, program: str) -> None:
-        with suppress(Fault):  # it runs
-            self.supervisor.startProcess(program)
-
-    def pause(self, program: str) -> None:
-        os.kill(self.pid(program), signal.SIGSTOP)
-
-    def resume(self, program: str) -> None:
-        os.kill(self.pid(program), signal.SIGCONT)
-
-    def kill(self, program: str) -> None:
-        """SIGKILL; the supervisor starts it again."""
-        os.kill(self.pid(program), signal.SIGKILL)
-
-    def pause_supervisor(self) -> None:
-        """Nobody reads the programs' output then, and nobody restarts them."""
-        os.kill(self.supervisor_pid, signal.SIGSTOP)
-
-    def resume_supervisor(self) -> None:
-        os.kill(self.supervisor_pid, signal.SIGCONT)
+    def do(self, verb: Verb, program: str) -> None:
+        """As `Place`; `pause` and `resume` know the supervisor too, who then reads no output."""
+        match verb:
+            case "hide" | "unhide":
+                shown = {program: [] if verb == "hide" else self.targets[program]}
+                local_prometheus.write_targets(self.directory / "prometheus", shown)
+            case "stop" | "start":
+                with suppress(Fault):  # it is so already
+                    getattr(self.supervisor, f"{verb}Process")(program)
+            case "pause" | "resume" | "kill":  # the supervisor starts again what was killed
+                os.kill(self.pid(program), SIGNALS[verb])
 
     @property
     def targets(self) -> dict[str, list[str]]:
         return {name: [self.urls[name].removeprefix("http://")] for name in KIT.services}
-
-    def hide(self, service: str) -> None:
-        local_prometheus.write_targets(self.directory / "prometheus", {service: []})
-
-    def unhide(self, service: str) -> None:
-        local_prometheus.write_targets(
-            self.directory / "prometheus", {service: self.targets[service]}
-        )
 
     def deploy(self, service: str, **environment: str) -> None:
         """Restart a service with these environment variables added; without any, as it was."""
@@ -197,7 +138,7 @@ class Demo(Place):
         write_private(path, "\n".join(lines) + "\n")
         control = self.supervisor
         control.reloadConfig()
-        self.stop(service)
+        self.do("stop", service)
         control.removeProcessGroup(service)
         control.addProcessGroup(service)
 
@@ -224,7 +165,6 @@ class Compose(Place):
     console = f"http://127.0.0.1:{os.environ.get('CONSOLE_PORT', '8080')}"
     prometheus = f"http://127.0.0.1:{os.environ.get('PROMETHEUS_PORT', '9090')}"
     gateway = f"http://127.0.0.1:{os.environ.get('GATEWAY_PORTS', '8000').partition('-')[0]}"
-    NAMES = {"valkey": "redis", "console": "collector"}  # noqa: RUF012
 
     def __init__(self, local: Path) -> None:
         self.directory = local / "incidents"
@@ -232,27 +172,10 @@ class Compose(Place):
             "accounts"
         ]
 
-    def _do(self, verb: str, program: str) -> None:
-        _compose(verb, self.NAMES.get(program, program))
-
-    def stop(self, program: str) -> None:
-        self._do("stop", program)
-
-    def start(self, program: str) -> None:
-        self._do("start", program)
-
-    def pause(self, program: str) -> None:
-        self._do("pause", program)
-
-    def resume(self, program: str) -> None:
-        with suppress(LabError):  # it is not paused
-            self._do("unpause", program)
-
-    def hide(self, service: str) -> None:
-        self.stop(service)  # its name vanishes from DNS, and so its targets
-
-    def unhide(self, service: str) -> None:
-        self.start(service)
+    def do(self, verb: Verb, program: str) -> None:
+        """As `Place`; what is stopped has no name in DNS any more, so it is no target."""
+        with suppress(LabError) if verb == "resume" else nullcontext():  # it is not paused
+            _compose(COMPOSE_VERBS.get(verb, verb), COMPOSE_NAMES.get(program, program))
 
 
 def _compose(*arguments: str) -> str:
@@ -280,13 +203,3 @@ def find() -> Place:
     raise LabError(
         "nothing runs that could be broken: start `make demo` (or `make up`) in another shell"
     )
-
-
-def wait_until(look: Callable[[], object], timeout_s: float) -> bool:
-    """Whether `look` became true, asked twice a second."""
-    end = time.monotonic() + timeout_s
-    while not look():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.5)
-    return True

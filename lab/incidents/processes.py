@@ -13,8 +13,8 @@ from pathlib import Path
 
 from demo.machine import ROOT, answers
 from lab import local_prometheus
-from lab.incidents.places import Demo, LabError, wait_until
-from lab.incidents.work import free_port
+from lab.incidents.places import Demo, LabError
+from lab.waiting import free_port, until
 
 STOP_S = 30.0
 NO_PROMETHEUS = (
@@ -48,9 +48,9 @@ def end(pid: int, mark: str) -> None:
         return
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
-        if not wait_until(lambda: mark not in _command(pid), STOP_S):
+        if not until(lambda: mark not in _command(pid), STOP_S):
             os.kill(pid, signal.SIGKILL)
-            wait_until(lambda: mark not in _command(pid), STOP_S)
+            until(lambda: mark not in _command(pid), STOP_S)
 
 
 def _command(pid: int) -> str:
@@ -75,7 +75,7 @@ def prometheus(place: Demo) -> tuple[int, str]:
     command = local_prometheus.command(directory, port, program)
     log = directory / "prometheus.log"
     pid = spawn(command, log)
-    if not wait_until(lambda: answers(f"{url}/-/ready"), 120):
+    if not until(lambda: answers(f"{url}/-/ready"), 120):
         end(pid, str(directory))
         raise LabError(f"Prometheus did not start: see {shlex.quote(str(log))}")
     return pid, url

@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 
-from lab.incidents.places import LabError, wait_until
+from lab.incidents.places import LabError
+from lab.waiting import until
 from monitoring.alerts import ALERTS
 from monitoring.settings import KIT
 
@@ -47,7 +48,7 @@ class Watch:
                 return up >= set(KIT.services) and {row["service"] for row in rates} >= up
             return False
 
-        if not wait_until(settled, SETTLE_S):
+        if not until(settled, SETTLE_S, 0.5):
             raise LabError("Prometheus does not see all of gateway, auth and event: are they well?")
 
     def look(self) -> Found:

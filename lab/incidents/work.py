@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import random
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +11,7 @@ from typing import cast
 
 import httpx
 
-from lab.incidents.places import Demo, Details, LabError, Place
+from lab.incidents.places import Demo, Details, Place
 
 BOUND_S = 1800.0  # seconds; the work of a fault that nobody repairs ends after this
 RPS = 4.0
@@ -57,11 +55,11 @@ def stutter(program: str, pause_s: float, run_s: float) -> Work:
 
     def work(place: Place, details: Details, stop: threading.Event) -> None:
         while not stop.wait(run_s):
-            place.pause(program)
+            place.do("pause", program)
             try:
                 stop.wait(pause_s)
             finally:
-                place.resume(program)
+                place.do("resume", program)
 
     return work
 
@@ -73,7 +71,7 @@ def crash(program: str, times: int, every_s: float) -> Work:
         for _ in range(times):
             with suppress(ProcessLookupError):
                 if pid := cast(Demo, place).pid(program):
-                    cast(Demo, place).kill(program)
+                    place.do("kill", program)
                     print(f"killed {program}, process {pid}", flush=True)
             if stop.wait(every_s):
                 return
@@ -132,19 +130,6 @@ def slow_wire(to: str, delay_s: float) -> Work:
         asyncio.run(run())
 
     return work
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now.
-
-    Below the range from which systems take ports of outgoing connections: one of those could sit
-    on it before the server that it is meant for starts.
-    """
-    for port in random.sample(range(20_000, 32_000), 1000):
-        with socket.socket() as sock, suppress(OSError):
-            sock.bind(("127.0.0.1", port))
-            return port
-    raise LabError("no port is free")
 
 
 def perform(works: tuple[Work, ...], place: Place, details: Details, stop: threading.Event) -> None:

@@ -6,7 +6,6 @@ measured and not password hashing.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -20,10 +19,11 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+import httpx
 import typer
 
 from lab.load.plan import KINDS, MAX_SECONDS, MAX_USERS, Record, Shape, Thresholds, judge, report
-from lab.load.prepare import Door, NotReadyError, prepare
+from lab.load.prepare import NotReadyError, Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = Path(os.environ.get("LOAD_DIRECTORY") or ROOT / ".local")
@@ -121,19 +121,12 @@ def _wait(process: subprocess.Popen[bytes], patience_s: float) -> None:
 
 
 def _run(plan: dict[str, Any], members: int, headless: bool, page_port: int) -> Record:
-    async def before() -> dict[str, Any]:
-        async with Door(plan["host"], LOCAL) as door:
-            return await prepare(door, plan, members)
-
-    async def after() -> None:
-        async with Door(plan["host"], LOCAL) as door:
-            await door.close_events(made)
-
-    made = asyncio.run(before())
+    stage = Stage(plan["host"], LOCAL)
+    made = stage.prepare(plan, members)
     try:
         return run_locust({**plan, **made}, headless, page_port)
     finally:
-        asyncio.run(after())
+        stage.close_events(made)
 
 
 def main(  # noqa: PLR0917 - typer gives them by name
@@ -170,7 +163,7 @@ def main(  # noqa: PLR0917 - typer gives them by name
             _check_port(page_port)
         print(f"{plan['host']}: {users} users, {shape.value}, {plan['duration_s']} s, seed {seed}")
         record = _run(plan, min(members or users, users), headless, page_port)
-    except (ValueError, NotReadyError) as exc:
+    except (ValueError, NotReadyError, httpx.HTTPError) as exc:
         print(f"load: {exc}", file=sys.stderr)
         raise SystemExit(2) from None
     verdicts = judge(record, thresholds, shape)

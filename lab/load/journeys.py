@@ -17,7 +17,7 @@ from typing import Any
 
 from locust import FastHttpUser, LoadTestShape, events, task
 
-from lab.load.plan import THIRDS, Record, Shape, users_at
+from lab.load.plan import THIRDS, Record, Shape, address_of, users_at
 
 PLAN: dict[str, Any] = json.loads(Path(os.environ["LOAD_PLAN"]).read_text())
 PATIENCE = 5  # tries of a claim that is in flight or meets an overloaded platform
@@ -134,7 +134,7 @@ class Member(Person):
         number, Test.started = Test.started, Test.started + 1
         self.rng = random.Random(f"{PLAN['seed']}:{number}")
         self.account = ACCOUNTS[number % len(ACCOUNTS)]
-        self.address = _address(number)
+        self.address = address_of(number)
         self.joined: set[str] = set()
         self.open = [(e["id"], reward) for e in PLAN["events"] for reward in e["rewards"]]
         self.rng.shuffle(self.open)
@@ -203,15 +203,8 @@ class Member(Person):
 
     def mistype(self) -> None:
         body = {"email": f"nobody-{self.rng.getrandbits(40):x}@example.com", "password": "no such"}
-        expected = ("bad_credentials",)
-        self.send(
-            "failing sign-in",
-            "POST",
-            "/auth/login",
-            signed_in=False,
-            expected=expected,
-            json=body,
-        )
+        what, expected = ("failing sign-in", "POST", "/auth/login"), ("bad_credentials",)
+        self.send(*what, signed_in=False, expected=expected, json=body)
 
 
 class Operator(Person):
@@ -224,7 +217,7 @@ class Operator(Person):
         """Take the operator's account; there is one such user."""
         assert OPERATOR is not None  # noqa: S101 - for the type checker
         self.rng = random.Random(f"{PLAN['seed']}:operator")
-        self.account, self.address = OPERATOR, _address(10_000)
+        self.account, self.address = OPERATOR, address_of(10_000)
 
     @task
     def decide(self) -> None:
@@ -265,11 +258,6 @@ def _json(reply: Any) -> dict[str, Any]:
 def _seconds(headers: Any) -> int:
     text = (headers or {}).get("Retry-After", "")
     return int(text) if text and text.isdigit() else 0
-
-
-def _address(number: int) -> str:
-    """An address of one's own for each member, of the range of RFC 2544 for such tests."""
-    return f"198.18.{number >> 8 & 255}.{number & 255}"
 
 
 def _begin(**_: Any) -> None:

@@ -28,6 +28,11 @@ KINDS = {  # step of a journey: kind, the unit of thresholds
 MUST_HAPPEN = ("read", "claim")  # without any of these the test measured nothing and fails
 
 
+def address_of(number: int) -> str:
+    """An address of one's own for each member, of the range of RFC 2544 for such tests."""
+    return f"198.18.{number >> 8 & 255}.{number & 255}"
+
+
 class Shape(StrEnum):
     """How many users there are over time."""
 

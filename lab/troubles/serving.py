@@ -6,11 +6,9 @@ import contextlib
 import gzip
 import json
 import os
-import socket
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +17,8 @@ from typing import Any
 import httpx
 from websockets.sync.client import connect
 
+from demo.machine import listens
+from lab.waiting import free_port, until
 from plainview.decode import SpanRecord, parse_otlp
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,16 +73,6 @@ class Served:
         return reply.text if reply is not None and reply.status_code == 200 else ""
 
 
-def until(look: Callable[[], object], seconds: float = SEEN_S) -> bool:
-    """Wait until it is true, at most so long; whether it became true."""
-    deadline = time.monotonic() + seconds
-    while not look():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 @contextlib.contextmanager
 def receiver(spans: list[SpanRecord]) -> Iterator[str]:
     """Take spans by OTLP over HTTP, on whatever path; yields the base URL."""
@@ -115,12 +105,6 @@ def receiver(spans: list[SpanRecord]) -> Iterator[str]:
         server.server_close()
 
 
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 @contextlib.contextmanager
 def serving(
     python: Path,
@@ -132,7 +116,7 @@ def serving(
     **variables: str,
 ) -> Iterator[Served]:
     """The target under `python -m uvicorn`; what it writes is in a file of the directory."""
-    port, served = _free_port(), Served("", directory / f"{target.partition(':')[0]}.log")
+    port, served = free_port(), Served("", directory / f"{target.partition(':')[0]}.log")
     served.url = f"http://127.0.0.1:{port}"
     command = [str(python), "-m", "uvicorn", target, "--port", str(port), *options]
     kept = ("OTEL_", "PLAINVIEW_", "PROMETHEUS_", "PYTHON")
@@ -150,7 +134,9 @@ def serving(
                 command, stdout=out, stderr=out, env=environment, cwd=directory
             )
         try:
-            if not until(lambda: _answers(served, process), START_S):
+            # not by a request, which would be counted; uvicorn listens when the app has started
+            until(lambda: process.poll() is not None or listens(port), START_S)
+            if process.poll() is not None or not listens(port):
                 raise RuntimeError(f"{command} does not answer:\n{served.text[-3000:]}")
             yield served
         finally:
@@ -160,13 +146,3 @@ def serving(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(20)
-
-
-def _answers(served: Served, process: subprocess.Popen[bytes]) -> bool:
-    if process.poll() is not None:
-        raise RuntimeError(f"the server ended:\n{served.text[-3000:]}")
-    # not by a request, which would be counted; uvicorn listens when the application has started
-    port = int(served.url.rpartition(":")[2])
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False

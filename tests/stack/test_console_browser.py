@@ -71,7 +71,9 @@ def page(browser: Browser, demo: SimpleNamespace) -> Iterator[Page]:
 
 def ask(demo: SimpleNamespace, path: str, role: str = "", **more: Any) -> httpx.Response:
     """A POST to the gateway as the demo's account of that role, or as nobody."""
-    headers = {"Idempotency-Key": uuid4().hex, **(demo.place.headers(role) if role else {})}
+    headers = {"Idempotency-Key": uuid4().hex}
+    if role:
+        headers["Authorization"] = f"Bearer {demo.place.token(role)}"
     url = f"{demo.services['gateway']}/api/v1{path}"
     return httpx.post(url, headers=headers, timeout=PATIENCE_S, **more)
 
@@ -112,11 +114,11 @@ def test_status_turns_within_5_s_of_a_kill_and_back(page: Page, demo: SimpleName
     place = demo.place
 
     def kill() -> Locator:
-        place.resume_supervisor()  # it was paused for the time before, if there was one
+        place.do("resume", "supervisor")  # it was paused for the time before, if there was one
         expect(ready).to_be_visible()
         pid = place.pid("auth")
         assert pid
-        place.pause_supervisor()  # else auth may be back before anybody looks
+        place.do("pause", "supervisor")  # else auth may be back before anybody looks
         os.kill(pid, signal.SIGKILL)
         return card.locator(".chip.gone")
 
@@ -124,12 +126,12 @@ def test_status_turns_within_5_s_of_a_kill_and_back(page: Page, demo: SimpleName
         shown_in_time(kill, 5)
         expect(page.locator(".verdict.fail")).to_contain_text("auth does not answer")
     finally:
-        place.resume_supervisor()
+        place.do("resume", "supervisor")
     expect(ready).to_be_visible()
     expect(page.locator("section[aria-label='What changed lately']")).to_contain_text(
         "auth is ready"
     )
-    place.headers("USER")  # waits as the gateway tells it to, which is careful for 10 s
+    place.token("USER")  # waits as the gateway tells it to, which is careful for 10 s
 
 
 def test_a_claim_appears_within_3_s_and_leads_to_its_request(
