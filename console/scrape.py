@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import httpx
 
-from plainview.decode import Sample, parse_metrics
+from plainview.decode import Metrics, parse_metrics
 
 INTERVAL_S = 2.0
 TIMEOUT_S = 1.0  # with the interval: a dead service shows within 3 s and a bit
@@ -54,7 +54,7 @@ class Service:
     cpu_limit: float = 0.0
     memory_limit: float = 0.0
     series: deque[Point] = field(default_factory=lambda: deque(maxlen=HOUR))
-    page: Metrics = field(default_factory=lambda: Metrics(()))
+    page: Metrics = field(default_factory=Metrics)
     totals: deque[_Totals] = field(default_factory=lambda: deque(maxlen=int(WINDOW_S / INTERVAL_S)))
 
     @property
@@ -75,31 +75,6 @@ class Change(NamedTuple):
     word: str
     of: str
     bad: bool
-
-
-class Metrics:
-    """Samples of one page by name."""
-
-    def __init__(self, samples: Iterable[Sample]) -> None:
-        self._by_name: dict[str, list[Sample]] = {}
-        for sample in samples:
-            self._by_name.setdefault(sample.name, []).append(sample)
-
-    def all(self, name: str) -> list[Sample]:
-        """The samples of that name."""
-        return self._by_name.get(name, [])
-
-    def value(self, name: str, **labels: str) -> float:
-        """The sum over the samples with these labels; 0 without any."""
-        return sum(s.value for s in self.all(name) if labels.items() <= s.labels.items())
-
-    def by(self, name: str, label: str) -> dict[str, float]:
-        """Sums by one label's values."""
-        sums: dict[str, float] = {}
-        for sample in self.all(name):
-            key = sample.labels.get(label, "")
-            sums[key] = sums.get(key, 0.0) + sample.value
-        return sums
 
 
 class Watcher:

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from console.scrape import Metrics
 from console.settings import ConsoleSettings
+from plainview.decode import Metrics
 
 REFRESH_S = 20.0
 MAX_EVENTS = 20  # running events whose rewards are asked for

@@ -7,10 +7,10 @@ from itertools import islice
 from typing import Any
 
 from console.render import percent, piece, span
-from console.scrape import Metrics, Watcher
+from console.scrape import Watcher
 from console.store import Line, Store
 from console.titles import Titles
-from plainview.decode import SpanRecord
+from plainview.decode import Metrics, SpanRecord
 from shared.thresholds import PENDING_S, SERVICE
 
 Rows = list[tuple[str, str]]  # key, markup
@@ -94,7 +94,7 @@ class View:
 
     def _page(self, service: str) -> Metrics:
         found = self.watcher.services.get(service)
-        return found.page if found else Metrics(())
+        return found.page if found else Metrics()
 
     def _events(self, lang: str) -> Iterator[tuple[str, str]]:
         page = self._page("event")

@@ -25,7 +25,7 @@ from lab.bench.event import make_event
 from lab.bench.processes import Process
 from lab.bench.rig import MANY, Rig
 from ops.secrets import new_signing_key
-from plainview.decode import parse_metrics
+from plainview.decode import Metrics, parse_metrics
 from shared.tokens import Role, TokenIssuer
 
 REQUESTS, CLIENTS = 400, 8
@@ -46,17 +46,15 @@ class Watched:
 
     def series(self, name: str) -> int:
         """Samples of one scrape."""
-        return len(list(parse_metrics(self._page(name))))
+        return len(self._page(name).samples)
 
-    def _page(self, name: str) -> str:
-        return httpx.get(f"{self._services[name].url}/metrics", timeout=20).text
+    def _page(self, name: str) -> Metrics:
+        reply = httpx.get(f"{self._services[name].url}/metrics", timeout=20)
+        return Metrics(parse_metrics(reply.text))
 
     def _spans(self) -> float:
         return sum(
-            sample.value
-            for name in self._services
-            for sample in parse_metrics(self._page(name))
-            if sample.name == "telemetry_spans_exported_total"
+            self._page(name).value("telemetry_spans_exported_total") for name in self._services
         )
 
     def _settled(self) -> float:

@@ -13,8 +13,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.troubles.serving import ROOT, SHOP, Served, serving, until
-from plainview.decode import parse_metrics
+from lab.troubles.serving import ROOT, SEEN_S, SHOP, Served, serving
+from lab.waiting import until
+from plainview.decode import Metrics, parse_metrics
 
 LIBRARY = ROOT / "shared" / "observability"
 SECRET = "hunter2"  # noqa: S105 - planted
@@ -60,7 +61,7 @@ CASES = (
 )
 
 
-def check(case: Case, number: int, served: Served, page: str) -> tuple[str, list[str]]:
+def check(case: Case, number: int, served: Served, page: Metrics) -> tuple[str, list[str]]:
     """What the signals say of a request in one text, and how they are wrong."""
     request_id = _identity(number)
     mine = [line for line in served.lines if line.get("request_id") == request_id]
@@ -68,11 +69,7 @@ def check(case: Case, number: int, served: Served, page: str) -> tuple[str, list
     spans = [s for s in served.spans if s.attributes.get("request_id") == request_id]
     route = case.route or "__unknown__"
     labels = {"method": case.method, "path": route, "status_code": str(case.status)}
-    counted = sum(
-        sample.value
-        for sample in parse_metrics(page)
-        if sample.name == "http_requests_total" and labels.items() <= sample.labels.items()
-    )
+    counted = page.value("http_requests_total", **labels)
     if len(access) != 1 or len(spans) != 1:
         return "", [f"{len(access)} lines and {len(spans)} server spans instead of one each"]
     line, span = access[0], spans[0]
@@ -94,16 +91,12 @@ def check(case: Case, number: int, served: Served, page: str) -> tuple[str, list
     return f"{line['http_request_method']} {line['http_route']} {case.status}", wrong
 
 
-def socket(served: Served, page: str) -> list[str]:
+def socket(served: Served, page: Metrics) -> list[str]:
     """How the signals of the WebSocket disagree."""
     lines = [line for line in served.lines if line.get("request_id") == "troubles-socket"]
     spans = [s for s in served.spans if s.attributes.get("request_id") == "troubles-socket"]
-    counted = sum(
-        sample.value
-        for sample in parse_metrics(page)
-        if sample.name == "websocket_connections_closed_total"
-        and (sample.labels["path"], sample.labels["close_code"]) == ("/chat/{room}", "1000")
-    )
+    closed = {"path": "/chat/{room}", "close_code": "1000"}
+    counted = page.value("websocket_connections_closed_total", **closed)
     said = [line for line in lines if line["event"] == "websocket.closed"]
     if len(said) != 1 or len(spans) != 1 or counted != 1:
         return [f"{len(said)} lines, {len(spans)} spans, {counted:g} counted instead of one each"]
@@ -132,8 +125,8 @@ def matrix(directory: Path) -> list[str]:
             ended = "websocket_connections_closed_total{" in served.page()
             return ended and wanted <= spans and wanted <= _identities(served)
 
-        until(complete)
-        page = served.page()
+        until(complete, SEEN_S)
+        page = Metrics(parse_metrics(served.page()))
         for number, case in enumerate(CASES):
             says, bad = check(case, number, served, page)
             print(f"{case.trouble:30} {'; '.join(bad) or f'agree: {says}'}")
@@ -141,7 +134,7 @@ def matrix(directory: Path) -> list[str]:
         bad = socket(served, page)
         print(f"{'a WebSocket':30} {'; '.join(bad) or 'agree: WS /chat/{room}'}")
         wrong += bad
-        if "shop_orders_total 1.0" not in page:
+        if page.value("shop_orders_total") != 1:
             wrong.append("the metrics of its own are not on the page")
         told = [line.get("message") for line in served.lines]
         wrong += [f"no line of {text!r}" for text in ("of the shop", "in the background")
@@ -175,15 +168,13 @@ def workers(directory: Path) -> list[str]:
             """Requests and orders on several pages, which any of the workers answers."""
             found = set()
             for _ in range(6):
-                samples = parse_metrics(served.page())
-                asked = [s.value for s in samples if s.name == "http_requests_total"
-                         and s.labels["path"] == "/orders"]  # fmt: skip
-                own = [s.value for s in samples if s.name == "shop_orders_total"]
-                found.add((sum(asked), sum(own)))
+                page = Metrics(parse_metrics(served.page()))
+                asked = page.value("http_requests_total", path="/orders")
+                found.add((asked, page.value("shop_orders_total")))
             return found
 
         wanted = {(float(WORKERS_ASKED), float(WORKERS_ASKED))}
-        right = until(lambda: counts() == wanted)
+        right = until(lambda: counts() == wanted, SEEN_S)
         found = counts()
     says = f"agree: each page counts {WORKERS_ASKED}" if right else f"the pages count {found}"
     print(f"{'two workers':30} {says}")

@@ -20,8 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab.troubles.serving import ROOT, SHOP, Served, serving, until
+from lab.troubles.serving import ROOT, SHOP, Served, serving
 from lab.troubles.ways import WAYS, Way
+from lab.waiting import until
 from plainview.decode import SpanRecord, parse_metrics
 
 PLACE = ROOT / ".local" / "compare"

@@ -3,10 +3,10 @@
 import json
 import time
 
-from console.scrape import Metrics, Point, Watcher
+from console.scrape import Point, Watcher
 from console.store import Line, Store
 from console.view import View
-from plainview.decode import SpanRecord, parse_metrics
+from plainview.decode import Metrics, SpanRecord, parse_metrics
 
 EVIL = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 SERVICES = ("gateway", "auth", "event")

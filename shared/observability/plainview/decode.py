@@ -52,6 +52,32 @@ class SpanRecord:
         return (self.end_ns - self.start_ns) / 1e9
 
 
+class Metrics:
+    """The samples of a metric page, by their names."""
+
+    def __init__(self, samples: Iterable[Sample] = ()) -> None:
+        self.samples = list(samples)
+        self._by_name: dict[str, list[Sample]] = {}
+        for sample in self.samples:
+            self._by_name.setdefault(sample.name, []).append(sample)
+
+    def all(self, name: str) -> list[Sample]:
+        """The samples of that name."""
+        return self._by_name.get(name, [])
+
+    def value(self, name: str, **labels: str) -> float:
+        """The sum over the samples with these labels; 0 without any."""
+        return sum(s.value for s in self.all(name) if labels.items() <= s.labels.items())
+
+    def by(self, name: str, label: str) -> dict[str, float]:
+        """Sums by the values of one label."""
+        sums: dict[str, float] = {}
+        for sample in self.all(name):
+            key = sample.labels.get(label, "")
+            sums[key] = sums.get(key, 0.0) + sample.value
+        return sums
+
+
 def parse_metrics(text: str) -> list[Sample]:
     """Samples of a page in Prometheus or OpenMetrics form (with `# EOF`); ValueError if neither."""
     form = openmetrics_parser if text.rstrip().endswith("# EOF") else parser

@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from console.render import percent, piece, span
-from console.scrape import Metrics, Watcher, quantile, read_health
+from console.scrape import Watcher, quantile, read_health
 from console.settings import ConsoleSettings
 from console.store import Line
 from console.titles import Titles
-from plainview.decode import Sample, parse_metrics
+from plainview.decode import Metrics, Sample, parse_metrics
 from tests.support.console_data import view
 
 HEALTH = {

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from plainview.decode import Sample, parse_metrics
+from plainview.decode import Metrics, parse_metrics
 from plainview.workers import VARIABLE
 
 from .asking import NoReply, Service
@@ -15,28 +14,6 @@ from .finding import ADVICE, OBSERVE, OK, WRONG, Asked, Finding, ask, missing
 PLAIN, OPENMETRICS = "text/plain", "application/openmetrics-text"
 # Another request may take the exemplar's place before it is read, so the trace is tried again.
 TRIES = 3
-
-
-@dataclass
-class Metrics:
-    """A page of metrics that could be read."""
-
-    samples: list[Sample]
-
-    def total(self, name: str, **labels: str) -> float | None:
-        """The sum of the series with these labels; None if there is none."""
-        found = [
-            sample.value
-            for sample in self.samples
-            if sample.name == name and labels.items() <= sample.labels.items()
-        ]
-        return sum(found) if found else None
-
-    @property
-    def traces(self) -> set[str]:
-        """The trace IDs of all exemplars."""
-        exemplars = [sample.exemplar or {} for sample in self.samples]
-        return {each["trace_id"] for each in exemplars if "trace_id" in each}
 
 
 def read(ops: Service, accept: str) -> tuple[Metrics | None, list[Finding]]:
@@ -72,7 +49,7 @@ def names(page: Metrics) -> Iterator[Finding]:
         ("http_request_duration_seconds_count", "http_metrics"),
         ("service_ready", "health"),
     ):
-        if page.total(name) is None:
+        if not page.all(name):
             do = (
                 f"{OBSERVE} If it is called: {part} is switched off, or another library has taken"
                 " the name; then a line telemetry.degraded says so at the start."
@@ -100,7 +77,7 @@ def series(page: Metrics, unknown: Asked, most: int) -> Iterator[Finding]:
 
 def apart(*pages: Metrics | None) -> Finding | None:
     """That one of the pages shows the counts of one of several workers, as it says itself."""
-    if not any(page and page.total("telemetry_workers_apart") for page in pages):
+    if not any(page and page.value("telemetry_workers_apart") for page in pages):
         return None
     do = f"Set {VARIABLE} to a directory of the server's own, or run one worker per container."
     says = "several workers share this address and each has counts of its own"
@@ -109,10 +86,10 @@ def apart(*pages: Metrics | None) -> Finding | None:
 
 def counted(before: Metrics, after: Metrics) -> Iterator[Finding]:
     """Whether the page counts the two requests that were made between its two readings."""
-    first, last = (page.total("http_requests_total") for page in (before, after))
-    if first is None or last is None:
+    name = "http_requests_total"
+    if not before.all(name) or not after.all(name):
         return
-    if last - first < 2:
+    if after.value(name) - before.value(name) < 2:
         do = (
             "Another process answered: several workers share this address without"
             f" {VARIABLE}, or there are replicas behind it. Prometheus has to ask"
@@ -123,24 +100,30 @@ def counted(before: Metrics, after: Metrics) -> Iterator[Finding]:
         yield Finding("requests", OK, "are counted in /metrics")
 
 
+def _traces(page: Metrics) -> set[str]:
+    """The trace IDs of all exemplars."""
+    exemplars = [sample.exemplar or {} for sample in page.samples]
+    return {each["trace_id"] for each in exemplars if "trace_id" in each}
+
+
 def trace(service: Service, ops: Service, path: str, asked: Asked, page: Metrics) -> Finding:
     """Whether an exemplar names the trace of the request, or of one that is made anew."""
     tried = {asked.trace_id}
     newest: Metrics | None = page
     for _ in range(TRIES - 1):
-        if newest is None or newest.traces & tried:
+        if newest is None or _traces(newest) & tried:
             break
         tried.add(ask(service, path).trace_id)
         newest, _complaints = read(ops, OPENMETRICS)
-    if newest is not None and newest.traces & tried:
+    if newest is not None and _traces(newest) & tried:
         return Finding("trace", OK, "the request's traceparent is taken over, an exemplar names it")
-    if newest is not None and newest.traces:
+    if newest is not None and _traces(newest):
         do = (
             "Something before the service replaces traceparent, or trust_remote_sampling is off"
             " and this request was not sampled."
         )
         return Finding("trace", WRONG, "exemplars name other traces than the request's", do)
-    if page.total("process_start_time_seconds") is None:
+    if not page.all("process_start_time_seconds"):
         do = "Such a page has neither exemplars nor process metrics: look for the trace in a line."
         return Finding("trace", ADVICE, "several workers share this page, it names no trace", do)
     do = "traces or exemplars are switched off (then --skip traces), or spans are sampled out."
@@ -150,7 +133,7 @@ def trace(service: Service, ops: Service, path: str, asked: Asked, page: Metrics
 def telemetry(page: Metrics) -> Iterator[Finding]:
     """Whether spans and lines get away; counts are since the process started."""
     sent, lost = (
-        page.total("telemetry_spans_exported_total", outcome=outcome) or 0
+        page.value("telemetry_spans_exported_total", outcome=outcome)
         for outcome in ("success", "failure")
     )
     if lost:
@@ -174,5 +157,5 @@ def telemetry(page: Metrics) -> Iterator[Finding]:
             "The label `part` names it; PLAINVIEW_STRICT=1 raises them in tests.",
         ),
     ):
-        if count := page.total(name):
+        if count := page.value(name):
             yield Finding("telemetry", ADVICE, f"{count:.0f} {what} so far", do)
