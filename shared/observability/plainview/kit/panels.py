@@ -1,7 +1,7 @@
 """Panels of Grafana's classic dashboard JSON (schemaVersion 41), each with a title and a reason.
 
 Data sources are variables of the dashboard, so it can be imported elsewhere as it is.
-grafana-foundation-sdk was tried: it takes twice as many lines and is tied to a Grafana version.
+Why there is no grafana-foundation-sdk: docs/decisions/0010-panels-as-plain-json.md.
 """
 
 from __future__ import annotations
