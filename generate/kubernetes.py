@@ -229,60 +229,12 @@ def prometheus_rule() -> Json:
     }
 
 
-ALLOY = """\
-// Written by `make generate` from telemetry/alloy.alloy and generate/kubernetes.py: change those.
-// One Alloy on each node reads the lines of that node's pods, through the API server. What it does
-// with a line is compose's, word for word.
-
-discovery.kubernetes "pods" {
-	role = "pod"
-
-	namespaces {
-		names = [sys.env("NAMESPACE")]
-	}
-
-	selectors {
-		role  = "pod"
-		field = "spec.nodeName=" + sys.env("NODE_NAME")
-	}
-}
-
-// A container is called as compose calls its service.
-discovery.relabel "containers" {
-	targets = discovery.kubernetes.pods.targets
-
-	rule {
-		source_labels = ["__meta_kubernetes_pod_container_name"]
-		target_label  = "service"
-	}
-
-	rule {
-		target_label = "environment"
-		replacement  = sys.env("ENVIRONMENT")
-	}
-}
-
-loki.source.kubernetes "containers" {
-	targets    = discovery.relabel.containers.output
-	forward_to = [loki.process.only_ours.receiver]
-}
-
-// The component adds a label for each pod; a stream for each start of a pod would be left behind.
-loki.process "only_ours" {
-	forward_to = [loki.process.lines.receiver]
-
-	stage.label_keep {
-		values = ["service", "environment"]
-	}
-}
-
-"""
-
-
 def alloy() -> str:
     """Discovery of Kubernetes, then compose's pipeline from where it looks into a line."""
-    text = (ROOT / "telemetry/alloy.alloy").read_text()
-    return ALLOY + text[text.index('loki.process "lines"') :]
+    discovery, text = (
+        (ROOT / file).read_text() for file in ("generate/discovery.alloy", "telemetry/alloy.alloy")
+    )
+    return discovery + "\n" + text[text.index('loki.process "lines"') :]
 
 
 def loki() -> str:

@@ -16,7 +16,8 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -96,9 +97,15 @@ def run(way: Way, python: Path) -> Seen:
                 ("crash", "GET", "/broken"),
             ):
                 told = _tracebacks(served)
-                seen.spans[kind] = _new_spans(served, _asking(seen, served, kind, method, path))
-                seen.tracebacks = _tracebacks(served) - told  # of the last one, the crash
-            seen.spans["socket"] = _new_spans(served, lambda: served.chat("/chat/tea", 3))
+                spans = len(served.spans)
+                reply = served.ask(method, path)
+                seen.spans[kind] = _spans_since(spans, served)
+                # what is kept at the end is of the last one, the crash
+                seen.tracebacks = _tracebacks(served) - told
+                seen.crash = dict(reply.headers) if reply is not None else {}
+            spans = len(served.spans)
+            served.chat("/chat/tea", 3)
+            seen.spans["socket"] = _spans_since(spans, served)
             seen.before = served.page()
             for number in range(SCANNED):
                 served.ask("GET", f"/scan-{number}.php")
@@ -123,117 +130,71 @@ def _tracebacks(served: Served) -> int:
     return served.text.count("Traceback (most recent call last)")
 
 
-def _asking(seen: Seen, served: Served, kind: str, method: str, path: str) -> Callable[[], None]:
-    def ask() -> None:
-        reply = served.ask(method, path)
-        if kind == "crash" and reply is not None:
-            seen.crash = dict(reply.headers)
-
-    return ask
-
-
-def _new_spans(served: Served, ask: Callable[[], None]) -> list[SpanRecord]:
-    """The spans that come of it; those of a library without spans are waited for a second."""
-    before = len(served.spans)
-    ask()
+def _spans_since(before: int, served: Served) -> list[SpanRecord]:
+    """The spans after the first `before`; those of a library without any are waited for 2 s."""
     if until(lambda: len(served.spans) > before, 2.0):
-        until(lambda: False, 0.8)  # a batch later than the first
+        time.sleep(0.8)  # a batch later than the first
     return served.spans[before:]
-
-
-# --- the rows ---
 
 
 def _series(page: str) -> set[str]:
     return {line.rsplit(" ", 1)[0] for line in page.splitlines() if line and line[0] != "#"}
 
 
-def _templates(page: str, inside: str) -> list[str]:
-    values = {
-        value
-        for sample in parse_metrics(page)
-        if sample.name.endswith(("_total", "_count"))
-        for value in sample.labels.values()
-    }
-    return sorted(value for value in values if inside in value)
-
-
-def _metric_of_items(seen: Seen) -> str:
-    return "yes" if "/items/{item}" in _templates(seen.before, "/items/") else "no"
-
-
-def _metric_of_mounted(seen: Seen) -> str:
-    return ", ".join(f"`{each}`" for each in _templates(seen.before, "/sub")) or "no"
-
-
-def _span_of_mounted(seen: Seen) -> str:
+def column(seen: Seen) -> dict[str, str]:
+    """The rows of the table for one library: the title of each, and what was seen."""
+    before, text = parse_metrics(seen.before), seen.served.text.splitlines()
+    counts = [sample for sample in before if sample.name.endswith(("_total", "_count"))]
+    values = {value for sample in counts for value in sample.labels.values()}
+    of_failing = {
+        sample.labels.get("status_code") or sample.labels.get("status", "")
+        for sample in before
+        if sample.name.endswith(("requests_total", "_count")) and sample.value
+        and "/tasks/failing" in sample.labels.values()
+    }  # fmt: skip
     routes = {
         str(span.attributes.get("http.route", "none"))
         for span in seen.spans["mounted"]
         if span.kind == "server"
     }
-    return ", ".join(f"`{each}`" for each in sorted(routes)) or "no"
+    traces = {span.trace_id for spans in seen.spans.values() for span in spans}
+    own = [line for line in text if "of the shop" in line]
+    secrets = [sum(SECRET in line for line in text)]
+    secrets += [sum(SECRET in repr(span) for span in seen.served.spans)]
 
+    def yes(found: bool) -> str:
+        return "yes" if found else "no"
 
-def _added(seen: Seen) -> str:
-    if not seen.before:
-        return "no metrics"
-    return str(len(_series(seen.after) - _series(seen.before)))
+    def listed(found: Iterable[str], mark: str = "`") -> str:
+        return ", ".join(f"{mark}{each}{mark}" for each in sorted(found) if each) or "no"
 
+    def spans(kind: str) -> str:
+        return str(len(seen.spans[kind])) if traces else "no spans"
 
-def _spans(kind: str) -> Callable[[Seen], str]:
-    return lambda seen: str(len(seen.spans[kind])) if any(seen.spans.values()) else "no spans"
-
-
-def _identified(seen: Seen) -> str:
-    return "yes" if any("request-id" in name.lower() for name in seen.crash) else "no"
-
-
-def _secrets(seen: Seen) -> str:
-    lines = sum(SECRET in line for line in seen.served.text.splitlines())
-    spans = sum(SECRET in repr(span) for span in seen.served.spans)
-    return f"{lines} lines, {spans} spans"
-
-
-def _json(seen: Seen) -> str:
-    wanted = [line for line in seen.served.lines if "/items/{item}" in str(line)]
-    return "yes" if wanted else "no"
-
-
-def _traced(seen: Seen) -> str:
-    ids = {span.trace_id for spans in seen.spans.values() for span in spans}
-    own = [line for line in seen.served.text.splitlines() if "of the shop" in line]
-    found = any(each in line for line in own for each in ids)
-    return "yes" if found else "no"
-
-
-def _failing(seen: Seen) -> str:
-    statuses = {
-        sample.labels.get("status_code") or sample.labels.get("status", "")
-        for sample in parse_metrics(seen.before)
-        if sample.name.endswith(("requests_total", "_count")) and sample.value
-        and "/tasks/failing" in sample.labels.values()
-    }  # fmt: skip
-    return ", ".join(sorted(filter(None, statuses))) or "no"
-
-
-ROWS: dict[str, Callable[[Seen], str]] = {
-    "lines of code": lambda seen: str(seen.lines),
-    "packages installed, all": lambda seen: str(seen.packages),
-    "`/metrics` by route template": _metric_of_items,
-    "a mounted route there": _metric_of_mounted,
-    "its `http.route` in spans": _span_of_mounted,
-    f"series that {SCANNED} unknown paths and {ODD_METHODS} methods add": _added,
-    "spans of one request": _spans("item"),
-    "spans of a WebSocket with 3 messages": _spans("socket"),
-    "JSON access line with the route": _json,
-    "a trace ID in lines of the shop's own logging": _traced,
-    "request ID on the reply to a crash": _identified,
-    "tracebacks of one crash": lambda seen: str(seen.tracebacks),
-    f"planted secrets ({SECRET}) written": _secrets,
-    "status of a failing background task (200 was sent)": _failing,
-    "`/health/ready`": lambda seen: "yes" if seen.ready else "no",
-}
+    added = str(len(_series(seen.after) - _series(seen.before))) if before else "no metrics"
+    return {
+        "lines of code": str(seen.lines),
+        "packages installed, all": str(seen.packages),
+        "`/metrics` by route template": yes(any("/items/{item}" in value for value in values)),
+        "a mounted route there": listed(value for value in values if "/sub" in value),
+        "its `http.route` in spans": listed(routes),
+        f"series that {SCANNED} unknown paths and {ODD_METHODS} methods add": added,
+        "spans of one request": spans("item"),
+        "spans of a WebSocket with 3 messages": spans("socket"),
+        "JSON access line with the route": yes(
+            any("/items/{item}" in str(line) for line in seen.served.lines)
+        ),
+        "a trace ID in lines of the shop's own logging": yes(
+            any(trace in line for line in own for trace in traces)
+        ),
+        "request ID on the reply to a crash": yes(
+            any("request-id" in name.lower() for name in seen.crash)
+        ),
+        "tracebacks of one crash": str(seen.tracebacks),
+        f"planted secrets ({SECRET}) written": f"{secrets[0]} lines, {secrets[1]} spans",
+        "status of a failing background task (200 was sent)": listed(of_failing, mark=""),
+        "`/health/ready`": yes(seen.ready),
+    }
 
 
 def main(names: list[str]) -> int:
@@ -262,9 +223,9 @@ def main(names: list[str]) -> int:
     day = datetime.datetime.now(datetime.UTC).date()
     print(f"{day}, FastAPI and Starlette {fastapi}, `.venv/bin/python -m lab.troubles.compare`:\n")
     print(f"| | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 1)}")
-    for title, cell in ROWS.items():
-        cells = [cell(seen) if seen is not None else "not had" for seen in found.values()]
-        print(f"| {title} | {' | '.join(cells)} |")
+    columns = [column(seen) if seen else {} for seen in found.values()]
+    for title in dict.fromkeys(title for each in columns for title in each):
+        print(f"| {title} | {' | '.join(each.get(title, 'not had') for each in columns)} |")
     for note in notes:
         print(f"\n{note}")
     return 0
