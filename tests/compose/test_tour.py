@@ -146,7 +146,8 @@ def test_lines_of_every_program_are_in_loki() -> None:
         reply = compose("exec", "-T", "console", "python", "-c", ask)
         return set(json.loads(reply).get("data") or [])
 
-    eventually(lambda: {"gateway", "auth", "event", "console", "ready", "redis"} <= services(), 90)
+    wanted = {"gateway", "auth", "event", "ready", "redis", "prometheus", "loki"}
+    eventually(lambda: wanted <= services(), 90)
 
 
 @pytest.mark.parametrize("page", PAGES)
