@@ -12,6 +12,7 @@ import bson
 import httpx
 from pymongo import MongoClient
 
+from event.settings import Settings
 from lab.bench.event import event_services, make_event
 from lab.bench.load import CONNECTIONS, Measured
 from lab.bench.processes import Process
@@ -27,9 +28,13 @@ def bench(rig: Rig) -> list[Ratio]:
     event = services[1]
     found = asyncio.run(_bench(rig, event, make_event(rig, event)))
     table("claim of one reward", found)
-    largest = _largest(mongo)
-    rate = statistics.median(each.rate for each in found["granted"])
-    print(f"claims a second on one reward: {rate:.0f}; its document afterwards: {largest} bytes")
+    rate, marker = statistics.median(each.rate for each in found["granted"]), _growth(mongo) / USERS
+    between = Settings.model_fields["reconcile_seconds"].default
+    print(f"on the stand-in: {rate:.0f} claims a second on one reward; {marker:.0f} bytes of its")
+    print(
+        f"document a claim, so {marker * 500 * between / 1000:.0f} KB at 500 claims a second until"
+    )
+    print(f"the next sweep ({between:g} s)")
     value = median_ratio(found["sold out"], found["granted"], lambda each: each.cpu_us)
     return [Ratio("sold_out_over_granted", value, 0.5, least=False)]
 
@@ -93,9 +98,10 @@ async def _all(users: Sequence[Any], one: Callable[..., Any]) -> None:
     await asyncio.gather(*(placed(*user) for user in users))
 
 
-def _largest(mongo: str) -> int:
+def _growth(mongo: str) -> int:
+    """Bytes by which the claims since the last sweep have made a reward's document larger."""
     client: MongoClient[dict[str, Any]] = MongoClient(mongo)
     rewards = client["event_rewards_event"]["rewards"].find()
     sizes = [len(bson.encode(reward)) for reward in rewards]
     client.close()
-    return max(sizes)
+    return max(sizes) - min(sizes)
