@@ -1,35 +1,23 @@
 """The console's two ports as a process: clients that send half a request shut nobody out."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 
 from tests.support.servers import free_port, listens
+from tests.support.trio import Service
 from tests.support.waiting import soon
 
 CROWD = 210
 
 
 async def test_half_open_connections_shut_neither_port(tmp_path: Path) -> None:
-    ports = free_port(), free_port()
-    env = {
-        **os.environ,
-        "CONSOLE_PORT": str(ports[0]),
-        "OTLP_PORT": str(ports[1]),
-        "LOG_DIR": str(tmp_path),
-        "MESSAGE_SECONDS": "3",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "console"],
-        env=env,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    own = {"OTLP_PORT": str(free_port()), "LOG_DIR": str(tmp_path), "MESSAGE_SECONDS": "3"}
+    console = Service("console", tmp_path / "output", **own)
+    ports = console.port, int(own["OTLP_PORT"])
     try:
+        console.start()
         for port in ports:
             await soon(lambda port=port: listens(port), 60, "the console")
         crowd = [
@@ -51,5 +39,4 @@ async def test_half_open_connections_shut_neither_port(tmp_path: Path) -> None:
                 assert b" 408 " in await reader.read()
                 writer.close()
     finally:
-        process.terminate()
-        process.wait(10)
+        console.kill()

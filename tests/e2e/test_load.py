@@ -44,7 +44,7 @@ def load(trio: Trio, directory: Path, *arguments: str) -> subprocess.CompletedPr
 
 def test_passes_and_measures_every_kind(operated: Trio, tmp_path: Path) -> None:
     generous = [f"--p95={kind}=10" for kind in ("read", "write", "claim", "sign-in")]
-    done = load(operated, tmp_path, "--duration", "10", "--users", "8", *generous)
+    done = load(operated, tmp_path, "--duration", "6", "--users", "8", *generous)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = {line[:18].strip(): line[18:].split() for line in done.stdout.splitlines()}
     for step in ("list events", "own requests", "pending requests", "join", "decide", "claim"):

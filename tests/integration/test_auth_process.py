@@ -1,9 +1,6 @@
 """`python -m auth` and its commands as processes."""
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -15,55 +12,44 @@ from typer.testing import CliRunner
 from auth.__main__ import cli
 from ops.secrets import new_signing_key
 from tests.support.auth_app import auth_settings
-from tests.support.processes import ended
-from tests.support.servers import free_port, ready
-from tests.support.waiting import until
+from tests.support.trio import Service
 
 PASSWORD = "tall blue giraffes"
 
 
 @pytest.fixture
-def environment(mongo_url: str, redis_url: str) -> dict[str, str]:
-    return {
-        "PATH": os.environ["PATH"],
-        "USER_HASH_KEY": "k" * 32,
-        "MONGO_URL": mongo_url,
-        "MONGO_DATABASE": f"auth_{uuid4().hex[:12]}",
-        "REDIS_URL": redis_url,
-        "PORT": str(free_port()),
-        "AUTH_SIGNING_KEY": new_signing_key(),
-        "DRAIN_SECONDS": "0",
-        "LOG_FORMAT": "json",
-    }
-
-
-def start(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "auth"]
-    return ended(command, env=environment)
+def auth(mongo_url: str, redis_url: str, tmp_path: Path) -> Iterator[Service]:
+    database = f"auth_{uuid4().hex[:12]}"
+    service = Service(
+        "auth",
+        tmp_path / "log",
+        MONGO_URL=mongo_url,
+        MONGO_DATABASE=database,
+        REDIS_URL=redis_url,
+        AUTH_SIGNING_KEY=new_signing_key(),
+    )
+    yield service
+    service.kill()
 
 
 @pytest.fixture
-def url(environment: dict[str, str]) -> Iterator[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "auth"], env=environment, stdout=subprocess.DEVNULL
-    )
-    url = f"http://127.0.0.1:{environment['PORT']}"
-    try:
-        until(lambda: ready(url), what="auth is ready")
-        yield url
-        process.terminate()
-        assert process.wait(20) == 0
-    finally:
-        process.kill()
+def url(auth: Service) -> Iterator[str]:
+    auth.start().wait_ready()
+    yield auth.url
+    assert auth.terminate() == 0
 
 
-def test_administrators_are_made_by_command(
-    environment: dict[str, str], url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def commands(auth: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands find what the service has in its environment."""
+    for name, value in auth.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("commands")
+def test_administrators_are_made_by_command(url: str) -> None:
     login = {"email": "root@example.com", "password": PASSWORD}
     assert httpx.post(f"{url}/api/v1/auth/login", json=login).status_code == 401  # none by default
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
 
     def create(email: str, password: str) -> tuple[int, str]:
         variables = {"AUTH_ADMIN_PASSWORD": password}
@@ -100,11 +86,8 @@ def test_a_generated_key_is_one_to_start_with() -> None:
     assert auth_settings(auth_signing_key=key)
 
 
-def test_a_prompted_password_and_one_from_a_file(
-    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+@pytest.mark.usefixtures("commands")
+def test_a_prompted_password_and_one_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text(f"{PASSWORD}\n")
     arguments = ["create-admin", "--email", "a@example.com"]
@@ -117,11 +100,12 @@ def test_a_prompted_password_and_one_from_a_file(
 
 
 @pytest.mark.parametrize("key", [None, "weak"])
-def test_without_a_good_key_it_does_not_start(environment: dict[str, str], key: str | None) -> None:
-    values = {**environment, "AUTH_SIGNING_KEY": key or ""}
-    stopped = start(values)
-    assert stopped.returncode == 2
-    (line,) = stopped.stderr.strip().splitlines()
+def test_without_a_good_key_it_does_not_start(auth: Service, key: str | None) -> None:
+    auth.environment["AUTH_SIGNING_KEY"] = key or ""
+    process = auth.start().process
+    assert process
+    assert process.wait(20) == 2
+    (line,) = auth.log.read_text().strip().splitlines()
     assert "AUTH_SIGNING_KEY" in line
     assert not key or key not in line
 

@@ -4,18 +4,13 @@ import asyncio
 import random
 from contextlib import AsyncExitStack
 from functools import partial
-from uuid import uuid4
-
-import pytest
 
 from shared.background import repeat
-from shared.storage.mongo import connect
+from shared.storage.mongo import Database
 
 
-@pytest.mark.parametrize("driver", ["motor", "pymongo"])
-async def test_a_busy_job_ends_at_any_moment(mongo_url: str, driver: str) -> None:
-    client = connect(mongo_url, driver, "tests")
-    things = client.database(f"jobs_{uuid4().hex[:12]}")["things"]
+async def test_a_busy_job_ends_at_any_moment(database: Database) -> None:
+    things = database["things"]
     running: set[int] = set()
 
     async def turn(number: int) -> None:
@@ -31,4 +26,3 @@ async def test_a_busy_job_ends_at_any_moment(mongo_url: str, driver: str) -> Non
                 repeat(stack, "busy", partial(turn, number))
                 await asyncio.sleep(random.random() / 100)
             assert not running
-    await client.close()

@@ -9,7 +9,7 @@ from event.main import create_app
 from event.settings import Settings
 from shared.storage.mongo import connect
 from shared.tokens import Role
-from tests.support.event_data import add_event, add_reward
+from tests.support.event_data import offered
 from tests.support.issuer import Issuer
 from tests.support.servers import EmbeddedMongo, free_port
 from tests.support.timing import in_time
@@ -52,7 +52,7 @@ async def test_it_starts_without_servers_and_serves_when_the_database_comes() ->
                 await soon(ready)
                 connection = connect(mongo.url, "pymongo", "test")
                 database = connection.database(settings.mongo_database)
-                reward = await add_reward(database, await add_event(database, users=["u"]), stock=1)
+                reward = await offered(database, "u")
                 await connection.close()
                 reply = await client.post(
                     f"/api/v1/rewards/{reward}/requests", headers={"Idempotency-Key": "key"}

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI, Request
 from httpx_aiohttp import HttpxAiohttpClient
 from opentelemetry import trace
@@ -18,6 +17,7 @@ from plainview.signals import (
     SPANS_EXPORTED,
 )
 from plainview.testing import captured_spans, metric_delta
+from tests.support.gateway_app import served
 from tests.support.otlp import OtlpReceiver
 from tests.support.servers import free_port
 from tests.support.waiting import soon
@@ -36,13 +36,8 @@ async def upstream() -> AsyncIterator[str]:
         await asyncio.sleep(2)
 
     observe(app, ObservabilitySettings(service_name="up", metrics=False))
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
-    task = asyncio.create_task(server.serve())
-    await soon(lambda: server.started, what="uvicorn")
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    await task
+    async with served(app) as url:
+        yield url
 
 
 @pytest.fixture(params=[httpx.AsyncClient, HttpxAiohttpClient])

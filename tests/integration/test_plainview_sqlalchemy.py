@@ -7,13 +7,11 @@ import contextlib
 import gc
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock
 
-import httpx
 import pytest
 from fastapi import BackgroundTasks, FastAPI, WebSocket
 from opentelemetry import trace
@@ -40,6 +38,7 @@ from plainview.signals import (
 )
 from plainview.testing import captured_logs, captured_spans, metric_delta
 from tests.support import postgres
+from tests.support.in_process import client_of
 from tests.support.servers import free_port
 from tests.support.waiting import soon
 
@@ -56,18 +55,25 @@ def server() -> Iterator[postgres.PostgreSQL]:
 async def engine(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[Engine | AsyncEngine]:
+    file, soon_over = f"{tmp_path}/shop.db", {"timeout": 0.1}
     made: Engine | AsyncEngine
     if request.param == "sqlite":
-        made = create_engine(f"sqlite:///{tmp_path}/shop.db", connect_args={"timeout": 0.1})
+        made = create_engine(f"sqlite:///{file}", connect_args=soon_over)
     elif request.param == "aiosqlite":
-        made = create_async_engine(
-            f"sqlite+aiosqlite:///{tmp_path}/shop.db", connect_args={"timeout": 0.1}
-        )
+        made = create_async_engine(f"sqlite+aiosqlite:///{file}", connect_args=soon_over)
     else:
         made = create_async_engine(request.getfixturevalue("server").url)
     yield observe_sqlalchemy(made)
     await run(made, "DROP TABLE IF EXISTS people")
     await dispose(made)
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Engine]:
+    """An engine that is observed."""
+    made = observe_sqlalchemy(create_engine(f"sqlite:///{tmp_path}/x.db"))
+    yield made
+    made.dispose()
 
 
 async def run(engine: Engine | AsyncEngine, *statements: str, **parameters: Any) -> None:
@@ -94,10 +100,6 @@ def no_sqlite_thread() -> bool:
     return not any("_connection_worker_thread" in each.name for each in threading.enumerate())
 
 
-def system(engine: Engine | AsyncEngine) -> str:
-    return {"sqlite": "sqlite", "postgresql": "postgresql"}[engine.dialect.name]
-
-
 def done(name: str, **labels: str) -> metric_delta:
     return metric_delta(DB_OPERATION_DURATION, db_operation_name=name, **labels)
 
@@ -119,7 +121,7 @@ async def test_statements_are_counted_once_and_traced_without_text(
     engine: Engine | AsyncEngine,
 ) -> None:
     observe_sqlalchemy(engine)  # again: nothing is counted twice
-    labels = {"db_system_name": system(engine)}
+    labels = {"db_system_name": engine.dialect.name}
     with (
         captured_spans() as spans,
         done("CREATE", **labels) as created,
@@ -137,8 +139,8 @@ async def test_statements_are_counted_once_and_traced_without_text(
     assert insert.kind == "client"
     assert insert.name.split()[0] == "INSERT"
     assert select.parent_id == format(work.get_span_context().span_id, "016x")
-    assert insert.attributes["db.system.name"] == system(engine)
-    if system(engine) == "postgresql":
+    assert insert.attributes["db.system.name"] == engine.dialect.name
+    if engine.dialect.name == "postgresql":
         assert insert.name == "INSERT postgres"
         assert insert.attributes["server.address"] == "127.0.0.1"
     assert "c4n4ry" not in repr(spans)  # neither a value, nor a comment, nor the password
@@ -181,22 +183,18 @@ async def test_no_line_and_no_span_has_the_values_of_a_statement_that_failed(
     async def fail(statement: str = "INSERT INTO nowhere (id, name) VALUES (:id, :name)") -> None:
         await run(engine, statement, id=2, name=private)
 
-    @app.get("/alone")
     async def alone() -> None:
         await fail()
 
-    @app.get("/caused")
     async def caused() -> None:
         try:
             await fail(INSERT)
         except exc.SQLAlchemyError as error:
             raise ValueError(f"not kept: {error}") from error
 
-    @app.get("/background")
     async def background(tasks: BackgroundTasks) -> None:
         tasks.add_task(fail)
 
-    @app.get("/group")
     async def group() -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(fail())
@@ -207,7 +205,6 @@ async def test_no_line_and_no_span_has_the_values_of_a_statement_that_failed(
         await websocket.accept()
         await fail()
 
-    @app.get("/handled")
     @log_execution(span=True)
     async def handled() -> None:
         try:
@@ -220,12 +217,14 @@ async def test_no_line_and_no_span_has_the_values_of_a_statement_that_failed(
             trace.get_current_span().record_exception(error)
             trace.get_current_span().set_attribute("why", str(error))
 
+    endpoints = (alone, caused, background, group, handled)
+    for endpoint in endpoints:
+        app.get(f"/{endpoint.__name__}")(endpoint)
     observe(app, ObservabilitySettings(service_name="shop"))
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     with captured_logs() as lines, captured_spans() as spans:
-        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
-            for path in ("/alone", "/caused", "/background", "/group", "/handled"):
-                await client.get(path)
+        async with client_of(app) as client:
+            for endpoint in endpoints:
+                await client.get(f"/{endpoint.__name__}")
         with contextlib.suppress(exc.SQLAlchemyError):
             await app(
                 {"type": "websocket", "path": "/chat", "headers": [], "query_string": b""},
@@ -247,7 +246,7 @@ async def test_a_statement_that_takes_too_long(
     engine: Engine | AsyncEngine, tmp_path: Path
 ) -> None:
     await run(engine, TABLE)
-    if system(engine) == "postgresql":
+    if engine.dialect.name == "postgresql":
         with failed("timeout") as timeouts, pytest.raises(exc.DBAPIError):
             await run(engine, "SET LOCAL statement_timeout = 50", "SELECT pg_sleep(10)")
     else:
@@ -260,22 +259,20 @@ async def test_a_statement_that_takes_too_long(
     assert timeouts.value == 1
 
 
-async def unreachable(kind: str, directory: Path) -> Engine | AsyncEngine:
-    return {
-        "sqlite": lambda: create_engine(f"sqlite:///{directory}/none/x.db"),
-        "aiosqlite": lambda: create_async_engine(f"sqlite+aiosqlite:///{directory}/none/x.db"),
-        "asyncpg": lambda: create_async_engine(
-            f"postgresql+asyncpg://a:b@127.0.0.1:{free_port()}/x"
-        ),
-    }[kind]()
-
-
-@pytest.mark.parametrize("kind", ["sqlite", "aiosqlite", "asyncpg"])
-async def test_no_connection(kind: str, tmp_path: Path) -> None:
-    engine = observe_sqlalchemy(await unreachable(kind, tmp_path))
+@pytest.mark.parametrize(
+    ("make", "url"),
+    [
+        (create_engine, "sqlite:////none/x.db"),
+        (create_async_engine, "sqlite+aiosqlite:////none/x.db"),
+        (create_async_engine, f"postgresql+asyncpg://a:b@127.0.0.1:{free_port()}/x"),
+    ],
+    ids=["sqlite", "aiosqlite", "asyncpg"],
+)
+async def test_no_connection(make: Any, url: str) -> None:
+    engine = observe_sqlalchemy(make(url))
     with (
         failed("unavailable") as unavailable,
-        metric_delta(DB_CONNECTION_FAILURES, db_system_name=system(engine)) as connections,
+        metric_delta(DB_CONNECTION_FAILURES, db_system_name=engine.dialect.name) as connections,
         metric_delta(DB_OPERATION_DURATION) as operations,
         pytest.raises((exc.DBAPIError, OSError)),
     ):
@@ -285,22 +282,29 @@ async def test_no_connection(kind: str, tmp_path: Path) -> None:
     await soon(no_sqlite_thread)
 
 
-def pool_of(name: str) -> tuple[float, ...]:
-    """Used, idle, overflow, kept at most, open at most."""
-    labels = {"db_system_name": name}
-    return (
-        gauge(DB_CONNECTIONS, **labels, state="used"),
-        gauge(DB_CONNECTIONS, **labels, state="idle"),
-        gauge(DB_CONNECTIONS_OVERFLOW, **labels),
-        gauge(DB_CONNECTIONS_IDLE_MAX, **labels),
-        gauge(DB_CONNECTIONS_MAX, **labels),
-    )
+Pool = Callable[[], tuple[float, ...]]
 
 
-async def test_the_pool_is_shown_async(tmp_path: Path) -> None:
+@pytest.fixture
+def pool() -> Pool:
+    """How many more are used, idle, overflow, kept at most, open at most than at the beginning."""
+
+    def now() -> tuple[float, ...]:
+        labels = {"db_system_name": "sqlite"}
+        return (
+            gauge(DB_CONNECTIONS, **labels, state="used"),
+            gauge(DB_CONNECTIONS, **labels, state="idle"),
+            gauge(DB_CONNECTIONS_OVERFLOW, **labels),
+            gauge(DB_CONNECTIONS_IDLE_MAX, **labels),
+            gauge(DB_CONNECTIONS_MAX, **labels),
+        )
+
     gc.collect()
-    before = pool_of("sqlite")
-    assert before[0] == 0
+    before = now()
+    return lambda: tuple(x - y for x, y in zip(now(), before, strict=True))
+
+
+async def test_the_pool_is_shown_async(pool: Pool, tmp_path: Path) -> None:
     engine = create_async_engine(
         f"sqlite+aiosqlite:///{tmp_path}/x.db", pool_size=1, max_overflow=1, pool_timeout=0.1
     )
@@ -308,14 +312,10 @@ async def test_the_pool_is_shown_async(tmp_path: Path) -> None:
     await early.close()
     observe_sqlalchemy(engine)
 
-    def now() -> tuple[float, ...]:
-        return tuple(x - y for x, y in zip(pool_of("sqlite"), before, strict=True))
-
     first = await engine.connect()
-    assert now()[0] == 1
+    assert pool()[0] == 1
     second = await engine.connect()
-    assert now()[0] == 2
-    assert now()[3:] == (1, 2)
+    assert (pool()[0], *pool()[3:]) == (2, 1, 2)
     with (
         failed("timeout") as timeouts,
         metric_delta(DB_CONNECTION_FAILURES, db_system_name="sqlite") as connections,
@@ -325,50 +325,46 @@ async def test_the_pool_is_shown_async(tmp_path: Path) -> None:
     assert (timeouts.value, connections.value) == (1, 1)
     for connection in (first, second):
         await connection.close()
-    assert now()[0] == 0
+    assert pool()[0] == 0
     await engine.dispose()
-    assert now()[:3] == (0, 0, 0)
+    assert pool()[:3] == (0, 0, 0)
     async with engine.connect() as one, engine.connect() as two:
-        assert now() == (2, 0, 1, 1, 2)
+        assert pool() == (2, 0, 1, 1, 2)
         assert await two.scalar(text("SELECT 1")) == 1
-    assert now()[:3] == (0, 1, 0)
+    assert pool()[:3] == (0, 1, 0)
     await engine.dispose()
-    assert now()[:3] == (0, 0, 0)
+    assert pool()[:3] == (0, 0, 0)
     del engine, early, first, second, connection, one, two
     gc.collect()
-    assert now() == (0, 0, 0, 0, 0)
+    assert pool() == (0, 0, 0, 0, 0)
 
 
-def test_lost_connections_are_not_shown(tmp_path: Path) -> None:
-    gc.collect()
-    before = pool_of("sqlite")
-    engine = observe_sqlalchemy(create_engine(f"sqlite:///{tmp_path}/x.db"))
-    bounds = before[3] + 5, before[4] + 15  # by SQLAlchemy's default
-    with engine.connect() as connection:
+def test_lost_connections_are_not_shown(pool: Pool, sqlite: Engine) -> None:
+    bounds = (5, 15)  # by SQLAlchemy's default
+    with sqlite.connect() as connection:
         connection.invalidate()
-        assert pool_of("sqlite") == (*before[:3], *bounds)
+        assert pool() == (0, 0, 0, *bounds)
         connection.execute(text("SELECT 1"))  # connects again
-        assert pool_of("sqlite") == (before[0] + 1, *before[1:3], *bounds)
-    assert pool_of("sqlite") == (before[0], before[1] + 1, before[2], *bounds)
-    engine.dispose(close=False)  # as in a forked process
-    assert pool_of("sqlite") == (*before[:3], *bounds)
+        assert pool() == (1, 0, 0, *bounds)
+    assert pool() == (0, 1, 0, *bounds)
+    sqlite.dispose(close=False)  # as in a forked process
+    assert pool() == (0, 0, 0, *bounds)
 
 
-def test_connections_without_a_pool_are_shown(tmp_path: Path) -> None:
-    gc.collect()
-    before = pool_of("sqlite")
+def test_connections_without_a_pool_are_shown(pool: Pool, tmp_path: Path) -> None:
     engine = observe_sqlalchemy(create_engine(f"sqlite:///{tmp_path}/x.db", poolclass=NullPool))
+    one, none = (1, 0, 0, 0, 0), (0,) * 5  # nothing is kept, and there is no bound to show
     with engine.connect():
-        assert pool_of("sqlite")[0] == before[0] + 1
-    assert pool_of("sqlite") == before  # nothing is kept, and there is no bound to show
+        assert pool() == one
+    assert pool() == none
     detached = engine.connect()
     detached.detach()
-    assert pool_of("sqlite") == before
+    assert pool() == none
     detached.close()
     with engine.connect():
         engine.dispose()
-        assert pool_of("sqlite")[0] == before[0] + 1
-    assert pool_of("sqlite") == before
+        assert pool() == one
+    assert pool() == none
 
 
 def test_engines_with_options_are_the_same_engine(tmp_path: Path) -> None:
@@ -382,38 +378,34 @@ def test_engines_with_options_are_the_same_engine(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_what_is_no_engine_is_an_error_at_once(tmp_path: Path) -> None:
-    engine = create_engine(f"sqlite:///{tmp_path}/x.db")
-    with closing(engine.connect()) as connection:
+def test_what_is_no_engine_is_an_error_at_once(sqlite: Engine) -> None:
+    with sqlite.connect() as connection:
         for given in (None, "sqlite://", 7, object(), Engine, connection):
             with pytest.raises(TypeError, match="Engine"):
                 observe_sqlalchemy(given)
-    engine.dispose()
 
 
-def test_one_that_goes_away_in_the_middle_is_no_failure(tmp_path: Path) -> None:
-    engine = observe_sqlalchemy(create_engine(f"sqlite:///{tmp_path}/x.db"))
+def test_one_that_goes_away_in_the_middle_is_no_failure(sqlite: Engine) -> None:
 
     def cancel(*_: object) -> None:
         raise asyncio.CancelledError
 
-    event.listen(engine, "do_execute", cancel)
+    event.listen(sqlite, "do_execute", cancel)
     with (
         metric_delta(DB_OPERATION_FAILURES) as failures,
         done("SELECT") as selected,
         captured_spans() as spans,
         trace.get_tracer("test").start_as_current_span("work"),
         pytest.raises(asyncio.CancelledError),
-        engine.connect() as connection,
+        sqlite.connect() as connection,
     ):
         connection.execute(text("SELECT 1"))
     assert (failures.value, selected.value) == (0, 0)
     assert next(span.attributes["error.type"] for span in spans) == "CancelledError"
-    event.remove(engine, "do_execute", cancel)
-    with done("SELECT") as selected, engine.connect() as connection:
+    event.remove(sqlite, "do_execute", cancel)
+    with done("SELECT") as selected, sqlite.connect() as connection:
         connection.execute(text("SELECT 1"))
     assert selected.value == 1
-    engine.dispose()
 
 
 async def test_an_error_of_the_telemetry_does_not_reach_the_application(

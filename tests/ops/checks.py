@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.stack.programs import binary
 from tests.support.processes import ended
@@ -16,6 +19,13 @@ def program(name: str) -> str:
         return str(binary(name))
     except FileNotFoundError as error:
         pytest.skip(str(error))
+
+
+def promtool_tests(directory: Path, *tests: Any, **document: Any) -> None:
+    """Have promtool run its unit tests of rules and expressions."""
+    path = directory / "test.yaml"
+    path.write_text(yaml.safe_dump({"tests": [*tests], **document}))
+    run(program("promtool"), "test", "rules", str(path))
 
 
 def run(*command: str, **environment: str) -> None:

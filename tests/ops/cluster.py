@@ -82,12 +82,6 @@ def variables(overlay: str, container: Json) -> dict[str, str]:
     return found | {one["name"]: one["value"] for one in container.get("env", []) if "value" in one}
 
 
-def workload_of(overlay: str, host: str) -> str:
-    """The pods behind the name of a Service."""
-    selector: dict[str, str] = named(overlay, "Service", host)["spec"]["selector"]
-    return selector[NAME]
-
-
 def admits(overlay: str, source: str, target: str, port: int) -> bool:
     """Whether the policies let `source` open a connection to a port of `target`.
 

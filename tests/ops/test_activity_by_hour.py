@@ -6,10 +6,8 @@ from collections import Counter
 from itertools import accumulate
 from pathlib import Path
 
-import yaml
-
 from monitoring.dashboards.events import events
-from tests.ops.checks import program, run
+from tests.ops.checks import promtool_tests
 from tests.stack.panels import fill
 
 SCRAPE_S, SAMPLES = 5, 960  # 80 minutes
@@ -32,10 +30,8 @@ def test_every_count_stands_in_its_hour(tmp_path: Path) -> None:
     kinds = {
         "sign_in": (steady, SAMPLES),
         "participation": (steady, 300),  # a restart in the middle of them
-        "decision": (
-            Counter({48: 40, 49: 2, HOUR + 12: 7}),
-            SAMPLES,
-        ),  # at a minute's end and after
+        # at a minute's end and after
+        "decision": (Counter({48: 40, 49: 2, HOUR + 12: 7}), SAMPLES),
         "sign_up": (Counter({100: 5, HOUR + 30: 9}), 300),  # a restart long after them
     }
     series = [
@@ -55,7 +51,5 @@ def test_every_count_stands_in_its_hour(tmp_path: Path) -> None:
         for hour in (0, 1, 23)  # at 0:00 the minute before counts, with nothing
     ]
     case = {"expr": query().replace("[30m:", "[2h:"), "eval_time": "80m", "exp_samples": expected}
-    file = tmp_path / "test.yaml"
-    tests = [{"interval": f"{SCRAPE_S}s", "input_series": series, "promql_expr_test": [case]}]
-    file.write_text(yaml.safe_dump({"fuzzy_compare": True, "tests": tests}))
-    run(program("promtool"), "test", "rules", str(file))
+    test = {"interval": f"{SCRAPE_S}s", "input_series": series, "promql_expr_test": [case]}
+    promtool_tests(tmp_path, test, fuzzy_compare=True)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from plainview.kit import write
-from tests.ops.checks import program, run
+from tests.ops.checks import promtool_tests
 
 # By db_system_name: the beginning of its alerts' names, and what their summaries call it.
 SYSTEMS = {
@@ -91,11 +91,7 @@ def test_each_system_has_its_alerts(tmp_path: Path) -> None:
         for fault in (FAILS, AWAY, SLOW, FULL)
         if (system, fault) != ("redis", FULL)  # nothing measures its pool
     ]
-    file = tmp_path / "test.yaml"
-    file.write_text(
-        yaml.safe_dump({"rule_files": ["rules.yml"], "evaluation_interval": "15s", "tests": tests})
-    )
-    run(program("promtool"), "test", "rules", str(file))
+    promtool_tests(tmp_path, *tests, rule_files=["rules.yml"], evaluation_interval="15s")
 
 
 @pytest.mark.parametrize("parts", [["redis"], ["sqlalchemy"], ["mongodb", "sqlalchemy"]])

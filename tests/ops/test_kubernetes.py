@@ -73,19 +73,6 @@ def test_every_object_is_valid(which: str, tmp_path: Path, with_components: Path
     validate(manifests)
 
 
-@pytest.mark.parametrize(
-    ("right", "wrong"),
-    [("maxUnavailable: 0", "maxUnavailables: 0"), ("sampleLimit: 20000", "sampleLimit: many")],
-)
-def test_a_wrong_object_is_not(right: str, wrong: str, tmp_path: Path) -> None:
-    manifests = tmp_path / "all.yaml"
-    text = cluster.build(FOLDER / "overlays/production")
-    assert right in text
-    manifests.write_text(text.replace(right, wrong))
-    with pytest.raises(AssertionError):
-        validate(manifests)
-
-
 def test_every_file_is_part_of_an_overlay(with_components: Path) -> None:
     """What no kustomization names would be applied by nobody."""
     for folder in {path.parent for path in FOLDER.rglob("*") if path.is_file()} - {FOLDER}:
@@ -251,28 +238,13 @@ def test_a_container_has_the_limits_of_compose() -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_our_pods_ask_for_what_requests_cost(overlay: str) -> None:
-    """The arithmetic of docs/scaling.md, done once more."""
-    per_day = {"read": 20, "claim": 0.5, "sign-in": 0.2}
-    us = {
-        name: sum(n * scaling.MEASURED[kind][f"{name}_cpu_us"] for kind, n in per_day.items())
-        / sum(per_day.values())
-        for name in pods.SERVICES
-    }
-    rate = 0.6e6 // max(us.values()) // 100 * 100  # a second: the dearest has 0.6 of a core then
-    text = (FOLDER / "base/resources.yaml").read_text()
-    assert f"sized for {rate:.0f} requests a second" in text
+    """The sums themselves are in tests/unit/generate/test_generate_scaling.py."""
     for name in pods.SERVICES:
-        needs = rate * us[name] / 1000
-        asked = containers(overlay)[name][0]["resources"]
-        cpu = int(asked["requests"]["cpu"].removesuffix("m"))
-        assert cpu % 50 == 0
-        assert needs <= cpu < needs + 50, name
-        peak, memory = scaling.PEAK_MIB[name], int(asked["requests"]["memory"].removesuffix("Mi"))
-        assert memory % 8 == 0
-        assert peak / 0.85 <= memory < peak / 0.85 + 8, name
-        assert f"# {rate:.0f}/s x {us[name]:.0f} us = {needs:.0f}m; {peak:.0f} MiB / 0.85" in text
-        assert cpu <= 1000 * float(asked["limits"]["cpu"])
-        assert memory <= int(asked["limits"]["memory"].removesuffix("Mi"))
+        asked = containers(overlay)[name][0]["resources"]["requests"]
+        needs = pods.sized_for() * pods.cost_us(name) / 1000
+        assert 0 <= int(asked["cpu"].removesuffix("m")) - needs < pods.CPU_STEP, name
+        needs = scaling.PEAK_MIB[name] / 0.85
+        assert 0 <= int(asked["memory"].removesuffix("Mi")) - needs < pods.MEMORY_STEP, name
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -318,12 +290,9 @@ def test_the_command_makes_all_of_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_programs_read_the_files_of_compose(overlay: str) -> None:
-    for name in (
-        "collector",
-        "collector-agent",
-        "jaeger",
-        *(["loki"] if overlay == "single" else []),
-    ):
+    # in production Loki keeps its lines elsewhere, see below
+    names = {"single": ("collector", "collector-agent", "jaeger", "loki")}
+    for name in names.get(overlay, ("collector", "collector-agent", "jaeger")):
         for file, text in cluster.config(overlay, name).items():
             assert text == (ROOT / "telemetry" / file).read_text()
     for path in (ROOT / "grafana/dashboards").iterdir():

@@ -131,24 +131,6 @@ def test_policies_let_through_what_programs_call_and_no_more(overlay: str) -> No
     assert let_through == wanted
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_calls_of_the_architecture(overlay: str) -> None:
-    """The picture in docs/architecture.md, said once more by hand."""
-    for source, target, port in (
-        (ANYWHERE, "gateway", 8000), ("gateway", "auth", 8001), ("gateway", "event", 8002),
-        ("event", "auth", 8001), ("prometheus", "event", OPS_PORT), ("collector", "jaeger", 4317),
-        ("collector", "console", 4318), ("alloy", "loki", 3100), ("grafana", "prometheus", 9090),
-    ):  # fmt: skip
-        assert admits(overlay, source, target, port), (source, target, port)
-    for source, target, port in (
-        (ANYWHERE, "auth", 8001), (ANYWHERE, "event", 8002), (ANYWHERE, "gateway", OPS_PORT),
-        (ANYWHERE, "grafana", 3000), (ANYWHERE, "console", 8080), ("gateway", "event", OPS_PORT),
-        ("gateway", ANYWHERE, 443), ("event", "gateway", 8000), ("auth", "event", 8002),
-        ("console", "gateway", 8000), ("grafana", "event", 8002),
-    ):  # fmt: skip
-        assert not admits(overlay, source, target, port), (source, target, port)
-
-
 def test_pods_may_ask_for_names_and_are_otherwise_shut() -> None:
     (policy,) = (
         each for each in of_kind("single", "NetworkPolicy") if not each["spec"]["podSelector"]

@@ -68,3 +68,8 @@ async def add_reward(
     }
     await database["rewards"].insert_one(reward)
     return str(reward["_id"])
+
+
+async def offered(database: Any, *users: str, stock: int = 1, **more: Any) -> str:
+    """The ID of a reward of a new event, in which these users take part."""
+    return await add_reward(database, await add_event(database, users=users), stock=stock, **more)
