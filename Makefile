@@ -37,8 +37,10 @@ demo: $(VENV)/.run  ## run the whole platform on embedded servers; Ctrl-C ends i
 
 follow: $(VENV)/.run  ## make follow ID=<request or trace ID>: that request's log lines and spans
 	@test -n "$(ID)" || { echo "usage: make follow ID=<request or trace ID>"; exit 2; }
-	@CONSOLE_TOKEN=$$(test -e .local/demo.json || $(COMPOSE) exec -T console cat /secrets/console/token 2>/dev/null) \
-	  $(BIN)/python -m demo.follow "$(ID)"
+	@if [ ! -e .local/demo.json ] && [ -z "$$CONSOLE_TOKEN$$CONSOLE_URL" ]; then \
+	  token=$$($(COMPOSE) exec -T console cat /secrets/console/token 2>/dev/null) && \
+	  port=$$($(COMPOSE) port console 8080) && export CONSOLE_TOKEN=$$token CONSOLE_URL=http://$$port; \
+	fi; $(BIN)/python -m demo.follow "$(ID)"
 
 break: $(VENV)/.run  ## make break SCENARIO=mongo-down: break something of the running demo or compose, watch its alert
 	@$(BIN)/python -m lab.incidents $(if $(SCENARIO),break "$(SCENARIO)",list)

@@ -169,7 +169,7 @@ def show(console: Console, found: Found) -> None:
         console.print(_line(line, names), soft_wrap=True)
     start = min((span["start"] for span in spans), default=0.0)
     services = sorted({span["service"] for span in spans})
-    of = f" of {', '.join(services)}" if services else ""
+    of = f" of {_value(', '.join(services))}" if services else ""
     console.print(Text(f"\n{len(spans)} spans{of}", style="bold"))
     for branch, span in _tree(spans):
         console.print(Text(branch).append_text(_label(span, start)), soft_wrap=True)
@@ -213,7 +213,7 @@ def _line(row: Row, names: Mapping[str, str]) -> Text:
     except ValueError:
         clock = "--:--:--.---"
     told = {k: v for k, v in row.items() if k not in HIDDEN and (k, v) != ("reason", "none")}
-    rest = "  ".join(f"{k}={_value(v)}{_name(k, v, names)}" for k, v in told.items())
+    rest = "  ".join(f"{_value(k)}={_value(v)}{_name(k, v, names)}" for k, v in told.items())
     text = Text(f"  {clock}  ", style="dim")
     text.append(f"{_value(row['service']):<8}", style="cyan not dim")
     text.append(f" {_value(level):<8}", style=f"{colour} not dim")
@@ -235,7 +235,7 @@ def _label(span: Row, start: float) -> Text:
     label = Text(f"{_value(span['service']):<8} ", style="cyan")
     label.append(_value(span["name"]), style="bold red" if span["status"] == "error" else "bold")
     label.append(f"  {span['duration_s'] * 1000:.1f} ms", style="green")
-    label.append(f"  +{(span['start'] - start) * 1000:.1f} ms  {span['kind']}", style="dim")
+    label.append(f"  +{(span['start'] - start) * 1000:.1f} ms  {_value(span['kind'])}", style="dim")
     found = span["attributes"]
     return label.append("".join(f"  {k}={_value(found[k])}" for k in DETAILS if k in found))
 
@@ -249,7 +249,9 @@ def _source(
         if re.fullmatch(r"[0-9a-f]{32}", wanted):
             traces.add(wanted)
         spans = [s for t in sorted(traces) if at.jaeger for s in from_jaeger(http, at.jaeger, t)]
-        names = from_prometheus(http, at.prometheus, lines) if at.prometheus else {}
+        names: dict[str, str] = {}
+        with suppress(httpx.HTTPError, ValueError, KeyError):  # the lines are worth more
+            names = from_prometheus(http, at.prometheus, lines) if at.prometheus else {}
         return Found(lines, spans, names)
 
     if at.loki or at.jaeger:

@@ -17,6 +17,7 @@ class Client:
     def __init__(self, gateway: str) -> None:
         # No connection is kept: what is asked may have been restarted since.
         limits = httpx.Limits(max_keepalive_connections=0)
+        self.patience_s = PATIENCE_S
         self._http = httpx.Client(base_url=f"{gateway}/api/v1", timeout=30, limits=limits)
 
     def send(
@@ -31,7 +32,7 @@ class Client:
             headers["X-Forwarded-For"] = address
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + self.patience_s
         while True:
             try:
                 reply = self._http.request(method, path, headers=headers, **more)

@@ -11,12 +11,13 @@ import json
 import re
 import socket
 import sys
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-COMPOSE = (ROOT / "docker-compose.yml").read_text()
+COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 ASSIGNED = re.compile(r"(?m)^\s*(?:export\s+)?(\w+)=(.*?)\s*$")
 
 
@@ -61,7 +62,7 @@ def misspelt(env: str) -> list[str]:
     What stands in .env.example just so is meant for a service by itself and no mistake.
     """
     read = set(re.findall(r"\$\{(\w+)", COMPOSE))
-    example = (ROOT / ".env.example").read_text().replace("#", "")
+    example = (ROOT / ".env.example").read_text(encoding="utf-8").replace("#", "")
     known = set(ASSIGNED.findall(example))
     return [
         f"{name} in .env is read by nothing here: {like[0]}?"
@@ -73,7 +74,8 @@ def misspelt(env: str) -> list[str]:
 
 if __name__ == "__main__":
     file = Path(".env")
-    for line in misspelt(file.read_text()) if file.is_file() else []:
-        print(line, file=sys.stderr)
+    with suppress(OSError):  # compose says itself what it cannot read
+        for line in misspelt(file.read_text(encoding="utf-8", errors="replace")):
+            print(line, file=sys.stderr)
     problems = taken(json.load(sys.stdin), {int(port) for port in sys.argv[1:]})
     sys.exit("\n".join(problems) if problems else 0)

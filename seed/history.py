@@ -178,6 +178,10 @@ class History:
             await redis.expire(active_key(day), ACTIVE_DAYS * 86_400)
 
 
+# By default each retry is a log line with the arguments, which are whole accounts here.
+stamina.instrumentation.set_on_retry_hooks([])
+
+
 # It waits about a minute for a database that is busy or away.
 @stamina.retry(on=PyMongoError, attempts=30, timeout=None, wait_initial=0.2, wait_max=2.0)
 async def _upsert(collection: Any, documents: Sequence[Document]) -> None:

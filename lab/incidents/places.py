@@ -116,7 +116,8 @@ class Demo(Place):
                 with suppress(Fault):  # it is so already
                     getattr(self.supervisor, f"{verb}Process")(program)
             case "pause" | "resume" | "kill":  # the supervisor starts again what was killed
-                os.kill(self.pid(program), SIGNALS[verb])
+                if pid := self.pid(program):  # 0 would be this process and all of its group
+                    os.kill(pid, SIGNALS[verb])
 
     @property
     def targets(self) -> dict[str, list[str]]:

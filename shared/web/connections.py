@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from typing import Protocol
 
 from plainview.client_address import Networks, client_network, is_within
@@ -87,19 +87,27 @@ class Connections:
     def _has_room(self, address: str, own: Collection[Connection], now: float) -> bool:
         most, every = self._bounds.connections_per_client, self._open
         if most and len(own) >= most and not is_within(address, self.trusted):
-            if self._close_spare(own, now - self._bounds.settled_s):
+            settled = [one for one in own if one.since <= now - self._bounds.settled_s]
+            if self._close_idle(settled):
                 return True
             if len(own) >= 2 * most:
-                return self._close_spare(own, now) or self._close_slowest(own)
-        fits = len(every) < self._bounds.connections
-        return fits or self._close_spare(every, now) or self._close_slowest(every)
+                return self._close_one(own)
+        return len(every) < self._bounds.connections or self._close_one(every)
 
-    def _close_spare(self, among: Collection[Connection], since: float) -> bool:
-        oldest = sorted((one for one in among if one.since <= since), key=lambda one: one.since)
-        # One is at work, too, whose last reply is not sent whole or whose next request has come.
-        spare = next((o for o in oldest if o.idle and not o.taken[1] and not o.asked), None)
-        # Slow bodies cost their clients nothing, and must not keep all others out.
-        return self._close(spare or next((one for one in oldest if one.arriving), None))
+    def _close_one(self, among: Collection[Connection]) -> bool:
+        return (
+            self._close_idle(among)
+            # Slow bodies cost their clients nothing, and must not keep all others out.
+            or self._close(next(_oldest_first(one for one in among if one.arriving), None))
+            or self._close_slowest(among)
+            # Nor must those that always have some bytes in the socket, and no whole request.
+            or self._close(next(_oldest_first(one for one in among if one.idle), None))
+        )
+
+    def _close_idle(self, among: Collection[Connection]) -> bool:
+        # One is at work, too, whose last reply is not sent whole, or whose next request has come.
+        idle = _oldest_first(one for one in among if one.idle and not one.taken[1])
+        return self._close(next((one for one in idle if not one.asked), None))
 
     def _close_slowest(self, among: Collection[Connection]) -> bool:
         readers = [one for one in among if one.taken[1]]
@@ -135,3 +143,7 @@ class Connections:
         self._sweep = None
         if self._open:
             self._sweep_later(loop)
+
+
+def _oldest_first(among: Iterable[Connection]) -> Iterator[Connection]:
+    return iter(sorted(among, key=lambda one: one.since))

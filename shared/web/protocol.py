@@ -109,6 +109,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     ending = False  # whether bytes that still come are dropped
     since = 0.0  # loop time since which the connection is idle
+    _begun_at = 0.0  # loop time since which the last request is served
     _taken_before = 0  # bytes that the client had taken by then
     _head = 0
     _unread = 0  # bytes received since the last byte of a body
@@ -179,8 +180,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def pace(self) -> float:
-        """Bytes per second that the client took since the connection was last idle."""
-        seconds = max(self.loop.time() - self.since, 0.001)
+        """Bytes per second that the client took since its last request began to be served."""
+        seconds = max(self.loop.time() - self._begun_at, 0.001)
         return (self.taken[0] - self._taken_before) / seconds
 
     def drop(self) -> None:
@@ -337,10 +338,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
+        self._begun_at, self._taken_before = self.loop.time(), self.taken[0]
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        self.since, self._taken_before = self.loop.time(), self.taken[0]
+        self.since = self.loop.time()
         super().on_response_complete()
 
     def _is_http(self) -> bool:

@@ -166,6 +166,36 @@ async def test_an_idle_one_whose_next_request_is_here_stays() -> None:
         bounded.open_connections.discard(new)
 
 
+async def test_a_client_that_was_idle_for_long_is_no_slow_reader() -> None:
+    async with server(connections=3) as (connect, _):
+        quick = await connect()
+        await asyncio.sleep(0.5)
+        busy, slow = await connect(), await connect()
+        await busy.ask(b"busy")
+        for client in (slow, quick):
+            await client.ask(b"long")
+        await quick.reader.readexactly(LONG // 4)
+        await asyncio.sleep(0.1)
+        new = await connect()
+        await new.ask(b"busy")
+        await quick.reader.readexactly(LONG // 4)
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await slow.reader.readexactly(LONG)
+
+
+async def test_a_body_that_arrives_stays_while_its_client_may_have_a_few_more() -> None:
+    async with server(connections=10, connections_per_client=2, settled_s=0) as (connect, _):
+        uploads = [await connect() for _ in range(2)]
+        for client in uploads:
+            client.writer.write(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
+        await asyncio.sleep(0.05)
+        more = await connect()
+        await more.ask(b"busy")
+        for client in uploads:
+            client.writer.write(b"}")
+            assert b" 200 " in await client.reader.readuntil(b"\r\n\r\n")
+
+
 async def test_one_client_takes_its_own_and_not_those_of_others() -> None:
     async with server(connections=10, connections_per_client=2, settled_s=0) as (connect, bounded):
         other = await connect("127.0.0.9")

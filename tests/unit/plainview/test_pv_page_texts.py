@@ -91,3 +91,27 @@ def test_registry_without_a_page_has_all_series():
     both.count("/a", 0.5)
     assert both.remembers.get_sample_value("a_total", {"path": "/a"}) == 1
     assert both.remembers.get_sample_value("b_count", {"path": "/a", "x": "y"}) == 1
+
+
+def test_other_readers_of_the_registry_have_the_values_of_now_even_while_a_page_is_made():
+    both = Both()
+    both.count("/a", 0.5)
+    counted = Gauge("d", "Reads another metric", registry=both.remembers)
+    counted.set_function(lambda: both.remembers.get_sample_value("a_total", {"path": "/a"}))
+    both.plain.register(counted)
+    for _ in range(2):
+        remembered, plain = both.pages(FORMS["openmetrics"])
+        assert sorted(remembered.splitlines()) == sorted(plain.splitlines())
+        both.count("/a", 0.5)
+    (some,) = both.remembers.restricted_registry(["b_count"]).collect()
+    assert [(sample.name, sample.value) for sample in some.samples] == [("b_count", 3)]
+
+
+def test_a_series_that_was_removed_and_is_there_again_is_written_anew():
+    both = Both()
+    both.count("/a", 0.5)
+    both.pages(FORMS["prometheus"])
+    both.histogram.clear()
+    both.count("/a", 0.25)
+    remembered, _ = both.pages(FORMS["prometheus"])
+    assert b'b_sum{path="/a",x="y"} 0.25' in remembered
