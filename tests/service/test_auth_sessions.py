@@ -3,7 +3,7 @@
 import asyncio
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -93,7 +93,8 @@ async def test_sessions_expire(auth, token):
     ((key, family),) = auth.families.by_id.items()
     left = family.expires_at - datetime.now(UTC)
     assert 29 <= left.days <= 30
-    auth.families.by_id[key] = replace(family, expires_at=datetime.now(UTC))
+    passed = datetime.now(UTC) - timedelta(milliseconds=1)  # times are whole milliseconds
+    auth.families.by_id[key] = replace(family, expires_at=passed)
     with counted("expired") as expired:
         assert (await refresh(auth, token)).status_code == 401
     assert expired.value == 1
