@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from plainview.client_address import Networks, client_network, is_within
@@ -37,7 +37,8 @@ class Connections:
 
     At a bound the connection that has been idle for the longest time is closed; if none is idle,
     one whose request is still arriving; else, of those that leave a part of their reply waiting,
-    the one that reads the slowest. If there is none, the new one is refused.
+    the one that reads the slowest; else one whose next request is beginning to come. If all are
+    at work, the new one is refused.
 
     Closing a connection whose client is just sending its next request loses that request. So a
     client may have twice its bound before connections at work, or idle for less than
@@ -98,27 +99,27 @@ class Connections:
         return (
             self._close_idle(among)
             # Slow bodies cost their clients nothing, and must not keep all others out.
-            or self._close(next(_oldest_first(one for one in among if one.arriving), None))
+            or self._close_first(_oldest_first(one for one in among if one.arriving))
             or self._close_slowest(among)
             # Nor must those that always have some bytes in the socket, and no whole request.
-            or self._close(next(_oldest_first(one for one in among if one.idle), None))
+            or self._close_first(_oldest_first(one for one in among if one.idle))
         )
 
     def _close_idle(self, among: Collection[Connection]) -> bool:
         # One is at work, too, whose last reply is not sent whole, or whose next request has come.
         idle = _oldest_first(one for one in among if one.idle and not one.taken[1])
-        return self._close(next((one for one in idle if not one.asked), None))
+        return self._close_first(one for one in idle if not one.asked)
 
     def _close_slowest(self, among: Collection[Connection]) -> bool:
-        readers = [one for one in among if one.taken[1]]
-        return self._close(min(readers, key=lambda one: one.pace, default=None))
+        readers = (one for one in among if one.taken[1])
+        return self._close_first(sorted(readers, key=lambda one: one.pace))
 
-    def _close(self, connection: Connection | None) -> bool:
-        if connection is None:
-            return False
-        self.discard(connection)
-        connection.drop()
-        return True
+    def _close_first(self, among: Iterable[Connection]) -> bool:
+        for connection in among:
+            self.discard(connection)
+            connection.drop()
+            return True
+        return False
 
     def _sweep_later(self, loop: asyncio.AbstractEventLoop) -> None:
         self._sweep = loop.call_later(self._bounds.taking_s / 6, self._cut_off_slow, loop)
@@ -145,5 +146,5 @@ class Connections:
             self._sweep_later(loop)
 
 
-def _oldest_first(among: Iterable[Connection]) -> Iterator[Connection]:
-    return iter(sorted(among, key=lambda one: one.since))
+def _oldest_first(among: Iterable[Connection]) -> list[Connection]:
+    return sorted(among, key=lambda one: one.since)

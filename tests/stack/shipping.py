@@ -15,8 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from ops.archive import ArchiveError, Line, push
-from ops.loki import LokiError
+from ops.loki import Line, LokiError, push
 from tests.stack.programs import ROOT
 
 ALLOY = (ROOT / "telemetry" / "alloy.alloy").read_text()
@@ -66,7 +65,7 @@ class Shipper:
                 for path, service in self._files.items():
                     lines += [line_of(service, text) for text in self._news(path)]
                 # else all of them come again: Loki keeps once what has the same times
-                with suppress(httpx.TransportError, ArchiveError, LokiError):
+                with suppress(httpx.TransportError, LokiError):
                     if lines:
                         push(client, lines)
                     lines = []
