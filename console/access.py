@@ -1,7 +1,5 @@
 """Who may read the console: this machine, or whoever brings the token."""
 
-from __future__ import annotations
-
 import hmac
 from base64 import b64decode
 

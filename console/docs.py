@@ -1,7 +1,5 @@
 """The handbook in the console: runbooks and the rest of docs/, so that an alert's link opens."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from fastapi import FastAPI, HTTPException

@@ -1,7 +1,5 @@
 """Log lines from where they are: files of a folder, through rotation, or Loki."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import time

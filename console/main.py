@@ -1,7 +1,5 @@
 """The console: a live, read-only view of the platform with a bounded store."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import signal

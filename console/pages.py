@@ -1,7 +1,5 @@
 """The pages: Now, Follow, and the handbook."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 

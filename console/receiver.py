@@ -1,7 +1,5 @@
 """A bounded OTLP/HTTP receiver: `POST /v1/traces`, protobuf, plain or gzip."""
 
-from __future__ import annotations
-
 import asyncio
 import zlib
 

@@ -1,7 +1,5 @@
 """Pieces of markup from templates, in two languages; every value goes through autoescaping."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime

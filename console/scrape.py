@@ -1,7 +1,5 @@
 """Reads `/metrics` and `/health/ready` of every service and keeps one hour of what it saw."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import deque

@@ -2,8 +2,6 @@
 from the API, if there is an account that may read.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """What the pages show, from what the console knows; pieces are made once for all browsers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any

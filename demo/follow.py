@@ -5,8 +5,6 @@ addresses are given. Events and rewards are named beside their IDs as far as the
 user there is only the pseudonym that the services log.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -4,8 +4,6 @@ make screenshots                                                console-*.png
 make screenshots GRAFANA=http://admin:PASSWORD@localhost:3000   dashboard-*.png
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import os

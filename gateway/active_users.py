@@ -3,8 +3,6 @@
 auth counts them, and keeps them in MongoDB.
 """
 
-from __future__ import annotations
-
 import time
 from collections import OrderedDict
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The body of a request: read whole before an upstream is asked, and checked."""
 
-from __future__ import annotations
-
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive

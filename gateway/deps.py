@@ -1,7 +1,5 @@
 """The objects that the gateway works with, connected; tests pass in their own."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field

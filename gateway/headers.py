@@ -1,7 +1,5 @@
 """Which headers the gateway passes on to an upstream and back to a client."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 Headers = list[tuple[bytes, bytes]]

@@ -1,7 +1,5 @@
 """Rate limits of users and addresses, counted in Redis, so they are exact over replicas."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections import OrderedDict, deque

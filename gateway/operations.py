@@ -1,7 +1,5 @@
 """The operations of the merged OpenAPI document, which both the routes and the docs come from."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

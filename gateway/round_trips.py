@@ -3,8 +3,6 @@
 No timer delays a call, and the busier the process is, the more calls a round trip carries.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 from contextvars import Context, copy_context

@@ -4,8 +4,6 @@ The merged OpenAPI document is the gateway's table of routes; dashboards, rules 
 tables of the docs come from the catalogues.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

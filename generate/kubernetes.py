@@ -6,8 +6,6 @@ telemetry/loki.yaml. Network policies come from the list of calls below, as does
 in docs/kubernetes.md.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from copy import deepcopy

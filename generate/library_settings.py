@@ -1,7 +1,5 @@
 """The table of docs/plainview/settings.md: each setting of the library, from its declaration."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 

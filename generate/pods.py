@@ -1,7 +1,5 @@
 """What a pod of deploy/kubernetes asks for: the measured cost of a request, the measured memory."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ generate/pods.py makes what a pod asks for of the same figures. Change the input
 `make generate`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

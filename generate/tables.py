@@ -1,7 +1,5 @@
 """The tables in the docs: alerts, and every metric of the catalogues."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

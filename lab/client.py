@@ -1,7 +1,5 @@
 """The platform's API as a patient client uses it: it waits for rate limits and for restarts."""
 
-from __future__ import annotations
-
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any

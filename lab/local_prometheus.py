@@ -3,8 +3,6 @@
 Targets are files that Prometheus watches, so they can be changed while it runs.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

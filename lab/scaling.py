@@ -6,8 +6,6 @@ process, bytes of logs, spans, Redis' scripts; and of a process its series and t
 had at most, in MiB. CPU depends on the machine, the rest does not.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Mapping

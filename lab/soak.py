@@ -6,8 +6,6 @@ and its resident memory is read from /proc. Exit status 1 if a process has grown
 bound, or if a request failed.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import json

@@ -1,7 +1,5 @@
 """Waiting for what is asked about, and ports for what is started."""
 
-from __future__ import annotations
-
 import random
 import socket
 import time

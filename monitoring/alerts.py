@@ -4,8 +4,6 @@ An expression gives only what is wrong: no data is good. Names of metrics are ch
 catalogues when the files are written (`rules.py`).
 """
 
-from __future__ import annotations
-
 from monitoring.settings import (
     CLAIM_FLOOR_RPS,
     JOB_STALE_S,

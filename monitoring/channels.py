@@ -5,8 +5,6 @@ because an empty one stops Grafana. What the messages say is in
 grafana/provisioning/alerting/messages.yaml.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -4,8 +4,6 @@ Logs: `limits_config` of telemetry/loki.yaml. Traces: telemetry/jaeger.yaml. Met
 Prometheus in docker-compose.yml. Change it there; dashboards and docs follow with `make generate`.
 """
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The files that the kit makes of this installation: dashboards, recording rules, alert rules."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What this installation tells the kit, and the thresholds of its own alerts."""
 
-from __future__ import annotations
-
 from auth.signals import CATALOGUE as AUTH
 from event.signals import CATALOGUE as EVENT
 from gateway.signals import CATALOGUE as GATEWAY

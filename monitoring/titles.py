@@ -1,7 +1,5 @@
 """Titles in the place of IDs: the join of a series with the title that event exposes for its ID."""
 
-from __future__ import annotations
-
 import re
 
 _INFO = {"event_id": "event_info", "reward_id": "reward_info"}

@@ -5,8 +5,6 @@ the seed and the moment of the first start, and is written by upserts: starting 
 crash completes it, starting again after the end adds nothing.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 Starting again keeps what is there. With SEED=0 it does nothing and ends when it is told to.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

@@ -1,7 +1,5 @@
 """About two requests a second through the gateway, as users send them; some are refused."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import time

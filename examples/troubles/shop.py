@@ -4,8 +4,6 @@ Mounted apps, static files, a WebSocket, streams, background tasks, logging and 
 state of its lifespan, a middleware of the slow kind, and failures.
 """
 
-from __future__ import annotations
-
 import logging
 import logging.config
 from collections.abc import AsyncIterator

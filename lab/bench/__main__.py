@@ -1,7 +1,5 @@
 """Measure, write `.local/bench.json`, print a table; exit 1 if a ratio misses its goal."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import math

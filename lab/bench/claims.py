@@ -1,7 +1,5 @@
 """Claims of one reward: what a refused one costs beside a granted one, on the stand-in database."""
 
-from __future__ import annotations
-
 import asyncio
 import statistics
 import time

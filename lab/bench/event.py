@@ -1,7 +1,5 @@
 """Event: one read beside the same read without the service, and what telemetry costs."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 import httpx

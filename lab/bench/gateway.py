@@ -1,7 +1,5 @@
 """The gateway beside a proxy that does nothing else: requests a second through each."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Load of 16 connections on one URL: by wrk, or by a process of ours where there is none."""
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import json

@@ -1,7 +1,5 @@
 """What every part of the bench needs: tokens that the services believe, embedded servers."""
 
-from __future__ import annotations
-
 import json
 import statistics
 from collections.abc import Callable, Iterable, Mapping

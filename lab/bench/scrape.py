@@ -1,7 +1,5 @@
 """What reading `/metrics` does to a service with a thousand routes, and to its other requests."""
 
-from __future__ import annotations
-
 import asyncio
 import statistics
 import time

@@ -7,8 +7,6 @@ without anything else; bare reads one event as the event service does, from the 
 receiver takes spans; scraped has a thousand routes and shows its metrics.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import json

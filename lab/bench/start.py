@@ -3,8 +3,6 @@
 The cold start, with an empty virtual environment, is a part of its own, as it loads every package.
 """
 
-from __future__ import annotations
-
 import os
 import resource
 import shutil

@@ -1,7 +1,5 @@
 """Ways to call an upstream: CPU of the client's side per small GET, for decision 9."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Awaitable, Callable

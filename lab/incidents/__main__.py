@@ -3,8 +3,6 @@
 Exit code 1: the alert did not do what it should. 2: there is nothing that could be done.
 """
 
-from __future__ import annotations
-
 import signal
 import sys
 import threading

@@ -1,7 +1,5 @@
 """The incidents; those whose alerts look back longest come first, so that `run` waits once."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Break, watch, repair. What is broken stands in a file, so that another shell can repair it."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Iterable

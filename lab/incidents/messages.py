@@ -1,7 +1,5 @@
 """Compose only: what Grafana sent about an alert, as the notification sink and the mail show it."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Where incidents happen: the running demo's processes, or compose's containers."""
 
-from __future__ import annotations
-
 import configparser
 import json
 import os

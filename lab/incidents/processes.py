@@ -1,7 +1,5 @@
 """Processes that `make break` starts and `make fix` ends."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import shutil

@@ -1,7 +1,5 @@
 """What Prometheus says: every alert's own expression, asked as it stands in monitoring.alerts."""
 
-from __future__ import annotations
-
 import time
 from contextlib import suppress
 from typing import Any

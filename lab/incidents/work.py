@@ -1,7 +1,5 @@
 """What a process does while something is broken: traffic, and faults that must be kept up."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import threading

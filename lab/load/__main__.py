@@ -4,8 +4,6 @@ Members, sessions, events and rewards are made before the clock starts, so that 
 measured and not password hashing.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

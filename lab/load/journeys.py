@@ -3,8 +3,6 @@
 Importing Locust patches the standard library, so nothing else imports this module.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """What a load test finds when its clock starts: members with sessions, events with rewards."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

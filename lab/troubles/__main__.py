@@ -6,8 +6,6 @@ Serves `examples/troubles/service.py` with uvicorn, asks it, and prints what eac
 counts over two workers. Exit status 1 if signals disagree, or a planted secret is written.
 """
 
-from __future__ import annotations
-
 import sys
 import tempfile
 from dataclasses import dataclass

@@ -8,8 +8,6 @@ way that the library's own documentation adopts it. "no" means that it was looke
 found; "not had" that the package could not be installed, or did not start.
 """
 
-from __future__ import annotations
-
 import contextlib
 import datetime
 import re

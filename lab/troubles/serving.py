@@ -1,7 +1,5 @@
 """Serves the shop of `examples/troubles` with uvicorn, and keeps what it writes and exports."""
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import json

@@ -1,7 +1,5 @@
 """How the shop adopts each library: what is installed, and the lines of its documentation."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from lab.troubles.serving import ROOT

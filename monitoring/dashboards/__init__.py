@@ -4,8 +4,6 @@ Every metric named in a query has to be known (`rules.known`), else writing fail
 error here and not an empty panel there.
 """
 
-from __future__ import annotations
-
 from monitoring.dashboards.databases import databases
 from monitoring.dashboards.events import events
 from monitoring.dashboards.overview import overview

@@ -1,7 +1,5 @@
 """MongoDB and Redis as they see themselves, by their exporters."""
 
-from __future__ import annotations
-
 from monitoring.settings import (
     MONGO_CONNECTION_RATIO,
     MONGO_CONNECTIONS,

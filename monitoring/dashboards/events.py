@@ -1,7 +1,5 @@
 """Event performance: who takes part, who gets what, how long it takes, what is left."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

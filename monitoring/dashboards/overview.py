@@ -1,7 +1,5 @@
 """The kit's overview with what is of event rewards: people, and the business right now."""
 
-from __future__ import annotations
-
 from monitoring.alerts import ALERTS
 from monitoring.dashboards.right_now import activity, last_requests, running_events
 from monitoring.settings import KIT

@@ -1,7 +1,5 @@
 """Event rewards' own protections: breakers, retries, rate limits and background jobs."""
 
-from __future__ import annotations
-
 from monitoring.settings import JOB_STALE_S
 from plainview.kit import Row
 from plainview.kit.panels import BAD, GOOD, WARN, Query, by, lines, stat, steps, timed

@@ -1,7 +1,5 @@
 """What becomes of reward requests, how long it takes and what is left: rows of the dashboard."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from monitoring.titles import five, titled

@@ -1,7 +1,5 @@
 """The business right now, for the overview."""
 
-from __future__ import annotations
-
 from monitoring.titles import titled
 from plainview.kit.board import TRACE_LINK
 from plainview.kit.logs import FROM_LABELS

@@ -1,7 +1,5 @@
 """User activity: who comes, who is new, how they get in, who takes part."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from monitoring.dashboards.rewards import EVENT_SELECTOR, event_variable, outcomes

@@ -17,8 +17,6 @@ routes, although it does the same.
 Needs `plainview[stock,httpx]`, httpx and prometheus-fastapi-instrumentator.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import gc

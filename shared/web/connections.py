@@ -1,7 +1,5 @@
 """The open connections of one server: bounds their number and cuts off clients that do not read."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Collection, Iterable
 from typing import Protocol

@@ -1,7 +1,5 @@
 """The addresses of an upstream's replicas, of which each is asked in turn."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable

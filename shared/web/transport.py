@@ -4,8 +4,6 @@ HTTP clients, httpx too, normalise targets and decode headers. A gateway must no
 upstream read a target differently, access checks can be evaded.
 """
 
-from __future__ import annotations
-
 import asyncio
 import ssl
 from collections import deque

@@ -1,7 +1,5 @@
 """A reply on its way through: the connection fills it, its reader empties it, both bounded."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable

@@ -1,7 +1,5 @@
 """Life after the first day: backup, restore and rotation against the running stack. Runs last."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from pathlib import Path

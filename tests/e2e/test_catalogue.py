@@ -1,7 +1,5 @@
 """What the services expose is what the catalogues declare, both ways: names, types, labels."""
 
-from __future__ import annotations
-
 import time
 
 import httpx

@@ -1,7 +1,5 @@
 """Requests through the real trio seen as metric, log line and trace; and what must not be seen."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4

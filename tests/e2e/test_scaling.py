@@ -1,7 +1,5 @@
 """The inputs of docs/scaling.md that no machine changes are those of today's code."""
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 from pathlib import Path
 

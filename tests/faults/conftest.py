@@ -1,7 +1,5 @@
 """What the tests of this folder measured is printed at the end, passed or failed."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

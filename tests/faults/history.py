@@ -5,8 +5,6 @@ killed meanwhile. `violations` then compares the history with what the database 
 It knows nothing of how claims are made, only what the platform promises.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Requests at a steady rate beside a fault, whether or not the ones before are answered."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import statistics

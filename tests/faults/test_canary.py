@@ -1,7 +1,5 @@
 """A password, a token and an e-mail address in every position: none comes out in any signal."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections import Counter

@@ -4,8 +4,6 @@
 `FAULTS_SEED=7 .venv/bin/python -m pytest tests/faults/test_claims_history.py`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections import Counter

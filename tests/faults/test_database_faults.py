@@ -1,7 +1,5 @@
 """MongoDB killed, slow, silent, busy: what fails says so in time, what was acknowledged stays."""
 
-from __future__ import annotations
-
 import asyncio
 import statistics
 import time

@@ -3,8 +3,6 @@
 Each is sent to the gateway, and to auth and event as if the gateway were not there.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import select

@@ -3,8 +3,6 @@
 500 on each with `make test-faults`, always other ones; 20 in CI, always the same.
 """
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The checker of histories finds what is planted in them, and nothing in a good one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

@@ -5,8 +5,6 @@ forgotten as late as `preStop` allows for. The load's client (aiohttp) asks a GE
 connection breaks, so refused connections are counted where they are refused.
 """
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import threading

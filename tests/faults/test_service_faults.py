@@ -1,7 +1,5 @@
 """Redis hung, a service away, a service told to stop: the rest goes on."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import Counter

@@ -3,8 +3,6 @@
 The strangers, the gateway and its upstreams are processes of their own.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

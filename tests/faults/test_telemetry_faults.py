@@ -1,7 +1,5 @@
 """The Collector away, logs that nobody takes, strangers who try to fill the metrics: unfelt."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import time

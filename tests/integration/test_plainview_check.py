@@ -1,7 +1,5 @@
 """`plainview check` against servers that are right, and wrong in each way that it tells of."""
 
-from __future__ import annotations
-
 import json
 import os
 import socket

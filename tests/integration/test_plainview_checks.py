@@ -1,7 +1,5 @@
 """Ready-made checks: a word for each way to fail, in a bounded time, on real servers."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
 import threading

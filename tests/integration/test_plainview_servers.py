@@ -1,7 +1,5 @@
 """Line, metric and span agree under each server, however it is started, and nothing is lost."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass

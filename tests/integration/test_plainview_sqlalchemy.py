@@ -1,7 +1,5 @@
 """SQLAlchemy's signals: SQLite files, sync and async, and PostgreSQL where the machine has it."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import gc

@@ -1,7 +1,5 @@
 """The library adopted in a service with ten kinds of trouble, by the script that adopters run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

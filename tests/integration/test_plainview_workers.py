@@ -1,7 +1,5 @@
 """Several worker processes of one server count together, or a line says that they do not."""
 
-from __future__ import annotations
-
 import http.client
 import os
 import signal

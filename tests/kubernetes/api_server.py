@@ -1,7 +1,5 @@
 """A real kube-apiserver on a real etcd, on loopback, without a cluster behind it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Kubernetes' own API server takes every object, and every pod under `restricted`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from copy import deepcopy

@@ -1,7 +1,5 @@
 """Programs that check their own configuration."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """deploy/kubernetes as kustomize builds it, and what its objects mean to each other."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from functools import cache

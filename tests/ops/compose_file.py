@@ -1,7 +1,5 @@
 """docker-compose.yml, as it is written and as compose reads it."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

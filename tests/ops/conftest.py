@@ -1,7 +1,5 @@
 """`make check` ends with what it did not check, and the command that brings what it lacked."""
 
-from __future__ import annotations
-
 import pytest
 
 

@@ -1,7 +1,5 @@
 """Activity by hour of day: every count once, in its hour, over restarts and between scrapes."""
 
-from __future__ import annotations
-
 from collections import Counter
 from itertools import accumulate
 from pathlib import Path

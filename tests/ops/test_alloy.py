@@ -3,8 +3,6 @@
 tests/stack/test_alloy.py runs the program.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """docker-compose.yml: what a first `docker compose up` on anybody's machine depends on."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """The stack's configuration: parsed, checked by its own programs, in step with the rest."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

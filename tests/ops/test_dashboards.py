@@ -1,7 +1,5 @@
 """Dashboards as files: what Grafana's file provider reads, and what a person can read."""
 
-from __future__ import annotations
-
 import copy
 import json
 import re

@@ -1,7 +1,5 @@
 """docker-proxy: Debian's HAProxy with the committed file before a socket that answers all."""
 
-from __future__ import annotations
-
 import http.client
 from collections.abc import Iterator
 

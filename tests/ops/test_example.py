@@ -1,7 +1,5 @@
 """examples/adopt: its stack is checked as far as that goes without an engine."""
 
-from __future__ import annotations
-
 import json
 import re
 import sys

@@ -1,7 +1,5 @@
 """The tests' own rules: what may be skipped, how a run ends, who imports whom."""
 
-from __future__ import annotations
-
 import ast
 import os
 import re

@@ -1,7 +1,5 @@
 """The image holds what runs in it, and nothing of the rooms beside."""
 
-from __future__ import annotations
-
 import ast
 import re
 from pathlib import Path

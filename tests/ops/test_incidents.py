@@ -1,7 +1,5 @@
 """Each incident has its page, and each page tells the truth about names."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """The alerts of a kit's databases fire for every system alike, and not a step too early."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

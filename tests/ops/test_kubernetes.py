@@ -1,7 +1,5 @@
 """deploy/kubernetes: valid by its schemas, and in step with compose and the settings."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

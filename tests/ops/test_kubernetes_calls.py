@@ -1,7 +1,5 @@
 """Network policies let through what programs are told to call, and nothing else."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Iterator

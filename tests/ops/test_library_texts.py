@@ -1,7 +1,5 @@
 """What texts say of the library's installation, and what checkers say of its examples."""
 
-from __future__ import annotations
-
 import json
 import re
 import sys

@@ -1,7 +1,5 @@
 """The marks on all graphs, in Prometheus' own words: a new version, and what is none."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What people read when an alert fires and when it is over: every alert, as Grafana renders it."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,12 +1,10 @@
 """MongoDB's users by FerretDB, which signs in as MongoDB does; its health check by nx-27017."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from pymongo import MongoClient
@@ -126,7 +124,7 @@ def test_a_start_that_was_cut_off_before_root_was_made(
         def __init__(self, _address: str, password: str | None) -> None:
             self.password, self.admin = password, self
 
-        def __enter__(self) -> Mongo:
+        def __enter__(self) -> Self:
             return self
 
         def __exit__(self, *_: object) -> None: ...

@@ -1,7 +1,5 @@
 """`make up` names taken ports and misspelt variables before anything starts."""
 
-from __future__ import annotations
-
 import json
 import socket
 import subprocess

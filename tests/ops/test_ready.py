@@ -1,7 +1,5 @@
 """`ready`: what it says and when, with a fake engine behind its API client."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

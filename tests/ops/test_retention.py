@@ -1,7 +1,5 @@
 """How long things are kept is said once, by the program that keeps them."""
 
-from __future__ import annotations
-
 import re
 
 import yaml

@@ -1,7 +1,5 @@
 """Rules and alerts: tested by promtool one by one, each with its runbook."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 from pathlib import Path

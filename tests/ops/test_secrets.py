@@ -1,7 +1,5 @@
 """The secrets of the compose stack: made once, for any password; saved, restored, rotated."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

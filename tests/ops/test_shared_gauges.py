@@ -1,7 +1,5 @@
 """Gauges that every replica reads from one database are not added up over replicas."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

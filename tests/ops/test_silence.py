@@ -3,8 +3,6 @@
 tests/stack/test_silence.py looks at the real services for the minutes that a test may take.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The join of a number with its title, in Prometheus' own words: two replicas, and a rename."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

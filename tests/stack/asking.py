@@ -1,7 +1,5 @@
 """Whether a query gives data: at least one sample that is a number."""
 
-from __future__ import annotations
-
 import math
 import re
 import time

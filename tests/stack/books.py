@@ -1,7 +1,5 @@
 """What the databases hold, as business panels have to show it; refusals from the script's tally."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 All of them run on the files of compose.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack

@@ -5,8 +5,6 @@ of an alert and when, so its file (grafana/provisioning/alerting/notifications.y
 word for word where both have the word, and run.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Iterator

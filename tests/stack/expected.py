@@ -4,8 +4,6 @@ Ratios and gauges are exact. What counts since a start is `increase` or `rate`: 
 exact these are. A new panel without an entry fails test_data_right.py.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, get_args

@@ -3,8 +3,6 @@
 Users bring them from their releases: the stack tests neither build nor download them.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import time

@@ -1,7 +1,5 @@
 """The committed dashboards: what each panel asks, with the variables filled in, and of whom."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping

@@ -3,8 +3,6 @@
 What the databases do not keep (refusals, failed sign-ins) is tallied from the replies.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import Counter

@@ -4,8 +4,6 @@ Which fields become labels and which structured metadata is read from that file,
 cannot drift apart.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import threading

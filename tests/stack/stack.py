@@ -1,7 +1,5 @@
 """What runs in a session of stack tests, and how to ask it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager

@@ -3,8 +3,6 @@
 The engine is tests/ops/engine.py, all others are the programs. Each test has a service of its own.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

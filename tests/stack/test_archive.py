@@ -1,7 +1,5 @@
 """ops/archive against real Loki: a day archived and restored loses and doubles nothing."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

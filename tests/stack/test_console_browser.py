@@ -1,7 +1,5 @@
 """The console in real Chromium beside a real demo: what a person sees, and how soon."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

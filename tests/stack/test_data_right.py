@@ -1,7 +1,5 @@
 """What business panels show equals what the databases hold, whatever runs and has restarted."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections import Counter

@@ -4,8 +4,6 @@
 EMPTY_WHEN_HEALTHY, and the test of its fault shows it.
 """
 
-from __future__ import annotations
-
 import time
 from datetime import datetime
 

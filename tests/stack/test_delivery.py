@@ -1,7 +1,5 @@
 """Alerts reach the channels of their severity: once when they fire, once when they are over."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections import Counter, defaultdict

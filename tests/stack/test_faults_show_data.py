@@ -3,8 +3,6 @@
 EMPTY_WHEN_HEALTHY (asking.py) says what each test has to show; all come after the quiet time.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """`make follow` and the console's reader of lines against the real Loki and Jaeger."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
 from typing import Any

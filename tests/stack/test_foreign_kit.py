@@ -4,8 +4,6 @@ The shop runs on the wheel, its kit is written by the command and read by a real
 kit's README says. Time goes faster: what the rules do in minutes they do here in seconds.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -4,8 +4,6 @@ A key that this version of Grafana does not know (a renamed option, a misspelt o
 the TypeScript compiler here and would be ignored without a word there.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The break-it lab on a demo of its own, with the shipped thresholds."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Every signal of a request is found in the program that keeps it, and leads to the others."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections import Counter

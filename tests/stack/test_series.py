@@ -1,7 +1,5 @@
 """No job has more series than docs/operations.md counts on for the time that metrics last."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

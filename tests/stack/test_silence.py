@@ -3,8 +3,6 @@
 These minutes are real; tests/ops/test_silence.py feeds promtool the half hour that they stand for.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import pytest

@@ -4,8 +4,6 @@ Spans of one trace come from three services in several exports, among those of o
 sampling, span metrics and service graph say is right only if the second tier gets traces whole.
 """
 
-from __future__ import annotations
-
 import random
 import time
 from collections import Counter, defaultdict

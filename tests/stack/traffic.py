@@ -1,7 +1,5 @@
 """Traffic that goes on beside the tests: actions in turn, the same every time."""
 
-from __future__ import annotations
-
 import itertools
 import threading
 import time

@@ -1,7 +1,5 @@
 """A run ends: when it is told to, and when what it has started does not."""
 
-from __future__ import annotations
-
 import faulthandler
 import signal
 import threading

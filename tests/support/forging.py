@@ -1,7 +1,5 @@
 """Access tokens that no service may accept, made with auth's own key where that can be."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

@@ -5,8 +5,6 @@ The platform of compose with two replicas of event, every 5 s. Rates are those o
 installation; what is broken on purpose is a field of `HalfHour`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ It answers with two bytes, or by the query: so many bytes, a stream without end 
 of 40 KB (`head`), or after a minute (`late`).
 """
 
-from __future__ import annotations
-
 import asyncio
 import sys
 from typing import Any

@@ -1,7 +1,5 @@
 """An application of many kinds of routes, which `situations` are about."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator

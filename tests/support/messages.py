@@ -1,7 +1,5 @@
 """HTTP/1.1 messages built from parts, so that a test knows what requests their bytes hold."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise

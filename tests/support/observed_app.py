@@ -3,8 +3,6 @@
 It is that of all situations, with a lifespan that writes lines and with metrics of its own.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

@@ -1,7 +1,5 @@
 """A PostgreSQL of the machine, if there is one: the library's tests then run on it too."""
 
-from __future__ import annotations
-
 import os
 import pwd
 import shutil

@@ -7,8 +7,6 @@ As a program it runs a command for a bounded time and leaves none of its process
 The exit code is the command's, 124 when its time was over.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

@@ -1,7 +1,5 @@
 """PromQL as Prometheus reads it (/api/v1/parse_query): its selectors, and what it asks for."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """The Python of the library's README and pages, each piece as a module that can be checked."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

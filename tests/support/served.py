@@ -1,7 +1,5 @@
 """`observed_app` under each server that can serve it, as a process of its own."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -4,8 +4,6 @@
 the signals were gathered, is the caller's part.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -4,8 +4,6 @@ These two come from their releases and are not everywhere; all else that the tes
 installed or built, so another skipped test in CI is a test that silently does not run.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any

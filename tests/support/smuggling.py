@@ -1,7 +1,5 @@
 """Many clients at once through a gateway, and what its upstream saw of them, byte for byte."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections import Counter

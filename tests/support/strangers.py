@@ -5,8 +5,6 @@ Arguments: kind, port, address ("own": each from one of its own), file of tokens
 It writes a line when all have come, and goes on until it is ended.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

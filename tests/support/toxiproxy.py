@@ -3,8 +3,6 @@
 `tests/stack/build toxiproxy` builds the program.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

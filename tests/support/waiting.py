@@ -1,7 +1,5 @@
 """Waiting for what is asserted, for a bounded time: the one way in which tests wait."""
 
-from __future__ import annotations
-
 import asyncio
 import inspect
 import time

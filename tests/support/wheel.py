@@ -1,7 +1,5 @@
 """The library as others get it: built into a wheel, and installed with what it declares alone."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """One call makes a FastAPI service observable: metrics, health, traces, logs, request IDs."""
 
-from __future__ import annotations
-
 from . import otel_environment as _otel_environment  # noqa: F401 - before OpenTelemetry's own
 from . import support as _support  # noqa: F401 - first: refuses other platforms
 from . import workers as _workers  # noqa: F401 - before any metric is made

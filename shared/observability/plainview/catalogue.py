@@ -5,8 +5,6 @@ Closed sets exist at zero from the start; a value outside of its set raises when
 `PLAINVIEW_STRICT=1`, else it is counted under `_other`.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ Only `X-Forwarded-For` is read. Most proxies write it but pass on the client's o
 header (RFC 7239) unchanged, so reading that one too would let clients forge their address.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network

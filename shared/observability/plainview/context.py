@@ -1,7 +1,5 @@
 """The context of the request or message being handled: its ID, user and route."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import os

@@ -5,8 +5,6 @@ MySQL the value, PyMongo the whole reply of the server. No pattern could tell wh
 are private, so all of them go. What went wrong stays: it is said before the values.
 """
 
-from __future__ import annotations
-
 import re
 
 from .mask_patterns import MASK

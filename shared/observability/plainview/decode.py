@@ -1,7 +1,5 @@
 """Readers of metric pages and OTLP requests, which give plain records; for tests and tools."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """What is imported only where it is used, since it needs an extra of the distribution."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

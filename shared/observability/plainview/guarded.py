@@ -1,7 +1,5 @@
 """Guards against errors of telemetry: they never reach the host program, but tests see them."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Callable

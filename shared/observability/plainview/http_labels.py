@@ -1,7 +1,5 @@
 """Labels of the application's own on the HTTP metrics, within a bound."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -5,8 +5,6 @@ outside of the nine standard ones are `_OTHER` and paths without a route `__unkn
 cannot add series. Series are looked up once per method, route and status.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@ Logging never waits for the stream: when the queue is full, lines are dropped an
 security lines wait, for a bounded time, after a part of the queue reserved for them is full too.
 """
 
-from __future__ import annotations
-
 import asyncio
 import atexit
 import contextlib

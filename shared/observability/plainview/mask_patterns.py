@@ -3,8 +3,6 @@
 Every regex takes linear time: its quantifiers are possessive or bounded.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import NamedTuple

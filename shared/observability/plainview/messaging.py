@@ -1,7 +1,5 @@
 """Trace context and request IDs across a message broker (OpenTelemetry messaging conventions)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any

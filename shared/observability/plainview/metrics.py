@@ -1,7 +1,5 @@
 """Metrics of the process itself, and the page that shows all metrics."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import resource

@@ -1,7 +1,5 @@
 """The outermost middleware: one record per request, and the library's own pages."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from time import perf_counter

@@ -3,8 +3,6 @@
 It runs in threads, so a page costs the event loop nothing and is served while the loop is blocked.
 """
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Mapping

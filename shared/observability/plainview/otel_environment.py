@@ -3,8 +3,6 @@
 Has to be imported before those packages. `observe()` reports the variables that are not used.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 from typing import Any

@@ -6,8 +6,6 @@ and what describes the process, is left to OpenTelemetry's own encoder. A test c
 The numbers of the fields are those of `opentelemetry/proto/trace/v1/trace.proto`.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 from collections.abc import Sequence

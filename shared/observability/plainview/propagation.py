@@ -3,8 +3,6 @@
 `baggage` and `tracestate` are neither read nor forwarded, unless `OTEL_PROPAGATORS` says so.
 """
 
-from __future__ import annotations
-
 import os
 import re
 

@@ -4,8 +4,6 @@ There is one record per request, so these three cannot disagree about method, ro
 and duration.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter

@@ -6,8 +6,6 @@ attributes are those of OpenTelemetry's semantic conventions for HTTP servers. F
 client (query, user agent) is left out unless masking is off.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from opentelemetry import trace

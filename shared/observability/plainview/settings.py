@@ -1,7 +1,5 @@
 """Settings of the library: every part has a switch; only the service's name has no default."""
 
-from __future__ import annotations
-
 import difflib
 import os
 from collections.abc import Mapping

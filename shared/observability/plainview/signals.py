@@ -1,7 +1,5 @@
 """The library's own metrics, all of them; `observe()` exposes them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from .catalogue import Bounded, Catalogue, Kind, LabelValues, Metric

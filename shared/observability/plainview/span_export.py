@@ -1,7 +1,5 @@
 """Masks, sends and counts spans, in the export thread."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence

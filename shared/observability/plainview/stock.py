@@ -4,8 +4,6 @@ Each is behind a setting and needs the extra `plainview[stock]`. They cost more 
 route again; on ordinary routes they give the same spans and series.
 """
 
-from __future__ import annotations
-
 import string
 from urllib.parse import quote
 

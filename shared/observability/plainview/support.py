@@ -1,7 +1,5 @@
 """Checks at import that the platform is supported, instead of failing oddly later."""
 
-from __future__ import annotations
-
 import sys
 
 

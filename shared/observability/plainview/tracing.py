@@ -1,7 +1,5 @@
 """OpenTelemetry spans: sampled, masked, and exported without delay by a dead Collector."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable

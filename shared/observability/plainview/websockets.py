@@ -1,7 +1,5 @@
 """Writes span, metrics and log line of a WebSocket connection from one record."""
 
-from __future__ import annotations
-
 from time import perf_counter
 from typing import Any
 

@@ -8,8 +8,6 @@ The directory belongs to one server on one machine (process IDs name the files);
 run of the server left there goes on being counted.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import re

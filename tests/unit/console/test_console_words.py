@@ -1,7 +1,5 @@
 """The console has words in both languages for every value that services put into lines."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

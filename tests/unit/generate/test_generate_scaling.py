@@ -1,7 +1,5 @@
 """docs/scaling.md: the arithmetic done once more, and its inputs where they are set."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

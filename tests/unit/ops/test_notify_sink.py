@@ -1,7 +1,5 @@
 """The local catcher takes a message of any channel, and no more than it may."""
 
-from __future__ import annotations
-
 import pytest
 from fastapi.testclient import TestClient
 

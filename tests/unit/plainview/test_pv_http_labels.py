@@ -1,7 +1,5 @@
 """Labels of one's own on HTTP metrics, their bound, and sizes; each a process, as its registry."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A kit as files: idempotent, careful with what others wrote, clear about what cannot work."""
 
-from __future__ import annotations
-
 import json
 import re
 import sys

@@ -1,7 +1,5 @@
 """Applications that have configured logging themselves, before or after; each a process."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The command `plainview`: `plainview kit` writes a kit, `plainview check` asks a service."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Requests to a service that may be slow, broken or no service at all: bounded in time and size."""
 
-from __future__ import annotations
-
 import http.client
 import threading
 import time

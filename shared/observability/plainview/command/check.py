@@ -1,7 +1,5 @@
 """`plainview check`: asks a running service and says in plain words what is missing or wrong."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

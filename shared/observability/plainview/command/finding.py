@@ -1,7 +1,5 @@
 """A finding of `plainview check`, and a request that it can recognise again."""
 
-from __future__ import annotations
-
 import secrets
 from dataclasses import dataclass
 from typing import Literal

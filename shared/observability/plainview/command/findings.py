@@ -1,7 +1,5 @@
 """What `plainview check` asks a service, and what it says of the replies."""
 
-from __future__ import annotations
-
 import json
 import secrets
 from collections.abc import Iterator

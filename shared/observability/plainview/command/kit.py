@@ -1,7 +1,5 @@
 """`plainview kit`: dashboards, rules, alerts and runbooks of a service, as files."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What `plainview check` says of the metrics of a service."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """What the instruments of databases share."""
 
-from __future__ import annotations
-
 from ..signals import DB_CONNECTION_FAILURES, DB_ERRORS, DB_OPERATION_FAILURES
 
 

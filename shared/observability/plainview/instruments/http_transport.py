@@ -1,7 +1,5 @@
 """Outgoing HTTP through an httpx transport without a client: the same signals at less cost."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from functools import partial

@@ -5,8 +5,6 @@ BLOCK`, `BLPOP`) are operations of their own, `XREADGROUP_BLOCK`: their time is 
 Cancelled commands are not counted: their caller went away.
 """
 
-from __future__ import annotations
-
 import re
 import threading
 from collections.abc import Awaitable, Callable

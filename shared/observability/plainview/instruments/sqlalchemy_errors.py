@@ -5,8 +5,6 @@ in all SQL databases), https://dev.mysql.com/doc/mysql-errors/en/ and
 https://www.sqlite.org/rescode.html. Names of exception classes are those of PEP 249.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from sqlalchemy import exc

@@ -5,8 +5,6 @@ rules of its own. Where one alert has several causes, each series says its own i
 `cause`, which begins with the unit of its value: "90 % of its connections are in use".
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from plainview.catalogue import Alert

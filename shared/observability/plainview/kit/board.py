@@ -3,8 +3,6 @@
 Written as Grafana's classic JSON.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The description of an installation, one object that dashboards, rules and alerts are made of."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args

@@ -1,7 +1,5 @@
 """Databases as the services see them: the same panels and alerts for every system."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from plainview.catalogue import Alert

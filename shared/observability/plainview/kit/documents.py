@@ -1,7 +1,5 @@
 """The files of an installation as text: dashboards, recording rules, alerts and their table."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set

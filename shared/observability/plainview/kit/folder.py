@@ -4,8 +4,6 @@
 or is not in it, is somebody else's.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field

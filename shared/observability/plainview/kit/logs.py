@@ -1,7 +1,5 @@
 """The dashboard of logs and traces: number of lines, errors, one request, slow requests."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from .board import TRACE_LINK, Dashboard, Row, text_variable

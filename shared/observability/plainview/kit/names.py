@@ -1,7 +1,5 @@
 """Names of metrics: those that exist, and those that a query uses."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """The first dashboard to look at: is it well, what fires, failed and slow requests."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The pages of a kit for people: where each file goes, the table of alerts, runbooks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path

@@ -4,8 +4,6 @@ Data sources are variables of the dashboard, so it can be imported elsewhere as 
 Why there is no grafana-foundation-sdk: docs/decisions/0010-panels-as-plain-json.md.
 """
 
-from __future__ import annotations
-
 import re
 import zlib
 from collections.abc import Mapping

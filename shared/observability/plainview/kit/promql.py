@@ -1,7 +1,5 @@
 """Pieces of PromQL that panels share. Lists of labels are written as in PromQL: "le, path"."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 # Every series of a service has both labels; "All" in a dashboard's variable matches all values.

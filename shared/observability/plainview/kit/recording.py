@@ -1,7 +1,5 @@
 """Recording rules: RED by service, and objectives over the windows of the burn-rate alerts."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from .config import Kit

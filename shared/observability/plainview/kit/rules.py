@@ -3,8 +3,6 @@
 Grafana evaluates and notifies; the same rules in Prometheus give `ALERTS` to dashboards and tests.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256

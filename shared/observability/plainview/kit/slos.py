@@ -1,7 +1,5 @@
 """Objectives and error budgets of any observed service, from the recorded series."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

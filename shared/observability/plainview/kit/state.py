@@ -1,7 +1,5 @@
 """Panels of the current state, for an overview: readiness, dependencies, alerts, restarts."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from plainview.catalogue import Alert

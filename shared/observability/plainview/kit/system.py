@@ -1,7 +1,5 @@
 """System performance of any observed service: latency, errors, resources, databases, calls."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The dashboard of the telemetry itself: whether the other dashboards can be trusted."""
 
-from __future__ import annotations
-
 from .board import Dashboard, Row
 from .config import Kit
 from .panels import (

@@ -1,7 +1,5 @@
 """A kit for any observed service, as a folder of files: `write()`."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
