@@ -12,9 +12,8 @@ from joserfc.jwk import OKPKey
 from pydantic import ValidationError
 
 from auth.deps import connect
-from auth.mailbox import mailbox
 from auth.main import create_app
-from auth.schemas import Registration
+from auth.schemas import Registration, mailbox
 from auth.service import Accounts
 from auth.settings import Settings
 from shared.errors import DomainError

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+from auth import signals
 from auth.active_days import ActiveDays
 from auth.announcements import Relay
-from auth.gauges import Gauges
 from auth.limiter import SignInLimiter
 from auth.passwords import Passwords
 from auth.repository import Families, Users
@@ -20,7 +20,6 @@ from shared.storage import mongo, redis
 from shared.storage.fallback import CLIENT_TIMEOUT_S
 from shared.token_keys import StaticKeys, split_pem
 from shared.tokens import TokenIssuer, TokenVerifier
-from shared.web.security import Verifier
 
 COUNT_S = 15.0  # between two counts of users
 
@@ -30,7 +29,7 @@ class Deps:
     """`checks` by name of dependency."""
 
     accounts: Accounts
-    verifier: Verifier
+    verifier: TokenVerifier
     trusted_proxies: Networks = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
 
@@ -64,7 +63,7 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     users, families = Users(database), Families(database)
     passwords = Passwords(settings.auth_password_threads, settings.auth_password_wait_seconds)
     stack.callback(passwords.close)
-    relay, gauges = Relay(users, cache), Gauges(users, zone)
+    relay = Relay(users, cache)
     limiter = SignInLimiter(
         counters,
         settings.auth_account_limit,
@@ -77,7 +76,7 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
     async def population() -> None:
         await users.indexes.make()
         await families.indexes.make()
-        await gauges.turn()
+        signals.population(await users.count(), await users.sign_ups(zone))
 
     async def ready() -> None:
         await client.ping()

@@ -9,13 +9,15 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import fields
-from datetime import datetime
+from datetime import datetime, timedelta, tzinfo
+from itertools import pairwise
 from secrets import token_hex
 
 from auth.records import Family, Outbox, User
 from shared.errors import Conflict
 from shared.storage.mongo import Database, Document, DuplicateKey, Indexes
 from shared.tokens import Role
+from shared.windows import DAYS
 
 
 class EmailTaken(Conflict):
@@ -173,10 +175,18 @@ class Users:
     async def count(self) -> int:
         return await self._users.count({})
 
-    async def count_created(self, since: datetime, until: datetime) -> int:
-        """How many registered from `since` on and before `until`."""
-        during = {"created_at": {"$gte": since, "$lt": until}}
-        return await self._users.count_documents(during)
+    async def sign_ups(self, zone: tzinfo) -> list[int]:
+        """How many registered on each of the last `DAYS` days of this time zone, today first."""
+        today = datetime.now(zone).date()
+        # Made from dates: subtracting 24 hours is wrong where a clock change makes it 23 or 25.
+        starts = [
+            datetime.combine(today - timedelta(days=ago), datetime.min.time(), zone)
+            for ago in range(-1, DAYS)
+        ]
+        return [
+            await self._users.count_documents({"created_at": {"$gte": since, "$lt": until}})
+            for until, since in pairwise(starts)
+        ]
 
 
 class Families:

@@ -1,14 +1,30 @@
-"""Bodies of requests and responses."""
+"""Bodies of requests and responses, and the one form of an e-mail address."""
 
+import unicodedata
 from datetime import datetime
 from typing import Annotated
 
+from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
-from auth.mailbox import mailbox
 from auth.passwords import MAX_LENGTH, MIN_LENGTH
 from shared.tokens import Role
 from shared.web.text import LINE
+
+
+def mailbox(address: str) -> str:
+    """The address in the form that is stored and looked up; ValueError if it is not an address.
+
+    Capitals, full-width letters, decomposed accents and a domain in Punycode all lead to the same
+    account. Dots and what follows a plus sign are kept, because providers treat them differently.
+    """
+    compatible = unicodedata.normalize("NFKC", address)
+    try:
+        found = validate_email(compatible, check_deliverability=False, strict=True)
+    except EmailNotValidError:
+        raise ValueError("is not an e-mail address") from None  # the error quotes the input
+    local = unicodedata.normalize("NFKC", found.local_part.casefold())
+    return f"{local}@{found.domain.lower()}"
 
 
 def _encodable(value: SecretStr) -> SecretStr:

@@ -1,10 +1,13 @@
 """What users do with their accounts: register, sign in, change them; `sessions` has the rest."""
 
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from uuid import uuid4
 
-from auth import known_networks, signals
+from auth import signals
 from auth.announcements import PENDING_LIMIT, announcement
 from auth.limiter import Attempt, SignInLimiter, TooManyFailures
 from auth.passwords import Checked, Passwords, refuse_common
@@ -17,6 +20,10 @@ from shared.errors import Conflict, Forbidden, NotFound, Unauthenticated
 from shared.tokens import InvalidToken, Principal, Role
 
 log = get_logger("security")
+
+# Of the networks that a user has signed in from only pseudonyms are stored, so many, so long.
+NETWORKS_KEPT, NETWORK_KEPT_S = 10, 30 * 24 * 3600.0
+PREFIX = {4: 24, 6: 64}  # bits by IP version: the network that one household or office shares
 
 
 class BadCredentials(Unauthenticated):
@@ -74,7 +81,7 @@ class Accounts:
                 raise AccountDisabled("This account is disabled")
             tokens = await self.sessions.start(user)
             login = announcement(Announcement.LOGGED_IN, user.id)
-            known = known_networks.remember(user, address)
+            known = _with_network(user, address)
             pending = await self.users.sign_in(user, login, known, checked.new_hash)
             if pending is None:  # the password was changed while this one was checked
                 raise BadCredentials("The e-mail address or the password is wrong")
@@ -156,7 +163,7 @@ class Accounts:
         user = await self.users.by_email(email)
         # Failures from networks that the user signed in from before are counted apart, so that a
         # stranger's failures elsewhere do not lock the owner out.
-        network = known_networks.known_network(user, address) if user else ""
+        network = _known_network(user, address) if user else ""
         attempt = await self.limiter.begin(f"{email} {network}".strip(), address)
         try:
             checked = await self.passwords.verify(user.password_hash if user else None, password)
@@ -179,3 +186,24 @@ def _found(user: User | None) -> User:
     if user is None:
         raise NotFound("There is no such user")
     return user
+
+
+def _known_network(user: User, address: str) -> str:
+    """The pseudonym of the address's network if the user signed in from it lately, else ""."""
+    network = _network(user, address)
+    return network if user.known.get(network, 0.0) > time.time() - NETWORK_KEPT_S else ""
+
+
+def _with_network(user: User, address: str) -> dict[str, float]:
+    """The user's networks with this one added, the newest first; older ones are dropped."""
+    now = time.time()
+    seen = {**user.known, _network(user, address): now}
+    recent = sorted(((at, name) for name, at in seen.items()), reverse=True)[:NETWORKS_KEPT]
+    return {name: at for at, name in recent if at > now - NETWORK_KEPT_S}
+
+
+def _network(user: User, address: str) -> str:
+    network = address  # a peer without an IP address (a Unix socket) has no network
+    with suppress(ValueError):
+        network = str(ip_network(f"{address}/{PREFIX[ip_address(address).version]}", strict=False))
+    return user_pseudonym(f"{user.id} {network}")

@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from event import signals
-from event.eligibility import Eligibility
+from event.conditions import Eligibility
 from event.errors import AlreadyRequested, InFlight, KeyMismatch, Refused, SoldOut
 from event.ids import new_id
 from event.records import Op, Request, Reward

@@ -1,12 +1,18 @@
-"""Conditions for a reward, as pure functions of what is known about the event and the user."""
+"""Whether a user may claim a reward now, apart from whether any stock is left."""
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from event.records import Event
+from event.errors import ConditionUnmet, EventNotActive, ParticipationRequired, Refused
+from event.records import Event, Member, Reward
 from event.states import EventStatus
+from event.store import Store
+from shared.errors import NotFound
+from shared.times import now
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,23 +24,6 @@ class Facts:
     registered_at: datetime | None = None
     login_days: Collection[date] = field(default_factory=frozenset)
     participations: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """How far the user has come towards one condition: `progress` of `needed`, in its unit."""
-
-    type: str
-    needed: int
-    progress: int
-
-    @property
-    def met(self) -> bool:
-        return self.progress >= self.needed
-
-    def document(self) -> dict[str, Any]:
-        """The verdict as it is put into a reply."""
-        return {**asdict(self), "met": self.met}
 
 
 def is_open(event: Event, at: datetime) -> bool:
@@ -67,10 +56,58 @@ _TYPES: Mapping[str, tuple[str, Callable[[Facts], int]]] = {
 }
 
 
-def evaluate(conditions: Sequence[Mapping[str, Any]], facts: Facts) -> list[Verdict]:
-    """A verdict per condition, `{"type": "login_streak", "days": 3}` for example."""
-    return [
-        Verdict(condition["type"], int(condition[needs]), progress(facts))
-        for condition in conditions
-        for needs, progress in [_TYPES[condition["type"]]]
-    ]
+def evaluate(conditions: Sequence[Mapping[str, Any]], facts: Facts) -> list[dict[str, Any]]:
+    """For each condition, e.g. `{"type": "login_streak", "days": 3}`, how far the user has come.
+
+    `progress` is in the unit of `needed`, and `met` says whether it is enough.
+    """
+    verdicts = []
+    for condition in conditions:
+        needs, progress = _TYPES[condition["type"]]
+        needed, done = int(condition[needs]), progress(facts)
+        verdict = {"type": condition["type"], "needed": needed, "progress": done}
+        verdicts.append({**verdict, "met": done >= needed})
+    return verdicts
+
+
+class Eligibility:
+    """Reads what is needed to judge a claim, and judges it."""
+
+    def __init__(self, store: Store, zone: ZoneInfo) -> None:
+        self._store = store
+        self._zone = zone
+
+    async def refusal(self, user_id: str, reward: Reward) -> Refused | None:
+        """The reason to refuse the claim, as an error to raise; None if the user may claim.
+
+        Raises NotFound if the event is a draft, as users do not see drafts.
+        """
+        event, participation = await asyncio.gather(
+            self._store.events.event(reward.event_id),
+            self._store.events.participation(reward.event_id, user_id),
+        )
+        at = now()
+        if event is not None and event.status == EventStatus.DRAFT:
+            raise NotFound("There is no such reward")
+        if event is None or not is_open(event, at):
+            return EventNotActive("The event is not active now")
+        if participation is None:
+            return ParticipationRequired("Take part in the event first")
+        if event.conditions:
+            verdicts = evaluate(event.conditions, await self._facts(user_id, at, event.conditions))
+            if not all(verdict["met"] for verdict in verdicts):
+                return ConditionUnmet("Not all conditions are met", conditions=verdicts)
+        return None
+
+    async def _facts(
+        self, user_id: str, at: datetime, conditions: Sequence[Mapping[str, Any]]
+    ) -> Facts:
+        member = await self._store.members.member(user_id) or Member(id=user_id)
+        counts = any(condition["type"] == PARTICIPATIONS for condition in conditions)
+        return Facts(
+            now=at,
+            today=at.astimezone(self._zone).date(),
+            registered_at=member.registered_at,
+            login_days={datetime.strptime(day, "%Y%m%d").date() for day in member.login_days},
+            participations=await self._store.events.participations_of(user_id) if counts else 0,
+        )

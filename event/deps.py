@@ -17,7 +17,6 @@ from shared.background import close_at_exit, repeat
 from shared.storage import mongo, redis
 from shared.token_keys import RemoteJwks
 from shared.tokens import TokenVerifier
-from shared.web.security import Verifier
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Deps:
 
     claims: Claims
     service: Service
-    verifier: Verifier
+    verifier: TokenVerifier
     checks: Mapping[str, Check] = field(default_factory=dict)
 
 

@@ -1,16 +1,18 @@
 """Business metrics of event, and the functions by which its code reports what happened."""
 
+import unicodedata
 from collections.abc import Mapping
+from itertools import count, islice
 from typing import Literal, get_args
 
-from event import titles as shown
 from event.states import Activity, Reason, RequestStatus
-from plainview import Bounded, Catalogue
+from plainview import Bounded, Catalogue, mask_text
 from plainview.catalogue import OTHER
 from shared.announcements import Announcement
 
 CATALOGUE = Catalogue("event")
-
+TITLE_LENGTH = 80  # characters of a title as a label
+Key = tuple[str, ...]
 
 Participation = Literal["joined", "repeated", "refused"]
 KeyUse = Literal["first", "replayed", "in_flight", "mismatch"]
@@ -178,7 +180,7 @@ def titles(events: Mapping[str, str], rewards: Mapping[tuple[str, ...], str]) ->
     by_event: Mapping[tuple[str, ...], str] = {(event,): title for event, title in events.items()}
     for gauge, named in ((EVENT_INFO, by_event), (REWARD_INFO, rewards)):
         others = (OTHER,) * (len(gauge.metric.labels) - 1)
-        values = shown.label_values(named, SERIES.limit, others)
+        values = title_labels(named, SERIES.limit, others)
         gauge.replace({(*key, title): 1 for key, title in values.items()})
 
 
@@ -209,3 +211,34 @@ def decisions(approved: int, rejected: int) -> None:
 def activity(recent: Mapping[Activity, int]) -> None:
     """The number of activities of each kind in the last minutes."""
     ACTIVITY_RECENT.replace({(kind,): n for kind, n in recent.items()})
+
+
+def title_labels(titles: Mapping[Key, str], most: int, others: Key) -> dict[Key, str]:
+    """The first `most` titles, bounded, on one line, masked, none twice; `others` for the rest.
+
+    Keys are (event,) or (reward, event). Panels group by title, so the second "Coupon" of an event
+    becomes "Coupon (2)": in the order of the IDs, which is the same in every replica. An address
+    or a token in a title is masked as in a log line.
+    """
+    chosen = dict(islice(titles.items(), most))
+    found: dict[Key, str] = {}
+    used: set[Key] = set()
+    for key in sorted(chosen):
+        plain = mask_text(_one_line(chosen[key])) or "untitled"
+        numbered = (_cut(plain, f" ({number})" if number > 1 else "") for number in count(1))
+        found[key] = next(title for title in numbered if (*key[1:], title) not in used)
+        used.add((*key[1:], found[key]))
+    return found | ({others: "others"} if len(titles) > most else {})
+
+
+def _one_line(title: str) -> str:
+    """Without control characters, invisible marks, and halves of surrogate pairs."""
+    spaced = "".join(" " if char.isspace() else char for char in title)
+    shown = "".join(char for char in spaced if unicodedata.category(char)[0] != "C")
+    return " ".join(shown.split())
+
+
+def _cut(title: str, end: str) -> str:
+    if len(title + end) <= TITLE_LENGTH:
+        return title + end
+    return f"{title[: TITLE_LENGTH - 1 - len(end)].rstrip()}…{end}"

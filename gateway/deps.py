@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import httpx
 
 from gateway.active_users import ActiveUsers
+from gateway.client import Places, UpstreamClient
 from gateway.limits import Limits
 from gateway.settings import Settings
-from gateway.signals import Upstream, UpstreamSignals
+from gateway.signals import Upstream
 from plainview import Check, checks, observe_httpx
 from plainview.client_address import IPV6_PREFIX, Networks
 from shared.background import close_at_exit, repeat
@@ -17,8 +18,6 @@ from shared.storage import redis
 from shared.storage.fallback import CLIENT_TIMEOUT_S
 from shared.token_keys import RemoteJwks
 from shared.tokens import TokenVerifier
-from shared.web.client import Deadlines, Places, UpstreamClient
-from shared.web.security import Verifier
 from shared.web.transport import UpstreamTransport
 
 FLUSH_S = 5.0
@@ -29,7 +28,7 @@ class Deps:
     """`upstreams` by name, `checks` by name of dependency."""
 
     limits: Limits
-    verifier: Verifier
+    verifier: TokenVerifier
     active_users: ActiveUsers
     upstreams: Mapping[Upstream, UpstreamClient]
     trusted_proxies: Networks = ()
@@ -64,15 +63,12 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
             name,
             url,
             transport,
-            UpstreamSignals(),
             places=Places(
                 settings.upstream_max_in_flight, settings.upstream_max_in_flight_per_client
             ),
-            deadlines=Deadlines(
-                settings.upstream_connect_seconds,
-                settings.upstream_deadline_seconds,
-                settings.upstream_idle_seconds,
-            ),
+            connect_s=settings.upstream_connect_seconds,
+            reply_s=settings.upstream_deadline_seconds,
+            idle_s=settings.upstream_idle_seconds,
             breaker_open_s=settings.breaker_open_seconds,
         )
         # Liveness, not readiness: what an upstream depends on is reported by the upstream itself.

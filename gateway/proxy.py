@@ -15,10 +15,10 @@ from starlette.types import Receive, Scope, Send
 from gateway import headers
 from gateway.admission import admit
 from gateway.body import read_body
+from gateway.client import IDEMPOTENT
 from gateway.operations import Operation
 from plainview.client_address import client_address
 from shared.errors import NotFound
-from shared.web.client import IDEMPOTENT
 
 if TYPE_CHECKING:
     from gateway.deps import Deps

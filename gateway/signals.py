@@ -3,10 +3,10 @@
 from typing import Literal, get_args
 
 from plainview import Catalogue
-from shared.web.client import Retry
 
 CATALOGUE = Catalogue("gateway")
 Upstream = Literal["auth", "event"]
+Retry = Literal["retried", "budget_exhausted"]  # repeated once, or not for want of budget
 Limit = Literal["user", "address", "sign_in"]
 Verified = Literal["accepted", "rejected", "forbidden", "keys_unavailable"]
 
@@ -39,18 +39,19 @@ VERIFICATIONS = CATALOGUE.counter(
 )
 
 
-class UpstreamSignals:
-    """Receives what UpstreamClient reports (`shared.web.client.Hooks`)."""
+def breaker_open(upstream: Upstream, is_open: bool) -> None:
+    """Calls of the upstream are refused from now on, or made again."""
+    BREAKER.set(is_open, upstream=upstream)
 
-    def breaker_open(self, upstream: str, is_open: bool) -> None:
-        BREAKER.set(is_open, upstream=upstream)
 
-    def retry(self, upstream: str, outcome: Retry) -> None:
-        RETRIES.inc(upstream=upstream, outcome=outcome)
+def retry(upstream: Upstream, outcome: Retry) -> None:
+    """A call that failed is repeated, or is not."""
+    RETRIES.inc(upstream=upstream, outcome=outcome)
 
-    def fast_failure(self, upstream: str) -> None:
-        """A call was refused without being made, as the breaker is open."""
-        FAST_FAILURES.inc(upstream=upstream)
+
+def fast_failure(upstream: Upstream) -> None:
+    """A call was refused without being made, as the breaker is open."""
+    FAST_FAILURES.inc(upstream=upstream)
 
 
 def limit_decision(limit: Limit, allowed: bool) -> None:

@@ -31,19 +31,17 @@ class _Files(PydanticBaseSettingsSource):
     """Reads the value of NAME from the file that NAME_FILE names, as containers mount secrets."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        path = os.environ.get(f"{field_name.upper()}_FILE")
-        return (Path(path).read_text().strip() if path else None), field_name, False
+        variable = f"{field_name.upper()}_FILE"
+        path = os.environ.get(variable)
+        try:
+            return (Path(path).read_text().strip() if path else None), field_name, False
+        except (OSError, UnicodeError) as exc:
+            raise SettingsError(f"{variable}: cannot be read") from exc
 
     def __call__(self) -> dict[str, Any]:
-        found = {name: self._read(name) for name in self.settings_cls.model_fields}
+        fields = self.settings_cls.model_fields.items()
+        found = {name: self.get_field_value(field, name)[0] for name, field in fields}
         return {name: value for name, value in found.items() if value is not None}
-
-    def _read(self, name: str) -> str | None:
-        try:
-            value = self.get_field_value(self.settings_cls.model_fields[name], name)[0]
-        except (OSError, UnicodeError) as exc:
-            raise SettingsError(f"{name.upper()}_FILE: cannot be read") from exc
-        return None if value is None else str(value)
 
 
 class SettingsError(Exception):

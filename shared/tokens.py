@@ -7,7 +7,7 @@ from base64 import urlsafe_b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 from joserfc import jwt
@@ -87,14 +87,6 @@ class TokenIssuer:
         return {"keys": [{**key.as_dict(private=False), **extra} for key in self._published]}
 
 
-class Remembered(NamedTuple):
-    """A verified token: its principal, and when it becomes valid and expires (Unix seconds)."""
-
-    principal: Principal
-    first: float
-    end: float
-
-
 class TokenVerifier:
     """Turns an access token into its principal; remembers up to `remembered` verified tokens.
 
@@ -113,15 +105,14 @@ class TokenVerifier:
             aud={"essential": True, "value": audience},
             **{name: {"essential": True} for name in ("sub", "jti", "iat", "nbf", "exp")},  # type: ignore[arg-type]
         )
-        self._remembered: dict[bytes, Remembered] = {}
+        # by hash: the principal, and when the token becomes valid and expires (Unix seconds)
+        self._remembered: dict[bytes, tuple[Principal, float, float]] = {}
         self._max, self._version = remembered, keys.version()
 
     def recall(self, token: str) -> Principal | None:
         """The principal, if this token was verified before and is still valid, else None."""
-        found = self._of_these_keys().get(_digest(token))
-        if found is None or not found.first <= time.time() < found.end:
-            return None
-        return found.principal
+        known, first, end = self._of_these_keys().get(_digest(token), (None, 0, 0))
+        return known if first <= time.time() < end else None
 
     async def verify(self, token: str) -> Principal:
         """The principal; InvalidToken if anything is wrong, KeysUnavailable without keys."""
@@ -152,9 +143,9 @@ class TokenVerifier:
         remembered.pop(digest, None)
         if len(remembered) >= self._max:
             del remembered[next(iter(remembered))]  # the oldest
-        remembered[digest] = Remembered(principal, first, claims["exp"] + LEEWAY_S)
+        remembered[digest] = principal, first, claims["exp"] + LEEWAY_S
 
-    def _of_these_keys(self) -> dict[bytes, Remembered]:
+    def _of_these_keys(self) -> dict[bytes, tuple[Principal, float, float]]:
         version = self._keys.version()
         if version != self._version:
             self._remembered.clear()

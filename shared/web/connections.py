@@ -1,33 +1,16 @@
 """The open connections of one server: bounds their number and cuts off clients that do not read."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Collection, Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from plainview.client_address import Networks, client_network, is_within
 from shared.web.bounds import Bounds
 
-
-class Connection(Protocol):
-    """What `Connections` needs of a connection; times are those of its event loop."""
-
-    transport: asyncio.Transport
-    loop: asyncio.AbstractEventLoop
-    since: float
-
-    @property
-    def address(self) -> str: ...
-    @property
-    def idle(self) -> bool: ...
-    @property
-    def arriving(self) -> bool: ...
-    @property
-    def asked(self) -> bool: ...
-    @property
-    def taken(self) -> tuple[int, int]: ...
-    @property
-    def pace(self) -> float: ...
-    def drop(self) -> None: ...
+if TYPE_CHECKING:
+    from shared.web.protocol import BoundedProtocol as Connection
 
 
 class Connections:

@@ -1,7 +1,7 @@
 """Who may call a route: a dependency that checks it, and a route that tells it to the gateway."""
 
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from fastapi import Request
 from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
@@ -9,18 +9,8 @@ from fastapi.security.base import SecurityBase
 
 from plainview import bind_user, get_logger
 from shared.errors import Forbidden, Unauthenticated
-from shared.tokens import Principal, Role
+from shared.tokens import Principal, Role, TokenVerifier
 from shared.web.body_limit import BoundedRoute
-
-
-class Verifier(Protocol):
-    """The interface of `app.state.deps.verifier`, e.g. a TokenVerifier."""
-
-    def recall(self, token: str) -> Principal | None:
-        """The principal of a token that was verified before and is still valid."""
-
-    async def verify(self, token: str) -> Principal:
-        """The principal of a token, or Unauthenticated."""
 
 
 def recall(request: Request) -> Principal | None:
@@ -57,8 +47,8 @@ def _bearer_token(request: Request) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _verifier(request: Request) -> Verifier:
-    return cast(Verifier, request.app.state.deps.verifier)
+def _verifier(request: Request) -> TokenVerifier:
+    return cast(TokenVerifier, request.app.state.deps.verifier)
 
 
 class Require(SecurityBase):

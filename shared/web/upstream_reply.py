@@ -1,11 +1,16 @@
 """A reply on its way through: the connection fills it, its reader empties it, both bounded."""
 
+from __future__ import annotations
+
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import httpx
+
+if TYPE_CHECKING:
+    from shared.web.upstream_connection import UpstreamConnection
 
 AHEAD = 1024 * 1024  # bytes of a reply that are read ahead of its client
 AHEAD_SHORT = 64 * 1024  # the same, while replies of more than TOGETHER bytes wait
@@ -13,13 +18,6 @@ TOGETHER = 64 * AHEAD  # bytes waiting in this process, beyond which less is rea
 PIECE = 64 * 1024  # bytes; small chunks are joined up to this size, larger ones are cut
 
 Headers = list[tuple[bytes, bytes]]
-
-
-class Source(Protocol):
-    """The connection that a reply comes from."""
-
-    def resume(self) -> None: ...
-    def fail(self, error: Exception) -> None: ...
 
 
 class Reply(httpx.AsyncByteStream):
@@ -39,7 +37,7 @@ class Reply(httpx.AsyncByteStream):
         self._chunks: deque[bytes] = deque()
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
-        self.connection: Source | None = None
+        self.connection: UpstreamConnection | None = None
 
     def feed(self, data: bytes) -> bool:
         """Add to the body; False if no more should be read before the reader takes some."""

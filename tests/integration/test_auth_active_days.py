@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,7 +15,6 @@ from auth.active_days import ActiveDays
 from gateway.active_users import ActiveUsers
 from plainview.testing import metric_delta
 from shared.errors import Unavailable
-from shared.storage import mongo as storage
 from shared.storage.mongo import Database
 from shared.storage.redis import RedisError, connect
 from shared.windows import active_key
@@ -25,13 +23,6 @@ from tests.support.waiting import soon
 
 SEOUL = ZoneInfo("Asia/Seoul")
 NOW = datetime(2026, 3, 10, 16, 0, tzinfo=UTC)  # 01:00 of the 11th
-
-
-@pytest.fixture(params=["motor", "pymongo"])
-async def database(request: pytest.FixtureRequest, mongo_url: str) -> AsyncIterator[Database]:
-    client = storage.connect(mongo_url, request.param, "test")
-    yield client.database(f"auth_{uuid4().hex[:12]}")
-    await client.close()
 
 
 @pytest.fixture

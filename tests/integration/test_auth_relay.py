@@ -18,7 +18,7 @@ from plainview import request_context
 from plainview.testing import captured_logs, captured_spans, metric_delta
 from shared.announcements import STREAM, Announcement
 from shared.background import repeat
-from shared.storage import mongo as storage
+from shared.storage.mongo import Database
 from shared.storage.redis import connect
 from tests.support.servers import EmbeddedValkey
 from tests.support.timing import in_time
@@ -28,10 +28,8 @@ REGISTERED, LOGGED_IN = Announcement
 
 
 @pytest.fixture
-async def users(mongo_url: str) -> AsyncIterator[Users]:
-    client = storage.connect(mongo_url, "pymongo", "test")
-    yield Users(client.database(f"relay_{uuid4().hex[:12]}"))
-    await client.close()
+def users(one_database: Database) -> Users:
+    return Users(one_database)
 
 
 @asynccontextmanager

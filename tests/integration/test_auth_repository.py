@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -14,18 +13,10 @@ from auth import repository
 from auth.records import Family, User
 from auth.repository import LOCK_S, EmailTaken, Families, Users
 from shared.errors import Conflict
-from shared.storage import mongo as storage
 from shared.storage.mongo import Database
 from shared.tokens import Role
 
 ANNOUNCED = {"id": "01", "type": "user.registered", "user_id": "u"}
-
-
-@pytest.fixture(params=["motor", "pymongo"])
-async def database(request: pytest.FixtureRequest, mongo_url: str) -> AsyncIterator[Database]:
-    client = storage.connect(mongo_url, request.param, "test")
-    yield client.database(f"auth_{uuid4().hex[:12]}")
-    await client.close()
 
 
 def user(email: str = "ann@example.com", **more: object) -> User:
@@ -146,15 +137,14 @@ async def test_announcements_until_removed(database: Database) -> None:
     assert len(await users.outboxes(10)) == 1
 
 
-async def test_sign_ups_are_counted_by_time(database: Database) -> None:
+async def test_sign_ups_are_counted_by_day(database: Database) -> None:
     users = Users(database)
-    start = datetime(2026, 1, 1, tzinfo=UTC)
-    for hours in (0, 12, 24, 25):
-        created = start + timedelta(hours=hours)
-        await users.create(user(f"{hours}@example.com", created_at=created), ANNOUNCED)
-    assert await users.count_created(start, start + timedelta(days=1)) == 2
-    assert await users.count_created(start + timedelta(days=1), start + timedelta(days=2)) == 2
-    assert await users.count() == 4
+    midnight = datetime.combine(datetime.now(UTC).date(), datetime.min.time(), UTC)
+    for number, hours in enumerate((0, -0.001, -24, -24.001, -24 * 29, -24 * 29 - 0.001)):
+        created = midnight + timedelta(hours=hours)
+        await users.create(user(f"{number}@example.com", created_at=created), ANNOUNCED)
+    assert await users.sign_ups(UTC) == [1, 2, 1, *[0] * 26, 1]
+    assert await users.count() == 6
 
 
 async def test_of_20_parallel_rotations_one_wins(database: Database) -> None:

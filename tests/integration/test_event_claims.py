@@ -1,9 +1,7 @@
 """Claims on a real server through both drivers: crashes at every write, late writes, floods."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -17,7 +15,7 @@ from event.records import Request
 from event.store import Store
 from plainview.testing import captured_logs, metric_delta
 from shared.errors import Timeout, Unavailable
-from shared.storage.mongo import Database, connect
+from shared.storage.mongo import Database
 from tests.support.event_data import add_event, add_reward
 from tests.support.fake_mongo import Crash, crash_at
 
@@ -25,13 +23,10 @@ SEOUL = ZoneInfo("Asia/Seoul")
 NOW = -1.0  # seconds: whatever is unfinished counts as left behind
 
 
-@pytest.fixture(params=["motor", "pymongo"])
-async def database(mongo_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
-    client = connect(mongo_url, request.param, "test")
-    database = client.database(f"event_{uuid4().hex[:12]}")
+@pytest.fixture
+async def database(database: Database) -> Database:
     await Store(database).indexes.make()
-    yield database
-    await client.close()
+    return database
 
 
 def claims(database: Any, stale_s: float = 15) -> Claims:

@@ -22,7 +22,7 @@ from plainview.testing import captured_spans, metric_delta
 from shared.announcements import STREAM
 from shared.background import repeat
 from shared.storage import redis as redis_storage
-from shared.storage.mongo import connect
+from shared.storage.mongo import Database, connect
 from shared.storage.mongo_calls import DatabaseUnavailable
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey
 from tests.support.waiting import soon
@@ -40,10 +40,8 @@ async def redis(redis_url: str) -> AsyncIterator[Any]:
 
 
 @pytest.fixture
-async def members(mongo_url: str) -> AsyncIterator[MemberRepository]:
-    client = connect(mongo_url, "pymongo", "test")
-    yield MemberRepository(client.database(f"event_{uuid4().hex[:12]}"))
-    await client.close()
+def members(one_database: Database) -> MemberRepository:
+    return MemberRepository(one_database)
 
 
 async def announce(redis: Any, type_: str, user: str = "u", at: str = AT, **more: str) -> None:

@@ -1,7 +1,6 @@
 """Lists, counts and members on a real server through both drivers."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,17 +18,10 @@ from event.service import Service
 from event.store import Store
 from plainview.testing import metric_delta
 from shared.errors import Conflict
-from shared.storage.mongo import Database, connect
+from shared.storage.mongo import Database
 from tests.support.event_data import add_event, add_reward
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-
-
-@pytest.fixture(params=["motor", "pymongo"])
-async def database(mongo_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
-    client = connect(mongo_url, request.param, "test")
-    yield client.database(f"event_{uuid4().hex[:12]}")
-    await client.close()
 
 
 @pytest.fixture

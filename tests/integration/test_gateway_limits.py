@@ -12,8 +12,7 @@ from limits import RateLimitItemPerSecond
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
-from gateway.limits import MOVING_WINDOW, Limits, LocalWindows
-from gateway.round_trips import Call, RoundTrips
+from gateway.limits import MOVING_WINDOW, Call, Limits, LocalWindows, RoundTrips
 from plainview.testing import captured_logs
 from shared.errors import TooMany
 from shared.storage import redis

@@ -3,29 +3,20 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
-from shared.storage.mongo import Collection, DuplicateKey, Mongo, connect
+from shared.storage.mongo import Collection, Database, DuplicateKey, Mongo, connect
 from shared.storage.mongo_calls import POOL, DatabaseTimeout, DatabaseUnavailable
 from tests.support.servers import EmbeddedMongo, free_port
 from tests.support.timing import in_time
 from tests.support.waiting import soon
 
 
-@pytest.fixture(params=["motor", "pymongo"])
-def driver(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
 @pytest.fixture
-async def things(mongo_url: str, driver: Any) -> AsyncIterator[Collection]:
-    client = connect(mongo_url, driver, "tests")
-    yield client.database(f"storage_{uuid4().hex[:8]}")["things"]
-    await client.close()
+def things(database: Database) -> Collection:
+    return database["things"]
 
 
 async def test_calls_mean_the_same_on_both_drivers(things: Collection) -> None:

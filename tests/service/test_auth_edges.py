@@ -52,7 +52,7 @@ async def test_odd_bodies_are_the_clients_mistake(auth, name, monkeypatch):
 async def test_nobody_registers_with_more_than_asked(auth, extra):
     body = {"email": "a@example.com", "password": PASSWORD, "display_name": "A", extra: "ADMIN"}
     assert (await auth.post("register", **body)).status_code == 422
-    assert not auth.users.by_id
+    assert not auth.stored
 
 
 @pytest.mark.parametrize(

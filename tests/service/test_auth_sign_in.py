@@ -4,7 +4,6 @@ import asyncio
 import json
 import threading
 import time
-from dataclasses import replace
 
 import time_machine
 from argon2 import PasswordHasher
@@ -198,9 +197,9 @@ async def test_a_disabled_account_is_told_so_only_with_the_password(auth):
 async def test_an_old_hash_is_replaced_at_sign_in(auth):
     user_id = await auth.registered()
     old = PasswordHasher(time_cost=3, memory_cost=8, parallelism=1).hash(PASSWORD)
-    auth.users.by_id[user_id] = replace(auth.users.by_id[user_id], password_hash=old)
+    auth.stored[user_id]["password_hash"] = old
     await auth.signed_in()
-    assert "t=1" in auth.users.by_id[user_id].password_hash
+    assert "t=1" in auth.stored[user_id]["password_hash"]
     await auth.signed_in()
 
 
@@ -210,7 +209,7 @@ async def test_what_happened_is_announced_with_the_context_of_the_request(auth):
     auth.headers = {"X-Request-ID": "request-number-2",
                    "traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}  # fmt: skip
     await auth.signed_in()
-    announced = [item for _, item in sorted(auth.users.announced[user_id].items())]
+    announced = [item for _, item in sorted(auth.stored[user_id]["outbox"].items())]
     assert [item["type"] for item in announced] == ["user.registered", "user.logged_in"]
     assert [item["request_id"] for item in announced] == ["request-number-1", "request-number-2"]
     assert announced[1]["traceparent"].split("-")[1] == "ab" * 16
@@ -223,7 +222,7 @@ async def test_sign_ins_that_wait_to_be_announced_are_bounded(auth):
     with dropped:
         for _ in range(105):
             await auth.signed_in()
-    kinds = [item["type"] for _, item in sorted(auth.users.announced[user_id].items())]
+    kinds = [item["type"] for _, item in sorted(auth.stored[user_id]["outbox"].items())]
     assert len(kinds) == 101
     assert kinds[0] == "user.registered"
     assert dropped.value == 5

@@ -9,12 +9,12 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
+from gateway import signals
+from gateway.client import Places
 from gateway.operations import load_document
-from gateway.signals import UpstreamSignals
 from plainview.testing import captured_logs, metric_delta
 from shared.tokens import Role
 from shared.web.body_limit import SMALL_BODY
-from shared.web.client import Places
 from shared.web.problems import install_error_handlers
 from shared.web.transport import UpstreamTransport
 from tests.support.gateway_app import gateway, listening, served, upstream
@@ -187,7 +187,7 @@ async def test_a_client_that_leaves_while_it_sends_is_no_error():
 
 
 async def test_a_dead_upstream_is_503_and_soon_not_asked():
-    UpstreamSignals().breaker_open("event", is_open=False)  # whatever another test left
+    signals.breaker_open("event", is_open=False)  # whatever another test left
     async with gateway(breaker_open_seconds=60) as gw:  # no trial falls into this test
         for _ in range(5):
             reply = await gw.client.post(LOGIN, json={})

@@ -7,21 +7,13 @@ from contextlib import AsyncExitStack
 import httpx
 import pytest
 
+from gateway.client import Places, UpstreamClient, UpstreamUnavailable
 from shared.web import replicas
-from shared.web.client import Places, UpstreamClient, UpstreamUnavailable
 from shared.web.transport import UpstreamTransport
 from tests.support.servers import free_port
 from tests.support.waiting import soon
 
 ADDRESSES = ["127.0.0.2", "127.0.0.3", "127.0.0.4"]  # all of 127.0.0.0/8 is this machine on Linux
-
-
-class Unheard:
-    """Hooks that hear nothing."""
-
-    def breaker_open(self, upstream: str, is_open: bool) -> None: ...
-    def retry(self, upstream: str, outcome: str) -> None: ...
-    def fast_failure(self, upstream: str) -> None: ...
 
 
 class Names:
@@ -44,7 +36,7 @@ class Platform:
         self.port, self.seen, self.names = free_port(), Counter[str](), names
         url = f"http://event:{self.port}"
         transport = UpstreamTransport(url, names)
-        self.client = UpstreamClient("event", url, transport, Unheard(), places=Places(99, 99))
+        self.client = UpstreamClient("event", url, transport, places=Places(99, 99))
         self._servers: dict[str, asyncio.Server] = {}
         self._open: dict[str, set[asyncio.StreamWriter]] = {}
 

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.client import Places, UpstreamClient, UpstreamUnavailable
 from shared.web.bounds import Bounds
-from shared.web.client import Places, UpstreamClient, UpstreamUnavailable
 from shared.web.protocol import bounded_protocol
 from shared.web.transport import UpstreamTransport
 from shared.web.upstream_connection import SLOW_S, UpstreamConnection
@@ -18,16 +18,8 @@ from tests.support.waiting import soon
 MIB = 1024 * 1024
 
 
-class Told:
-    """Hooks that hear nothing."""
-
-    def breaker_open(self, upstream: str, is_open: bool) -> None: ...
-    def retry(self, upstream: str, outcome: str) -> None: ...
-    def fast_failure(self, upstream: str) -> None: ...
-
-
 def client(url: str, **more: Any) -> UpstreamClient:
-    return UpstreamClient("event", url, UpstreamTransport(url), Told(), places=Places(9, 9), **more)
+    return UpstreamClient("event", url, UpstreamTransport(url), places=Places(9, 9), **more)
 
 
 async def test_a_slow_reader_makes_nobody_read_ahead_more_and_more():

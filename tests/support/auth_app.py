@@ -1,10 +1,9 @@
-"""The auth service over memory, with everything else real."""
+"""The auth service over a database in memory, with everything else real."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any
 
@@ -15,13 +14,13 @@ from auth.deps import Deps, issuer, verifier
 from auth.limiter import SignInLimiter
 from auth.main import create_app
 from auth.passwords import Passwords
-from auth.records import Family, User
-from auth.repository import EmailTaken, Families, Users
+from auth.repository import Families, Users
 from auth.service import Accounts
 from auth.sessions import Sessions
 from auth.settings import Settings
 from ops.secrets import new_signing_key
 from shared.tokens import Role, TokenIssuer
+from tests.support.fake_mongo import FakeDatabase, Wrapped
 
 PASSWORD = "a staple that is correct"
 
@@ -37,117 +36,22 @@ def auth_settings(**more: Any) -> Settings:
     return Settings(**{**values, **more})
 
 
-class MemoryUsers(Users):
-    """Users by ID, with what they have announced."""
-
-    def __init__(self) -> None:
-        self.by_id: dict[str, User] = {}
-        self.announced: dict[str, dict[str, Mapping[str, str]]] = {}
-        self.lock = asyncio.Lock()
-
-    async def create(self, user: User, announcement: Mapping[str, str]) -> None:
-        if await self.by_email(user.email):
-            raise EmailTaken("taken")
-        self.by_id[user.id] = user
-        self.announced[user.id] = {announcement["id"]: announcement}
-
-    async def by_email(self, email: str) -> User | None:
-        return next((user for user in self.by_id.values() if user.email == email), None)
-
-    async def get(self, user_id: str) -> User | None:
-        return self.by_id.get(user_id)
-
-    async def sign_in(
-        self,
-        user: User,
-        announcement: Mapping[str, str],
-        known: Mapping[str, float],
-        new_hash: str | None = None,
-    ) -> list[str] | None:
-        now = self.by_id[user.id]
-        if now.epoch != user.epoch:
-            return None
-        new = new_hash or now.password_hash
-        self.by_id[user.id] = replace(now, password_hash=new, known=known)
-        self.announced[user.id][announcement["id"]] = announcement
-        return sorted(self.announced[user.id])
-
-    async def set_password(self, user: User, password_hash: str) -> bool:
-        known = self.by_id[user.id]
-        if known.epoch != user.epoch:
-            return False
-        self.by_id[user.id] = replace(known, password_hash=password_hash, epoch=known.epoch + 1)
-        return True
-
-    async def disable(self, user_id: str) -> None:
-        known = self.by_id[user_id]
-        self.by_id[user_id] = replace(known, disabled=True, epoch=known.epoch + 1)
-
-    async def set_roles(self, user_id: str, roles: Sequence[Role]) -> User | None:
-        if user_id not in self.by_id:
-            return None
-        self.by_id[user_id] = replace(self.by_id[user_id], roles=tuple(roles))
-        return self.by_id[user_id]
-
-    async def has_other_administrator(self, user_id: str) -> bool:
-        others = (user for user in self.by_id.values() if user.id != user_id)
-        return any(Role.ADMIN in user.roles and not user.disabled for user in others)
-
-    @asynccontextmanager
-    async def administration(self) -> AsyncIterator[None]:
-        async with self.lock:
-            yield
-
-    async def remove_announcements(
-        self, user_id: str, ids: Sequence[str], mark: str | None = None
-    ) -> None:
-        for key in ids:
-            self.announced[user_id].pop(key)
-
-    async def count(self) -> int:
-        return len(self.by_id)
-
-    async def count_created(self, since: datetime, until: datetime) -> int:
-        return sum(since <= user.created_at < until for user in self.by_id.values())
-
-
-class MemoryFamilies(Families):
-    """Families by ID; every call gives others a turn, as a database does."""
-
-    def __init__(self) -> None:
-        self.by_id: dict[str, Family] = {}
-
-    async def create(self, family: Family) -> None:
-        self.by_id[family.id] = family
-
-    async def get(self, family_id: str) -> Family | None:
-        await asyncio.sleep(0)
-        return self.by_id.get(family_id)
-
-    async def rotate(self, family: Family, successor: str, recent: Mapping[str, float]) -> bool:
-        await asyncio.sleep(0)
-        known = self.by_id.get(family.id)
-        if known is None or known.current != family.current:
-            return False
-        self.by_id[family.id] = replace(known, current=successor, recent=recent)
-        return True
-
-    async def delete(self, family_id: str) -> None:
-        self.by_id.pop(family_id, None)
-
-    async def delete_of(self, user_id: str) -> None:
-        self.by_id = {key: kept for key, kept in self.by_id.items() if kept.user_id != user_id}
+async def _in_turns(_method: str, call: Callable[[], Awaitable[Any]]) -> Any:
+    """Every call gives others a turn, as a database does."""
+    await asyncio.sleep(0)
+    return await call()
 
 
 @dataclass
 class AuthApp:
-    """`post("login", email=..., password=...)` calls the API; fakes are open to look into."""
+    """`post("login", email=..., password=...)` calls the API."""
 
     app: FastAPI
     settings: Settings
     accounts: Accounts
-    users: MemoryUsers
-    families: MemoryFamilies
+    users: Users
+    stored: dict[str, Any]  # documents of users by ID
+    families: dict[str, Any]
     issuer: TokenIssuer
     client: httpx.AsyncClient
     headers: dict[str, str] = field(default_factory=dict)
@@ -179,7 +83,9 @@ class AuthApp:
 @asynccontextmanager
 async def auth_app(passwords: Passwords | None = None, **more: Any) -> AsyncIterator[AuthApp]:
     settings = auth_settings(**more)
-    users, families = MemoryUsers(), MemoryFamilies()
+    memory = FakeDatabase()
+    database: Any = Wrapped(memory, _in_turns)
+    users, families = Users(database), Families(database)
     # the cheapest hash there is: what it costs is tested elsewhere
     quick = passwords or Passwords(memory_kib=8, time_cost=1)
     limiter = SignInLimiter(None, settings.auth_account_limit, settings.auth_address_limit)
@@ -192,5 +98,6 @@ async def auth_app(passwords: Passwords | None = None, **more: Any) -> AsyncIter
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://auth") as client,
     ):
-        yield AuthApp(app, settings, accounts, users, families, signer, client)
+        stored, sessions = (memory[name].documents for name in ("users", "refresh_families"))
+        yield AuthApp(app, settings, accounts, users, stored, sessions, signer, client)
     quick.close()

@@ -29,9 +29,11 @@ def _get(document: Any, path: str) -> Any:
 
 def _one(value: Any, condition: Any) -> bool:
     if not (isinstance(condition, dict) and any(key.startswith("$") for key in condition)):
-        return bool(value == condition)
+        return bool(value == condition or (isinstance(value, list | tuple) and condition in value))
     for operator, wanted in condition.items():
-        if operator == "$exists":
+        if operator == "$ne":
+            good = value != wanted
+        elif operator == "$exists":
             good = (value is not _MISSING) == wanted
         elif operator == "$in":
             good = value in wanted
@@ -142,8 +144,14 @@ class FakeCollection:
             del self.documents[row["_id"]]
         return SimpleNamespace(deleted_count=len(found))
 
+    async def delete_many(self, where: Mapping[str, Any]) -> None:
+        for row in self._matching(where):
+            del self.documents[row["_id"]]
+
     async def count(self, where: Mapping[str, Any]) -> int:
         return len(self._matching(where))
+
+    count_documents = count
 
     async def aggregate(self, pipeline: list[Mapping[str, Any]], limit: int) -> list[Document]:
         rows = list(self.documents.values())

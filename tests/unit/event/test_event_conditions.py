@@ -64,7 +64,7 @@ def test_account_age_is_0_for_an_unknown_or_future_registration():
 def test_a_verdict_tells_progress_and_whether_it_is_enough(needed, done):
     (verdict,) = evaluate([{"type": "participations", "count": needed}], facts(participations=done))
     wanted = {"type": "participations", "needed": needed, "progress": done, "met": done >= needed}
-    assert verdict.document() == wanted
+    assert verdict == wanted
 
 
 def test_each_condition_has_its_own_verdict_in_order():
@@ -76,7 +76,7 @@ def test_each_condition_has_its_own_verdict_in_order():
         ],
         facts(frozenset({0, 1}), registered_at=NOW - timedelta(days=2), participations=1),
     )
-    assert [(v.type, v.progress, v.met) for v in verdicts] == [
+    assert [(v["type"], v["progress"], v["met"]) for v in verdicts] == [
         ("account_age", 2, False),
         ("login_streak", 2, True),
         ("participations", 1, True),

@@ -3,7 +3,7 @@
 import pytest
 
 from event import signals
-from event.titles import LENGTH, label_values
+from event.signals import TITLE_LENGTH, title_labels
 from plainview import GaugeSpec
 
 OTHERS = ("_other",)
@@ -25,12 +25,12 @@ OTHERS = ("_other",)
     ],
 )
 def test_one_title(title: str, value: str) -> None:
-    assert label_values({("e",): title}, 1, OTHERS) == {("e",): value}
+    assert title_labels({("e",): title}, 1, OTHERS) == {("e",): value}
     value.encode()  # as the page of metrics has to
 
 
 def test_an_address_in_a_title_is_masked() -> None:
-    (value,) = label_values({("e",): "Ask ann@example.org"}, 1, OTHERS).values()
+    (value,) = title_labels({("e",): "Ask ann@example.org"}, 1, OTHERS).values()
     assert value.startswith("Ask ")
     assert "ann@" not in value
 
@@ -38,7 +38,7 @@ def test_an_address_in_a_title_is_masked() -> None:
 def test_equal_titles_of_an_event_are_numbered_by_age() -> None:
     long = "y" * 100
     names = {("e3",): "A", ("e1",): "A", ("e2",): "A (2)", ("e5",): long, ("e4",): long}
-    found = label_values(names, 10, OTHERS)
+    found = title_labels(names, 10, OTHERS)
     assert found == {
         ("e1",): "A",
         ("e2",): "A (2)",
@@ -46,13 +46,13 @@ def test_equal_titles_of_an_event_are_numbered_by_age() -> None:
         ("e4",): "y" * 79 + "…",
         ("e5",): "y" * 75 + "… (2)",
     }
-    assert max(map(len, found.values())) == LENGTH
+    assert max(map(len, found.values())) == TITLE_LENGTH
     rewards = {("r1", "e1"): "Coupon", ("r2", "e2"): "Coupon", ("r3", "e2"): "Coupon"}
-    assert [*label_values(rewards, 10, OTHERS).values()] == ["Coupon", "Coupon", "Coupon (2)"]
+    assert [*title_labels(rewards, 10, OTHERS).values()] == ["Coupon", "Coupon", "Coupon (2)"]
 
 
 def test_the_first_ones_are_named_and_the_rest_is_others() -> None:
-    found = label_values({(f"e{n}",): f"Event {n}" for n in range(5)}, 3, OTHERS)
+    found = title_labels({(f"e{n}",): f"Event {n}" for n in range(5)}, 3, OTHERS)
     assert found == {("e0",): "Event 0", ("e1",): "Event 1", ("e2",): "Event 2", OTHERS: "others"}
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.web.breaker import Breaker, RetryBudget
+from gateway.breaker import Breaker, RetryBudget
 
 
 class Clock:

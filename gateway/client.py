@@ -5,13 +5,12 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Literal, Protocol
 
 import httpx
 
+from gateway import signals
+from gateway.breaker import Breaker, RetryBudget
 from shared.errors import BadGateway, Timeout, TooMany, Unavailable
-from shared.web.breaker import Breaker, RetryBudget
 from shared.web.upstream_connection import BadReply, ReplyTooLarge, SlowReader
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
@@ -33,28 +32,6 @@ class UpstreamReplyInvalid(BadGateway):
     """The upstream's reply is invalid or too large to be passed on."""
 
     code = "upstream_reply_invalid"
-
-
-Retry = Literal["retried", "budget_exhausted"]  # repeated once, or not for want of budget
-
-
-class Hooks(Protocol):
-    """Receives what a client reports."""
-
-    def breaker_open(self, upstream: str, is_open: bool) -> None: ...
-    def retry(self, upstream: str, outcome: Retry) -> None: ...
-    def fast_failure(self, upstream: str) -> None: ...
-
-
-@dataclass(frozen=True)
-class Deadlines:
-    """In seconds. A whole reply has none: it may take any time while parts keep coming."""
-
-    connect_s: float = 1.0
-    #: from the end of sending the request to the head of the reply
-    reply_s: float = 5.0
-    #: between two parts of the reply
-    idle_s: float = 60.0
 
 
 class Places:
@@ -95,33 +72,31 @@ class UpstreamClient:
     """Calls of one upstream through `transport`.
 
     The breaker counts only failures of the upstream: it refuses or breaks the connection, or does
-    not answer in time after the whole request was sent.
+    not answer in time after the whole request was sent. `reply_s` are the seconds from the end of
+    sending a request to the head of its reply, `idle_s` those between two parts of the reply. A
+    whole reply has no deadline: it may take any time while parts keep coming.
     """
 
     def __init__(
         self,
-        name: str,
+        name: signals.Upstream,
         base_url: str,
         transport: httpx.AsyncBaseTransport,
-        hooks: Hooks,
         *,
         places: Places,
-        deadlines: Deadlines = Deadlines(),
+        connect_s: float = 1.0,
+        reply_s: float = 5.0,
+        idle_s: float = 60.0,
         breaker_failures: int = 5,
         breaker_open_s: float = 10.0,
-        budget: RetryBudget | None = None,
     ) -> None:
-        self.name, self.transport, self._hooks = name, transport, hooks
+        self.name, self.transport = name, transport
         self._base, self._places = httpx.URL(base_url), places
         self._prefix = self._base.raw_path.rstrip(b"/")
-        self._timeout = {
-            "connect": deadlines.connect_s,
-            "read": deadlines.reply_s,
-            "idle": deadlines.idle_s,
-        }
-        self._budget = budget or RetryBudget()
+        self._timeout = {"connect": connect_s, "read": reply_s, "idle": idle_s}
+        self._budget = RetryBudget()
         self.breaker = Breaker(
-            breaker_failures, breaker_open_s, lambda is_open: hooks.breaker_open(name, is_open)
+            breaker_failures, breaker_open_s, lambda is_open: signals.breaker_open(name, is_open)
         )
 
     @asynccontextmanager
@@ -145,7 +120,7 @@ class UpstreamClient:
         """
         period = self.breaker.allow()
         if not period:
-            self._hooks.fast_failure(self.name)
+            signals.fast_failure(self.name)
             raise UpstreamUnavailable(
                 f"{self.name} is not available", retry_after=self.breaker.retry_after
             )
@@ -202,9 +177,9 @@ class UpstreamClient:
                     raise
                 retry = False
                 if not self._budget.withdraw():
-                    self._hooks.retry(self.name, "budget_exhausted")
+                    signals.retry(self.name, "budget_exhausted")
                     raise
                 # A retried attempt is no failure for the breaker: a stopping replica closes several
                 # connections at once, and the retry reaches another replica.
-                self._hooks.retry(self.name, "retried")
+                signals.retry(self.name, "retried")
             await asyncio.sleep(random.uniform(0.02, 0.06))  # noqa: S311 - spreads retries
