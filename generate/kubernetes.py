@@ -223,7 +223,7 @@ def prometheus_rule() -> Json:
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
         "metadata": {"name": "event-rewards"},
-        "spec": {"groups": [*rules.recorded(), *rules.prometheus_groups()]},
+        "spec": {"groups": rules.groups()},
     }
 
 

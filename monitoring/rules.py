@@ -1,17 +1,14 @@
 """The files that the kit makes of this installation: dashboards, recording rules, alert rules."""
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from monitoring import alerts, dashboards
 from monitoring.settings import CATALOGUES, EXPORTED, KIT
-from plainview import Alert
 from plainview.kit import names, recording
 from plainview.kit.documents import DASHBOARDS, GRAFANA_ALERTS, RULES, Documents
-from plainview.kit.rules import Rules
 
-__all__ = ["DASHBOARDS", "GRAFANA", "RULES", "RUNBOOKS", "generated", "known", "rules"]
+__all__ = ["DASHBOARDS", "GRAFANA", "RULES", "RUNBOOKS", "documents", "generated", "groups"]
 
 Json = dict[str, Any]
 
@@ -22,17 +19,13 @@ FOLDER = "Event Rewards alerts"
 ORIGIN = "Written by `make generate` from monitoring/ and plainview/kit/: change those, not this."
 
 
-def groups() -> dict[str, list[Alert]]:
-    """The alerts by the name of their group."""
-    return {"generic": alerts.GENERIC, "event-rewards": alerts.REWARDS}
-
-
 def documents() -> Documents:
     """All of it, not written yet."""
-    return Documents(KIT, dashboards.boards(), groups(), known(), FOLDER, ORIGIN, impacts())
+    by_group = {"generic": alerts.GENERIC, "event-rewards": alerts.REWARDS}
+    return Documents(KIT, dashboards.boards(), by_group, known(), FOLDER, ORIGIN, _impacts())
 
 
-def impacts() -> dict[str, str]:
+def _impacts() -> dict[str, str]:
     """How bad each alert is: what its runbook says first under "Impact"."""
     found = {}
     for path in (ROOT / RUNBOOKS).glob("*.md"):
@@ -41,20 +34,9 @@ def impacts() -> dict[str, str]:
     return found
 
 
-@cache
-def rules() -> Rules:
-    """What makes rules of alerts."""
-    return documents().rules
-
-
-def recorded() -> list[Json]:
-    """The groups of recording rules."""
-    return recording.groups(KIT)
-
-
-def prometheus_groups() -> list[Json]:
-    """The groups of alert rules for Prometheus."""
-    return rules().prometheus_groups(groups())
+def groups() -> list[Json]:
+    """The groups of recording and alert rules, as Prometheus reads them."""
+    return [*recording.groups(KIT), *documents().alert_groups()]
 
 
 def known() -> set[str]:

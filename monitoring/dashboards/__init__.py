@@ -4,10 +4,9 @@ Every metric named in a query has to be known (`rules.known`), else writing fail
 error here and not an empty panel there.
 """
 
-from monitoring.dashboards.databases import databases
+from monitoring.dashboards.databases import databases, protection
 from monitoring.dashboards.events import events
 from monitoring.dashboards.overview import overview
-from monitoring.dashboards.protection import protection
 from monitoring.dashboards.users import users
 from monitoring.settings import KIT
 from plainview.kit import Dashboard, logs_and_traces, slos, system, telemetry

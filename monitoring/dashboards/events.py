@@ -1,6 +1,5 @@
 """Event performance: who takes part, who gets what, how long it takes, what is left."""
 
-from dataclasses import replace
 from typing import Any
 
 from monitoring.dashboards import rewards
@@ -9,8 +8,7 @@ from monitoring.settings import KIT, PENDING
 from monitoring.titles import five, titled
 from plainview.kit import Dashboard, Row
 from plainview.kit.panels import (
-    BAD,
-    Column,
+    Json,
     Panel,
     Query,
     bars,
@@ -22,7 +20,6 @@ from plainview.kit.panels import (
     organize,
     sorted_by,
     stat,
-    steps,
     table,
 )
 from plainview.kit.promql import anywhere, highest, rate
@@ -38,7 +35,7 @@ def _requests(*statuses: str, each: str = " by (event_id)") -> str:
 
 
 EVERYBODY = highest("event_participants", "event_id", EVENT_SELECTOR)
-DECIDED = f"({_requests('approved', 'rejected')} > 0)"
+GRANTED_SHARE = f"{_requests('approved')} / ({_requests('approved', 'rejected')} > 0)"
 
 
 def _now() -> list[Panel]:
@@ -48,73 +45,57 @@ def _now() -> list[Panel]:
 
     return [
         now(
-            "Running events",
-            "Events that are active, from the database.",
-            "events_active",
-            "events",
+            "Running events", "Events that are active, from the database.",
+            "events_active", "events",
         ),
         now(
             "Approval rate",
             "Approved of all decided reward requests ever, automatic ones included; 100 % "
             "before the first.",
-            "reward_approval_ratio",
-            "approved",
-            unit="percentunit",
+            "reward_approval_ratio", "approved", unit="percentunit",
         ),
         now(
             "Awaiting a decision",
             "Requests that an operator has to decide on. It should not grow from day to day.",
-            "reward_requests_awaiting_decision",
-            "requests",
+            "reward_requests_awaiting_decision", "requests",
         ),
         now(
             "Stock work undone",
             "Requests whose stock is still to be moved. Above "
             f"{PENDING} somebody is called: ClaimBacklog.",
-            "reward_requests_pending",
-            "requests",
-            thresholds=steps((PENDING, BAD)),
+            "reward_requests_pending", "requests", bad=PENDING,
         ),
         now(
             "Oldest stock work",
             "Age of the oldest of these. A crashed process leaves some, another one takes them "
             f"over; above {PENDING_S} s somebody is called: ClaimBacklog.",
-            "reward_requests_oldest_pending_seconds",
-            "oldest",
-            unit="s",
-            thresholds=steps((PENDING_S, BAD)),
+            "reward_requests_oldest_pending_seconds", "oldest", unit="s", bad=PENDING_S,
         ),
         now(
             "Rewards gone wrong",
             "Granted, pending and left are not the stock. Never other than 0; see the runbook "
             "ClaimInvariant.",
-            "claim_invariant_violations",
-            "rewards",
-            thresholds=steps((1, BAD)),
+            "claim_invariant_violations", "rewards", bad=1,
         ),
-    ]
+    ]  # fmt: skip
 
 
 def _events() -> Panel:
     share = {"unit": "percentunit", "decimals": 1}
-
-    def each(expr: str, width: int, **how: Any) -> Column:
-        return Column(titled(expr), {**how, "custom__width": width})
-
+    rates = highest("event_participation_rate", "event_id", EVENT_SELECTOR)
+    columns: dict[str, tuple[str, Json]] = {
+        "Participants": (EVERYBODY, {"width": 105}),
+        "Of all users": (rates, {**share, "width": 100}),
+        "Asked": (_requests(*ALL), {"width": 75}),
+        "Granted": (_requests("approved"), {"width": 80}),
+        "Of decided": (GRANTED_SHARE, {**share, "width": 95}),
+    }
     return merged(
         "Events",
         "Running events, 100 at most. Asked counts reward requests: a user may ask once for "
         "each reward of an event. Few who ask: conditions are hard or rewards dull.",
         {"title": "Event"},
-        {
-            "Participants": each(EVERYBODY, 105),
-            "Of all users": each(
-                highest("event_participation_rate", "event_id", EVENT_SELECTOR), 100, **share
-            ),
-            "Asked": each(_requests(*ALL), 75),
-            "Granted": each(_requests("approved"), 80),
-            "Of decided": each(f"{_requests('approved')} / {DECIDED}", 95, **share),
-        },
+        {title: (titled(expr), how) for title, (expr, how) in columns.items()},
         hide=("event_id",),
         transformations=[sorted_by("Participants", descending=True)],
         size=(14, 8),
@@ -126,11 +107,11 @@ def _funnel() -> Panel:
         "Claim funnel",
         "Of the chosen running events: who joined, what was asked, what was granted. With "
         "several rewards by event there can be more requests than participants.",
-        Query(f"sum({EVERYBODY})", "joined", instant=True),
-        Query(_requests(*ALL, each=""), "asked", instant=True),
-        Query(_requests("approved", each=""), "granted", instant=True),
-        no_data="no running event",
-    )
+        Query(f"sum({EVERYBODY})", "joined"),
+        Query(_requests(*ALL, each=""), "asked"),
+        Query(_requests("approved", each=""), "granted"),
+        no_data="no running event", size=(6, 7),
+    )  # fmt: skip
 
 
 def _over_time() -> list[Panel]:
@@ -138,20 +119,17 @@ def _over_time() -> list[Panel]:
         lines(
             "Participants",
             "Who takes part in running events, the five biggest.",
-            by("title", titled(five(EVERYBODY))),
-            no_data="no running event",
+            by("title", titled(five(EVERYBODY))), no_data="no running event",
         ),
         lines(
             "Approval rate by event",
             "Approved of the decided requests of running events, the five lowest. A fall: "
             "operators reject more; look at the reasons above.",
-            by("title", titled(five(f"{_requests('approved')} / {DECIDED}", "bottomk"))),
-            unit="percentunit",
-            maximum=1,
-            no_data="nothing decided yet",
+            by("title", titled(five(GRANTED_SHARE, "bottomk"))),
+            unit="percentunit", maximum=1, no_data="nothing decided yet",
         ),
         rewards.stock_over_time(),
-    ]
+    ]  # fmt: skip
 
 
 def _activity() -> list[Panel]:
@@ -169,6 +147,9 @@ def _activity() -> list[Panel]:
         f"sum by (kind, hour) (sum_over_time(({each} * on () group_left (hour) {hours})"
         "[${__range}:1m]))"
     )
+    matrix = {
+        "columnField": "hour", "rowField": "kind", "valueField": "Value", "emptyValue": "zero",
+    }  # fmt: skip
     return [
         table(
             "Activity by hour of day",
@@ -177,34 +158,21 @@ def _activity() -> list[Panel]:
             *cells(f'label_replace({summed}, "hour", "0$1", "hour", "(.)")'),
             transformations=[
                 sorted_by("hour"),
-                {
-                    "id": "groupingToMatrix",
-                    "options": {
-                        "columnField": "hour", "rowField": "kind", "valueField": "Value",
-                        "emptyValue": "zero",
-                    },
-                },
+                {"id": "groupingToMatrix", "options": matrix},
                 organize({"kind\\hour": "Activity"}, hide=()),
             ],
             custom={"cellOptions": {"type": "color-background", "mode": "basic"}, "minWidth": 44},
-            overrides=[
-                column(
-                    "Activity",
-                    custom__cellOptions={"type": "auto"},
-                    custom__width=130,
-                )
-            ],
+            overrides=[column("Activity", cellOptions={"type": "auto"}, width=130)],
             colour="continuous-blues",
             minimum=0,
             decimals=0,
-            size=(24, 8),
         ),
         lines(
             "Activity per minute",
             "What users and operators do, by kind.",
             by("kind", f"{rate('activity_total', 'kind', anywhere())} * 60"),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def events() -> Dashboard:
@@ -219,15 +187,15 @@ def events() -> Dashboard:
             *_now(),
             _events(),
             rewards.stock(),
-            replace(_funnel(), size=(6, 7)),
-            replace(rewards.by_reason(), size=(9, 7)),
-            replace(rewards.per_second(), size=(9, 7)),
+            _funnel(),
+            rewards.by_reason(),
+            rewards.per_second(),
         ],
         rows=[
             Row("Over time", _over_time(), (8, 8)),
             rewards.decisions(),
             Row("Activity", _activity(), (24, 8)),
-            Row("Attempts", [rewards.by_status(), *rewards.attempts()], (6, 7)),
+            Row("Attempts", rewards.attempts(), (6, 7)),
         ],
         variables=[event_variable()],
         by_service=False,

@@ -9,7 +9,6 @@ from plainview.kit.panels import (
     BAD,
     GOOD,
     WARN,
-    Column,
     Json,
     Panel,
     Query,
@@ -22,13 +21,14 @@ from plainview.kit.panels import (
     merged,
     sorted_by,
     stat,
-    steps,
+    text_by_steps,
 )
-from plainview.kit.promql import anywhere, growth, highest, rate, total
+from plainview.kit.promql import anywhere, growth, highest, rate
 
 SINCE = "Counted by the services that run, within the time shown above."
 EVENT_SELECTOR = anywhere('event_id=~"$event"')
 PACE = "30m"  # over which the run-out of stock is foreseen
+LEFT = highest("reward_stock_left", "event_id, reward_id", EVENT_SELECTOR)
 
 
 def event_variable() -> Json:
@@ -44,35 +44,14 @@ def _of_rewards(expr: str) -> str:
 
 
 def outcomes(
-    title: str,
-    why: str,
-    metric: str,
-    label: str = "outcome",
-    *,
-    which: str = "",
-    bad: str = "",
-    **changes: Any,
-) -> Panel:
+    title: str, why: str, metric: str, label: str = "outcome", *,
+    which: str = "", bad: str = "", **changes: Any,
+) -> Panel:  # fmt: skip
     """A bar for each value of a counter's label: how often in the time shown; `bad` in red."""
     return bars(
-        title,
-        f"{SINCE} {why}",
-        by(label, growth(metric, label, which or anywhere()), instant=True),
-        overrides=[coloured(bad, BAD)] if bad else [],
-        decimals=0,
-        **changes,
-    )
-
-
-def by_status() -> Panel:
-    """What became of requests."""
-    return outcomes(
-        "Requests by status",
-        "Refused got nothing and is not stored; approved and rejected include "
-        "decisions on older requests.",
-        "reward_requests_total",
-        "status",
-    )
+        title, f"{SINCE} {why}", by(label, growth(metric, label, which or anywhere())),
+        overrides=[coloured(bad, BAD)] if bad else [], decimals=0, **changes,
+    )  # fmt: skip
 
 
 def by_reason() -> Panel:
@@ -81,49 +60,37 @@ def by_reason() -> Panel:
         "Rejections by reason",
         "Technical is our fault, see the runbook ClaimRejections; operator was a "
         "person's decision; sold_out and condition_unmet are normal.",
-        "reward_requests_total",
-        "reason",
-        which=anywhere('status=~"refused|rejected"', 'reason!="none"'),
-        bad="technical",
-        no_data="none in this time",
-    )
+        "reward_requests_total", "reason",
+        which=anywhere('status=~"refused|rejected"', 'reason!="none"'), bad="technical",
+        no_data="none in this time", size=(9, 7),
+    )  # fmt: skip
 
 
 def per_second() -> Panel:
     """How many requests there are."""
+    colours = {"approved": GOOD, "refused": WARN, "rejected": BAD}
     return lines(
         "Reward requests per second",
         "Reward requests and decisions by status. A peak of refused right after a start: "
         "the stock was gone at once.",
         by("status", rate("reward_requests_total", "status", anywhere())),
-        overrides=[
-            coloured("approved", GOOD),
-            coloured("refused", WARN),
-            coloured("rejected", BAD),
-        ],
-        unit="reqps",
-    )
+        overrides=[coloured(status, colour) for status, colour in colours.items()],
+        unit="reqps", size=(9, 7),
+    )  # fmt: skip
 
 
 def decisions() -> Row:
     """How long users wait for an operator."""
-    counted = f"reward_decision_duration_seconds_bucket{anywhere()}"
+    buckets = f"reward_decision_duration_seconds_bucket{anywhere()}"
+    grown = f"sum by (le) (increase({buckets}[$__range]))"
     panels = [
         *(
             stat(
                 f"Time to decision, {name}",
                 f"{SINCE} From a request to an operator's decision; automatic ones take "
                 "milliseconds and are left out.",
-                Query(
-                    f"histogram_quantile({share}, "
-                    + total(f"increase({counted}[$__range])", "le")
-                    + ") >= 0",
-                    name,
-                    instant=True,
-                ),
-                unit="s",
-                no_data="nothing decided in this time",
-                size=(6, 8),
+                Query(f"histogram_quantile({share}, {grown}) >= 0", name),
+                unit="s", no_data="nothing decided in this time", size=(6, 8),
             )
             for name, share in (("median", 0.5), ("95 of 100", 0.95))
         ),
@@ -131,60 +98,52 @@ def decisions() -> Row:
             "Time to decision",
             "Decisions of operators by how long the user had waited. Dark cells that rise: "
             "operators fall behind.",
-            Query(
-                total(f"increase({counted}[$__rate_interval])", "le"), "{{le}}", format="heatmap"
-            ),
-            no_data="nothing decided in this time",
-            size=(12, 8),
+            buckets, no_data="nothing decided in this time", size=(12, 8),
         ),
-    ]
+    ]  # fmt: skip
     return Row("Decisions", panels)
 
 
 def stock() -> Panel:
     """What is left, and for how long."""
-    each = "event_id, reward_id"
-    left = highest("reward_stock_left", each, EVENT_SELECTOR)
-    pace = f"max by ({each}) (-deriv(reward_stock_left{EVENT_SELECTOR}[{PACE}]))"
-    nothing_left = {
-        "thresholds": steps((1, "text"), base=WARN),
-        "color": {"mode": "thresholds"},
-        "custom__cellOptions": {"type": "color-text"},
-        "custom__width": 70,
-    }
+    pace = f"max by (event_id, reward_id) (-deriv(reward_stock_left{EVENT_SELECTOR}[{PACE}]))"
+    ends = _of_rewards(f"({LEFT} > 0) / ({pace} > 0)")
     return merged(
         "Stock",
         "What is left of the rewards of running events, and when it ends at the pace of the "
         f"last {PACE}; no time when it does not fall. At 0: StockExhausted.",
         {"reward": "Reward", "title": "Event"},
         {
-            "Left": Column(_of_rewards(left), nothing_left),
-            "Runs out in": Column(
-                _of_rewards(f"({left} > 0) / ({pace} > 0)"),
-                {"unit": "s", "decimals": 1, "custom__width": 105},
-            ),
+            "Left": (_of_rewards(LEFT), {**text_by_steps((1, "text"), base=WARN), "width": 70}),
+            "Runs out in": (ends, {"unit": "s", "decimals": 1, "width": 105}),
         },
         hide=("event_id", "reward_id"),
         transformations=[sorted_by("Left")],
-        overrides=[column("Event", custom__width=150)],
+        overrides=[column("Event", width=150)],
         size=(10, 8),
     )
 
 
 def stock_over_time() -> Panel:
     """How fast it goes."""
-    left = highest("reward_stock_left", "event_id, reward_id", EVENT_SELECTOR)
     return lines(
         "Stock left",
         "The five rewards of running events with the least left.",
-        Query(_of_rewards(five(left, "bottomk")), "{{reward}}, {{title}}"),
+        Query(_of_rewards(five(LEFT, "bottomk")), "{{reward}}, {{title}}"),
         no_data="no reward of a running event",
     )
 
 
 def attempts() -> list[Panel]:
-    """What clients try, and what had to be put right."""
+    """What became of requests, what clients try, and what had to be put right."""
     return [
+        outcomes(
+            "Requests by status",
+            "Refused got nothing and is not stored; approved and rejected include "
+            "decisions on older requests.",
+            "reward_requests_total",
+            "status",
+        ),
         outcomes(
             "Attempts to take part",
             "Repeated: was in already; refused: the event is not active.",

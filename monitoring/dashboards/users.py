@@ -1,7 +1,5 @@
 """User activity: who comes, who is new, how they get in, who takes part."""
 
-from dataclasses import replace
-
 from monitoring.dashboards.rewards import EVENT_SELECTOR, event_variable, outcomes
 from monitoring.settings import KIT, SIGN_IN_FAILURE_RATIO, SIGN_IN_FAILURES
 from monitoring.titles import titled
@@ -20,7 +18,6 @@ from plainview.kit.panels import (
     organize,
     sorted_by,
     stat,
-    steps,
 )
 from plainview.kit.promql import anywhere, highest, rate
 from shared.windows import WINDOWS
@@ -38,16 +35,11 @@ def _over_time(title: str, why: str, metric: str, ago: str = "Days ago") -> Pane
     expr = highest(metric, label, anywhere())
     padded = f'label_replace({expr}, "{label}", "0$1", "{label}", "(.)")'  # in order as text
     options = {
-        "xField": ago,
-        "orientation": "vertical",
-        "showValue": "auto",
-        "stacking": "none",
-        "barWidth": 0.9,
-        "groupWidth": 0.8,
-        "xTickLabelSpacing": 100,
+        "xField": ago, "orientation": "vertical", "showValue": "auto", "stacking": "none",
+        "barWidth": 0.9, "groupWidth": 0.8, "xTickLabelSpacing": 100,
         "legend": {"showLegend": False, "displayMode": "hidden", "placement": "bottom"},
         "tooltip": {"mode": "single", "sort": "none"},
-    }
+    }  # fmt: skip
     return Panel(
         title, why, cells(padded), "barchart",
         options=options, custom={"fillOpacity": 70, "lineWidth": 0}, minimum=0,
@@ -55,35 +47,35 @@ def _over_time(title: str, why: str, metric: str, ago: str = "Days ago") -> Pane
             sorted_by(label, descending=True),
             organize({label: ago, "Value": "Users"}, hide=("Time",)),
         ],
+        size=(8, 8),
     )  # fmt: skip
 
 
-def _users(window: str) -> str:
-    return highest("active_users", labels=anywhere(f'window="{window}"'))
+def _of_auth(title: str, why: str, metric: str, word: str, window: str = "") -> Panel:
+    which = anywhere(f'window="{window}"') if window else anywhere()
+    query = Query(highest(metric, labels=which), word)
+    return stat(title, why, query, no_data="nothing from auth")
 
 
 def _new(window: str) -> Panel:
     label = SHOWN[window]
-    return stat(
+    return _of_auth(
         f"New sign-ups, {label.lower()}",
         "Accounts in the database by the day they were made, business time zone.",
-        Query(
-            highest("new_sign_ups", labels=anywhere(f'window="{window}"')),
-            label,
-        ),
-        no_data="nothing from auth",
-    )
+        "new_sign_ups", label, window,
+    )  # fmt: skip
 
 
 def _how_many() -> list[Panel]:
-    today = next(iter(SHOWN))
+    day, month = (
+        highest("active_users", labels=anywhere(f'window="{each}"')) for each in ("day", "month")
+    )
     return [
         *(
-            stat(
+            _of_auth(
                 f"Active users, {label.lower()}",
                 f"{ESTIMATED} A fall without a fall of requests on the Overview is people, not us.",
-                Query(_users(window), label),
-                no_data="nothing from auth",
+                "active_users", label, window,
             )
             for window, label in SHOWN.items()
         ),
@@ -91,19 +83,14 @@ def _how_many() -> list[Panel]:
             "Stickiness",
             "Today's active users as a share of the month's: 20 % means that a user comes every "
             "fifth day. Early in the day it is low.",
-            Query(f"{_users('day')} / ({_users('month')} > 0)", "day / month"),
-            unit="percentunit",
-            decimals=0,
-            no_data="nobody this month",
+            Query(f"{day} / ({month} > 0)", "day / month"),
+            unit="percentunit", decimals=0, no_data="nobody this month",
         ),
-        _new(today),
-        stat(
-            "Registered users",
-            "All accounts in the database of auth.",
-            Query(highest("registered_users", labels=anywhere()), "users"),
-            no_data="nothing from auth",
+        _new(next(iter(SHOWN))),
+        _of_auth(
+            "Registered users", "All accounts in the database of auth.", "registered_users", "users"
         ),
-    ]
+    ]  # fmt: skip
 
 
 def _days() -> list[Panel]:
@@ -130,34 +117,30 @@ def _days() -> list[Panel]:
 
 
 def _signing_in() -> list[Panel]:
-    tried = f"sum(increase(auth_sign_ins_total{anywhere()}[$__rate_interval]))"
-    failing = anywhere('outcome=~"bad_credentials|limited"')
-    failed = f"sum(increase(auth_sign_ins_total{failing}[$__rate_interval]))"
+    def tries(which: str) -> str:
+        return f"sum(increase(auth_sign_ins_total{which}[$__rate_interval]))"
+
+    failed = tries(anywhere('outcome=~"bad_credentials|limited"'))
+    colours = {"success": GOOD, "bad_credentials": WARN, "limited": BAD}
     return [
         lines(
             "Sign-ins per second",
             "Attempts by outcome. A wall of bad_credentials or limited is an attack, see the "
             "runbook LoginBruteForce.",
             by("outcome", rate("auth_sign_ins_total", "outcome", anywhere())),
-            overrides=[
-                coloured("success", GOOD),
-                coloured("bad_credentials", WARN),
-                coloured("limited", BAD),
-            ],
-            unit="reqps",
+            overrides=[coloured(outcome, colour) for outcome, colour in colours.items()],
+            unit="reqps", size=(8, 7),
         ),
         lines(
             "Failed share of sign-ins",
             "Wrong passwords and limited tries of all. More than "
             f"{SIGN_IN_FAILURE_RATIO:.0%} at more than {SIGN_IN_FAILURES} a second "
             "sends a message.",
-            Query(f"{failed} / ({tried} > 0)", "failed"),
-            unit="percentunit",
-            thresholds=steps((SIGN_IN_FAILURE_RATIO, WARN)),
-            maximum=1,
-            no_data="nobody signs in",
+            Query(f"{failed} / ({tries(anywhere())} > 0)", "failed"),
+            unit="percentunit", warn=SIGN_IN_FAILURE_RATIO, maximum=1,
+            no_data="nobody signs in", size=(8, 7),
         ),
-    ]
+    ]  # fmt: skip
 
 
 def _outcomes() -> list[Panel]:
@@ -195,11 +178,9 @@ def _taking_part() -> Panel:
         "Participation rate by event",
         "Participants of a running event as a share of all members, the ten highest. Low after "
         "some days: few know of it, or its conditions are hard.",
-        by("title", titled(f"topk(10, {rates})"), instant=True),
-        unit="percentunit",
-        maximum=1,
-        no_data="no running event",
-    )
+        by("title", titled(f"topk(10, {rates})")),
+        unit="percentunit", maximum=1, no_data="no running event", size=(8, 7),
+    )  # fmt: skip
 
 
 def users() -> Dashboard:
@@ -211,11 +192,7 @@ def users() -> Dashboard:
         title="User activity",
         why="How many people come, come back and are new; how they sign in; who takes part.",
         since="now-24h",
-        first=[
-            *_how_many(),
-            *(replace(panel, size=(8, 8)) for panel in _days()),
-            *(replace(panel, size=(8, 7)) for panel in (*_signing_in(), _taking_part())),
-        ],
+        first=[*_how_many(), *_days(), *_signing_in(), _taking_part()],
         rows=[
             Row("Signing in", _outcomes(), (6, 7)),
             Row("New sign-ups", [_new(window) for window in longer], (12, 4)),

@@ -325,7 +325,7 @@ def test_prometheus_scrapes_what_it_scrapes_in_compose(tmp_path: Path) -> None:
 
 def test_monitors_and_rules_are_those_of_compose() -> None:
     (rule,) = of_kind("production", "PrometheusRule")
-    assert rule["spec"]["groups"] == [*rules.recorded(), *rules.prometheus_groups()]
+    assert rule["spec"]["groups"] == rules.groups()
     compose = yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text())
     jobs = {job["job_name"] for job in compose["scrape_configs"]}
     monitors = {

@@ -10,13 +10,14 @@ import yaml
 
 from monitoring import alerts, channels, rules
 from plainview.kit import names, recording
-from plainview.kit.rules import labels
+from plainview.kit.documents import labels
 from tests.ops.checks import program, run
 from tests.stack.programs import ROOT
 
 CASES = Path(__file__).parent / "rules"
 NAMES = {alert.name for alert in alerts.ALERTS}
 RUNBOOKS = {alert.runbook for alert in alerts.ALERTS}
+DOCUMENTS = rules.documents()
 
 
 def test_promtool_accepts_the_rules() -> None:
@@ -102,7 +103,7 @@ def expected(name: str, found: dict[str, Any]) -> dict[str, Any]:
         for alert in alerts.ALERTS
         if alert.name == name and labels(alert).items() <= found["labels"].items()
     ]
-    links = {**rules.rules().texts_of(alert), "summary": found["summary"]}
+    links = {**DOCUMENTS.texts_of(alert), "summary": found["summary"]}
     return {"exp_labels": found["labels"], "exp_annotations": links}
 
 

@@ -76,10 +76,9 @@ def test_a_bad_half_hour_is_not_silent(
 
 
 def test_every_metric_of_a_rule_is_fed() -> None:
-    groups = [*rules.recorded(), *rules.prometheus_groups()]
     read = {
         name
-        for group in groups
+        for group in rules.groups()
         for rule in group["rules"]
         for name in names.metrics_in(rule["expr"])
     }

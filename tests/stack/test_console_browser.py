@@ -282,7 +282,7 @@ def cpu_seconds(pid: int) -> float:
 
 def test_an_alert_leads_to_its_runbook(page: Page) -> None:
     """The addresses in notifications (runbook_url) are pages of the console."""
-    texts = rules.rules().texts_of(alerts.GENERIC[0])
+    texts = rules.documents().texts_of(alerts.GENERIC[0])
     url = texts["runbook_url"].removeprefix(KIT.handbook.removesuffix("/docs"))
     assert page.goto(url).status == 200  # type: ignore[union-attr]
     expect(page.get_by_role("heading", name=alerts.GENERIC[0].name)).to_be_visible()

@@ -34,7 +34,7 @@ RARE = {*EMPTY_WHEN_HEALTHY, *NOT_HERE, *SOMETIMES}
 def evaluate_all(stack: Stack) -> None:
     """Every rule was evaluated from now on, without an error."""
     asked = time.time()
-    declared = [*rules.recorded(), *rules.prometheus_groups()]
+    declared = rules.groups()
 
     def evaluated() -> bool:
         return all(
@@ -90,7 +90,7 @@ def recorded(stack: Stack, doubled: Traffic) -> Traffic:
 
 
 def test_every_recording_rule_gives_data(stack: Stack, recorded: Traffic) -> None:
-    exprs = [rule["expr"] for group in rules.recorded() for rule in group["rules"]]
+    exprs = [rule["expr"] for group in recording.groups(KIT) for rule in group["rules"]]
     constant = [expr for expr in exprs if expr.startswith("vector(")]  # the objectives
     assert len(constant) == len(KIT.slos)
     assert without_series(stack, set(exprs) - set(constant)) - RARE == set()

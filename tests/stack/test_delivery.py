@@ -16,7 +16,7 @@ from lab.incidents import messages
 from monitoring import alerts, channels, rules
 from monitoring.settings import KIT
 from plainview import Alert
-from plainview.kit.rules import labels as labels_of
+from plainview.kit.documents import labels as labels_of
 from tests.stack import delivery, programs
 from tests.stack.stack import until
 from tests.support.servers import free_port
@@ -42,7 +42,7 @@ def post(url: str, posted: Iterable[Alert], began: datetime, ends: datetime) -> 
         {
             "labels": {"alertname": alert.name, "service": "event", **labels_of(alert)},
             "annotations": {
-                **rules.rules().texts_of(alert),
+                **rules.documents().texts_of(alert),
                 "summary": f"what {alert.name} says",
             },
             **times,

@@ -19,7 +19,7 @@ from plainview.kit import (
     system,
     telemetry,
 )
-from plainview.kit.rules import Rules
+from plainview.kit.documents import Documents
 
 SHOP = Kit(
     services=("shop", "stock"),
@@ -31,7 +31,7 @@ SHOP = Kit(
 ALERTS = generic_alerts(SHOP)
 MADE = (overview(SHOP, ALERTS), system(SHOP), slos(SHOP), logs_and_traces(SHOP), telemetry(SHOP))
 BOARDS = {board.name: board for board in MADE}
-RULES = Rules(SHOP, BOARDS)
+DOCUMENTS = Documents(SHOP, BOARDS, {}, set(), "", "")
 OURS = re.compile(r"\b(er-|event.rewards|gateway|reward|claim|seeder|8002)", re.IGNORECASE)
 KNOWN = names.known(SHOP, [LIBRARY_METRICS])
 
@@ -73,18 +73,22 @@ def test_services_and_thresholds_are_those_of_the_kit():
 
 
 def test_each_alert_has_its_panel_and_its_page():
-    assert [alert.name for alert in ALERTS if alert.dashboards and not RULES.place(alert)[1]] == []
+    assert [
+        alert.name for alert in ALERTS if alert.dashboards and not DOCUMENTS.place(alert)[1]
+    ] == []
     pages = (Path(kit.__file__).parent / "runbooks").glob("*.md")
     assert {page.stem for page in pages} == {alert.runbook for alert in ALERTS}
 
 
 def test_an_alert_links_its_runbook_its_dashboard_and_its_panel():
     (alert,) = [each for each in ALERTS if each.name == "ApiErrorRate"]
-    texts = RULES.texts_of(alert)
-    uid, panel = RULES.place(alert)
+    texts = DOCUMENTS.texts_of(alert)
+    uid, panel = DOCUMENTS.place(alert)
     assert texts["runbook_url"] == "https://git.example.com/shop/kit/runbooks/api-error-rate.md"
     assert texts["dashboard_url"] == f"http://localhost:3000/d/{uid}?viewPanel={panel}"
     assert uid == "shop-system"
     assert "{{ $value | humanizePercentage }}" in texts["summary"]
     with pytest.raises(KeyError):
-        RULES.place(Alert("Lost", "up == 0", "x", dashboards=("system",), panel="no such panel"))
+        DOCUMENTS.place(
+            Alert("Lost", "up == 0", "x", dashboards=("system",), panel="no such panel")
+        )

@@ -1,10 +1,13 @@
 """Requests to a service that may be slow, broken or no service at all: bounded in time and size."""
 
 import http.client
+import secrets
 import threading
 import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from plainview.context import REQUEST_ID_HEADER
 
 LONGEST_BODY = 32 * 1024 * 1024  # bytes; a page of 100,000 series is about a third of it
 
@@ -17,6 +20,7 @@ class NoReply(Exception):
 class Reply:
     """A reply as it came; names of headers are in lower case, each with all of its values."""
 
+    path: str
     status: int
     headers: dict[str, list[str]]
     body: bytes
@@ -88,9 +92,26 @@ class Service:
             every: dict[str, list[str]] = {}
             for name, value in reply.getheaders():
                 every.setdefault(name.lower(), []).append(value)
-            return Reply(reply.status, every, body, time.monotonic() - start)
+            return Reply(path, reply.status, every, body, time.monotonic() - start)
         finally:
             connection.close()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request with a request ID and a sampled trace of its own, and its reply."""
+
+    request_id: str
+    trace_id: str
+    reply: Reply
+
+    @classmethod
+    def of(cls, service: Service, path: str) -> "Asked":
+        """A GET of this path; NoReply if nothing comes back."""
+        request_id, trace_id = f"check-{secrets.token_hex(6)}", secrets.token_hex(16)
+        traceparent = f"00-{trace_id}-{secrets.token_hex(8)}-01"
+        headers = {REQUEST_ID_HEADER: request_id, "traceparent": traceparent}
+        return cls(request_id, trace_id, service.get(path, **headers))
 
 
 def _why(error: Exception) -> str:

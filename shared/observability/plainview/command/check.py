@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from .asking import NoReply, Service
-from .finding import ADVICE, OK, WRONG, Finding
 from .findings import SKIPPABLE, look
+from .metric_findings import ADVICE, OK, WRONG, Finding
 
 DESCRIPTION = """\
 Asks a running service: its metrics and health pages, one traced request, one of an unknown path.
@@ -72,7 +72,7 @@ def run(chosen: argparse.Namespace) -> int:
         findings = look(service, ops, chosen.path, skip, chosen.max_series)
     except NoReply as error:
         if chosen.json:
-            _print_json(chosen.url, "unreachable", [], str(error))
+            _print_json(chosen.url, "unreachable", [], error=str(error))
         else:
             sys.stderr.write(f"plainview: cannot ask {chosen.url}: {error}\n")
         return 2
@@ -98,9 +98,7 @@ def _print(findings: list[Finding]) -> None:
     say(f"{', '.join(counts)}\n")
 
 
-def _print_json(url: str, verdict: str, findings: list[Finding], error: str = "") -> None:
-    document: dict[str, Any] = {"url": url, "verdict": verdict}
-    if error:
-        document["error"] = error
-    document["findings"] = [asdict(finding) for finding in findings]
+def _print_json(url: str, verdict: str, findings: list[Finding], **more: str) -> None:
+    listed = [asdict(finding) for finding in findings]
+    document = {"url": url, "verdict": verdict, **more, "findings": listed}
     sys.stdout.write(json.dumps(document, indent=1) + "\n")

@@ -1,15 +1,21 @@
 """`plainview kit`: dashboards, rules, alerts and runbooks of a service, as files."""
 
 import argparse
+import importlib
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
+from fastapi import FastAPI
+
 from plainview import kit
+from plainview.catalogue import Alert, Catalogue, Slo
 from plainview.kit.config import Part
-from plainview.kit.declared import Declared, declared
 from plainview.kit.folder import NotOurs, Outcome
 from plainview.kit.writing import USUAL_PARTS
+from plainview.observe import Observability
+from plainview.signals import LIBRARY_METRICS
 
 DESCRIPTION = """\
 Writes Grafana dashboards, Prometheus recording and alert rules, Grafana alert rules and runbooks
@@ -64,16 +70,18 @@ def add_to(commands: Any) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Write the kit, or say what would be written."""
-    found = _declared(chosen.app)
-    services = [*chosen.service, *(name for name in found.services if not chosen.service)]
-    if not services:
+    found = Declared()
+    for place in chosen.app:
+        found.read(place)
+    if not (services := chosen.service or found.services):
         raise ValueError("--service NAME is missing, or --app with an observed app")
+    in_catalogues = {id(each) for c in found.catalogues for each in (*c.slos, *c.alerts)}
     try:
         outcome = kit.write(
             chosen.out,
             service=services,
-            slos=found.slos,
-            alerts=found.alerts,
+            slos=[slo for slo in found.slos if id(slo) not in in_catalogues],
+            alerts=[alert for alert in found.alerts if id(alert) not in in_catalogues],
             catalogues=found.catalogues,
             parts=_listed(chosen.parts),
             without=_listed(chosen.without),
@@ -94,14 +102,59 @@ def _listed(text: str) -> list[Any]:
     return [word for word in text.replace(" ", "").split(",") if word]
 
 
-def _declared(places: list[str]) -> Declared:
-    every = Declared()
-    for place in places:
-        found = declared(place)
-        for value in (*found.catalogues, *found.slos, *found.alerts):
-            every.add(value)
-        every.services += [name for name in found.services if name not in every.services]
-    return every.without_doubles()
+@dataclass
+class Declared:
+    """What services declare about themselves, each once."""
+
+    services: list[str] = field(default_factory=list)
+    catalogues: list[Catalogue] = field(default_factory=list)
+    slos: list[Slo] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+
+    def read(self, place: str) -> None:
+        """Add what `module` or `module:name` declares; ValueError that says what is wrong with it.
+
+        The module is imported, from the current folder too. `name` is an observed app, a Catalogue,
+        an Slo, an Alert or a list of these; without a name everything of the module counts.
+        """
+        module_name, _, name = place.partition(":")
+        here = str(Path.cwd())
+        if here not in sys.path:
+            sys.path.insert(0, here)
+        try:
+            module = importlib.import_module(module_name)
+        except Exception as error:  # whatever the service's own code raises
+            why = f"{type(error).__name__}: {error}"
+            raise ValueError(f"cannot import {module_name}: {why}") from error
+        if not name:
+            self.add([*vars(module).values()])
+        elif not hasattr(module, name):
+            raise ValueError(f"{module_name} has no {name}")
+        elif not self.add(getattr(module, name)):
+            raise ValueError(
+                f"{place} is neither an app after observe() nor a Catalogue, Slo or Alert: for an"
+                " app that a function makes, name the module with its Catalogue"
+            )
+
+    def add(self, found: Any) -> bool:
+        """Take over what this object declares; False if it declares nothing."""
+        if isinstance(found, FastAPI):
+            found = getattr(found.state, "observability", None)
+        if isinstance(found, Observability):
+            if found.settings.service_name not in self.services:
+                self.services.append(found.settings.service_name)
+            found = found.catalogue or LIBRARY_METRICS
+        if isinstance(found, list | tuple):
+            return bool([each for each in found if self.add(each)])
+        kinds: dict[type, list[Any]] = {
+            Catalogue: self.catalogues, Slo: self.slos, Alert: self.alerts,
+        }  # fmt: skip
+        for kind, kept in kinds.items():
+            if isinstance(found, kind):
+                if found is not LIBRARY_METRICS and not any(each is found for each in kept):
+                    kept.append(found)
+                return True
+        return False
 
 
 def _report(directory: Path, outcome: Outcome, *, dry: bool) -> None:

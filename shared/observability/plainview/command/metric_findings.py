@@ -1,43 +1,67 @@
-"""What `plainview check` says of the metrics of a service."""
+"""A finding of `plainview check`, and what it says of the metrics of a service."""
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 from plainview.decode import Metrics, parse_metrics
 from plainview.workers import VARIABLE
 
-from .asking import NoReply, Service
-from .finding import ADVICE, OBSERVE, OK, WRONG, Asked, Finding, ask, missing
+from .asking import Asked, NoReply, Service
 
+Level = Literal["ok", "advice", "wrong"]
+OK: Level = "ok"
+ADVICE: Level = "advice"
+WRONG: Level = "wrong"
+OBSERVE = "Call observe(app, ObservabilitySettings(service_name=...)) before the first request."
 PLAIN, OPENMETRICS = "text/plain", "application/openmetrics-text"
 # Another request may take the exemplar's place before it is read, so the trace is tried again.
 TRIES = 3
 
 
-def read(ops: Service, accept: str) -> tuple[Metrics | None, list[Finding]]:
+@dataclass(frozen=True)
+class Finding:
+    """One sentence on one thing; `do` is what to do about it, "" if nothing."""
+
+    what: str
+    level: Level
+    says: str
+    do: str = ""
+
+
+def missing(part: str) -> str:
+    """What to do about a page that is not there."""
+    return (
+        f"{OBSERVE} If it is called: {part} is switched off, or on another port (--ops URL), or a"
+        " proxy handed this request on, and then the page is hidden on purpose."
+    )
+
+
+def read(ops: Service, accept: str) -> tuple[Metrics | None, Finding]:
     """The page in one of its two forms, and what there is to say of it."""
     what = "/metrics"
     try:
         reply = ops.get(what, Accept=accept)
     except NoReply as error:
-        return None, [Finding(what, WRONG, str(error))]
+        return None, Finding(what, WRONG, str(error))
     if reply.status != 200:
         do = missing("metrics") if reply.status == 404 else "Prometheus gets the same."
-        return None, [Finding(what, WRONG, str(reply.status), do)]
+        return None, Finding(what, WRONG, str(reply.status), do)
     if reply.content_type not in (PLAIN, OPENMETRICS):
         do = "A route of the application answers in place of plainview."
         says = f"is {reply.content_type or 'without a type'}, which Prometheus does not read"
-        return None, [Finding(what, WRONG, says, do)]
+        return None, Finding(what, WRONG, says, do)
     try:
         page = Metrics(parse_metrics(reply.body.decode("utf-8")))
     except Exception as error:  # the parsers raise more than ValueError for what is no page
         do = "Prometheus drops the whole page: a collector of the application writes it wrongly."
-        return None, [Finding(what, WRONG, f"cannot be parsed: {error}"[:300], do)]
+        return None, Finding(what, WRONG, f"cannot be parsed: {error}"[:300], do)
     if reply.content_type != accept:
         do = "Without it there are no exemplars: another exporter has taken the path /metrics."
-        return page, [Finding(what, WRONG, "is not given as OpenMetrics to who asks for it", do)]
+        return page, Finding(what, WRONG, "is not given as OpenMetrics to who asks for it", do)
     names = len({sample.name for sample in page.samples})
-    return page, [Finding(what, OK, f"{len(page.samples)} series of {names} names")]
+    return page, Finding(what, OK, f"{len(page.samples)} series of {names} names")
 
 
 def names(page: Metrics) -> Iterator[Finding]:
@@ -58,9 +82,9 @@ def names(page: Metrics) -> Iterator[Finding]:
         yield Finding("service name", ADVICE, "is the default, 'service'", do)
 
 
-def series(page: Metrics, unknown: Asked, most: int) -> Iterator[Finding]:
-    """Whether strangers can make series, and whether there are more than `most`."""
-    token = unknown.path.strip("/")
+def series(page: Metrics, unknown: str, most: int) -> Iterator[Finding]:
+    """Whether `unknown`, a stranger's path, made series, and whether there are more than `most`."""
+    token = unknown.strip("/")
     if named := {s.name for s in page.samples if any(token in v for v in s.labels.values())}:
         do = "Anybody can fill Prometheus with series: label by route, never by path."
         says = f"an unknown path became a label of {', '.join(sorted(named)[:3])}"
@@ -104,15 +128,15 @@ def _traces(page: Metrics) -> set[str]:
     return {each["trace_id"] for each in exemplars if "trace_id" in each}
 
 
-def trace(service: Service, ops: Service, path: str, asked: Asked, page: Metrics) -> Finding:
+def trace(service: Service, ops: Service, asked: Asked, page: Metrics) -> Finding:
     """Whether an exemplar names the trace of the request, or of one that is made anew."""
     tried = {asked.trace_id}
     newest: Metrics | None = page
     for _ in range(TRIES - 1):
         if newest is None or _traces(newest) & tried:
             break
-        tried.add(ask(service, path).trace_id)
-        newest, _complaints = read(ops, OPENMETRICS)
+        tried.add(Asked.of(service, asked.reply.path).trace_id)
+        newest, _complaint = read(ops, OPENMETRICS)
     if newest is not None and _traces(newest) & tried:
         return Finding("trace", OK, "the request's traceparent is taken over, an exemplar names it")
     if newest is not None and _traces(newest):
@@ -145,15 +169,13 @@ def telemetry(page: Metrics) -> Iterator[Finding]:
     for name, what, do in (
         ("telemetry_spans_dropped_total", "spans were dropped", "Their queue was full."),
         (
-            "telemetry_log_lines_dropped_total",
-            "log lines were dropped",
+            "telemetry_log_lines_dropped_total", "log lines were dropped",
             "Whoever reads the service's standard output is too slow.",
         ),
         (
-            "telemetry_errors_total",
-            "errors inside of the telemetry",
+            "telemetry_errors_total", "errors inside of the telemetry",
             "The label `part` names it; PLAINVIEW_STRICT=1 raises them in tests.",
         ),
-    ):
+    ):  # fmt: skip
         if count := page.value(name):
             yield Finding("telemetry", ADVICE, f"{count:.0f} {what} so far", do)

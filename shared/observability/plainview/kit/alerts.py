@@ -5,6 +5,7 @@ rules of its own. Where one alert has several causes, each series says its own i
 `cause`, which begins with the unit of its value: "90 % of its connections are in use".
 """
 
+from collections.abc import Iterator
 from typing import Literal
 
 from plainview.catalogue import Alert
@@ -29,19 +30,8 @@ def _burning(
         f" and count_over_time(service:slo_requests:rate5m[{long}:5m]) >= {enough}",
         "{{ $labels.service }} spends the error budget of {{ $labels.slo }} {value:humanize} "
         f"times too fast, over {long} and {short}",
-        for_,
-        severity,
-        ("slos",),
-        f"Burn rate over {long} and {short}",
-        {"window": long},
-    )
-
-
-def _counted(name: str, selector: str = "") -> str:
-    """A counter of the Collector; whether its name ends in `_total` depends on the version."""
-    return " or ".join(
-        f"sum by (job) (rate({full}{selector}[5m])) > 0" for full in (f"{name}_total", name)
-    )
+        for_, severity, ("slos",), f"Burn rate over {long} and {short}", {"window": long},
+    )  # fmt: skip
 
 
 def generic_alerts(kit: Kit) -> list[Alert]:
@@ -139,63 +129,65 @@ def _resources(kit: Kit) -> list[Alert]:
     ]  # fmt: skip
 
 
-def _telemetry(kit: Kit) -> list[Alert]:
+def _growing(metric: str, by: str = "service", selector: str = "") -> str:
+    return f"sum by ({by}) (rate({metric}{selector}[5m])) > 0"
+
+
+def _of_collector(what: str, selector: str = "") -> str:
+    """A counter of the Collector; whether its name ends in `_total` depends on the version."""
+    name = f"otelcol_{what}_spans"
+    return " or ".join(_growing(full, "job", selector) for full in (f"{name}_total", name))
+
+
+def _spans_lost(kit: Kit) -> Iterator[tuple[str, str]]:
     t, sinks = kit.thresholds, kit.sinks
-    samples = f"scrape_samples_post_metric_relabeling{{{kit.selector}}}"
-    queue = f"max by (service) (telemetry_span_queue_depth) / {t.span_queue}"
-    spans_lost = [
-        (
-            "sum by (service) (rate(telemetry_spans_dropped_total[5m])) > 0",
-            "spans a second are dropped, its queue is full",
-        ),
-        (
-            'sum by (service) (rate(telemetry_spans_exported_total{outcome="failure"}[5m])) > 0',
-            "spans a second cannot be sent",
-        ),
-        (
-            "sum by (service) (rate(telemetry_errors_total[5m])) > 0",
-            "errors a second inside its telemetry",
-        ),
-        (f"100 * ({queue} > {t.queue_ratio})", "% of its queue of spans is full"),
-    ]
-    if "collector" in kit.parts:
-        spans_lost += [
-            (_counted("otelcol_receiver_refused_spans"), "spans a second are refused"),
-            (_counted("otelcol_receiver_failed_spans"), "spans a second cannot be read"),
-            (
-                _counted("otelcol_exporter_send_failed_spans", sinks),
-                "spans a second cannot be delivered",
-            ),
-            (
-                _counted("otelcol_exporter_enqueue_failed_spans", sinks),
-                "spans a second find no place in its queue",
-            ),
-            (
-                f"100 * (max by (job) (otelcol_exporter_queue_size{sinks}"
-                f" / otelcol_exporter_queue_capacity) > {t.queue_ratio})",
-                "% of its queue is full",
-            ),
-        ]
-    lines_lost = [
-        (
-            "sum by (service) (rate(telemetry_log_lines_dropped_total[5m])) > 0",
-            "lines a second are dropped, its queue is full",
-        )
-    ]
+    failed = _growing("telemetry_spans_exported_total", selector='{outcome="failure"}')
+    waiting = f"max by (service) (telemetry_span_queue_depth) / {t.span_queue} > {t.queue_ratio}"
+    dropped = _growing("telemetry_spans_dropped_total")
+    yield dropped, "spans a second are dropped, its queue is full"
+    yield failed, "spans a second cannot be sent"
+    yield _growing("telemetry_errors_total"), "errors a second inside its telemetry"
+    yield f"100 * ({waiting})", "% of its queue of spans is full"
+    if "collector" not in kit.parts:
+        return
+    size = (
+        f"max by (job) (otelcol_exporter_queue_size{sinks} / otelcol_exporter_queue_capacity)"
+        f" > {t.queue_ratio}"
+    )
+    overflow = _of_collector("exporter_enqueue_failed", sinks)
+    yield _of_collector("receiver_refused"), "spans a second are refused"
+    yield _of_collector("receiver_failed"), "spans a second cannot be read"
+    yield _of_collector("exporter_send_failed", sinks), "spans a second cannot be delivered"
+    yield overflow, "spans a second find no place in its queue"
+    yield f"100 * ({size})", "% of its queue is full"
+
+
+def _lines_lost(kit: Kit) -> Iterator[tuple[str, str]]:
     if "loki" in kit.parts:
         # "too old" is left out: a restarted Alloy sends old lines again
-        lines_lost = [
-            (
-                "sum by (job) (rate(loki_discarded_samples_total{reason!~"
-                '"too_far_behind|greater_than_max_sample_age"}[5m])) > 0',
-                "lines a second are refused",
-            ),
-            (
-                "sum by (job) (rate(loki_ingester_wal_disk_full_failures_total[5m])) > 0",
-                "writes a second fail, its disk is full",
-            ),
-            *lines_lost,
-        ]
+        new = '{reason!~"too_far_behind|greater_than_max_sample_age"}'
+        full = _growing("loki_ingester_wal_disk_full_failures_total", "job")
+        yield _growing("loki_discarded_samples_total", "job", new), "lines a second are refused"
+        yield full, "writes a second fail, its disk is full"
+    dropped = _growing("telemetry_log_lines_dropped_total")
+    yield dropped, "lines a second are dropped, its queue is full"
+
+
+def _too_many_series(kit: Kit) -> Iterator[tuple[str, str]]:
+    t = kit.thresholds
+    samples = f"scrape_samples_post_metric_relabeling{{{kit.selector}}}"
+    usual = f"max by (service) (avg_over_time({samples}[6h] offset 30m))"
+    yield (
+        f"max by (service) ({samples}) > {t.series_growth} * clamp_min({usual}, {t.series_base})",
+        f"of a scrape, more than {t.series_growth} times as many as usual",
+    )
+    yield (
+        f"sum by (job) (increase({_REFUSED}[10m])) > 0",
+        "scrapes of 10 minutes were over the limit, and are lost",
+    )
+
+
+def _telemetry(kit: Kit) -> list[Alert]:
     silent = Alert(
         # an idle platform writes no lines; only lines written but not received are an error
         "LogsSilent",
@@ -203,18 +195,17 @@ def _telemetry(kit: Kit) -> list[Alert]:
         ' and on () max_over_time(up{job="loki"}[6h]) == 1'
         " unless on () sum(rate(loki_distributor_lines_received_total[10m])) > 0",
         "services write {value:%.3g} log lines a second, Loki got none for 10 minutes",
-        dashboards=("telemetry",),
-        panel="Log lines written and received",
-    )
+        dashboards=("telemetry",), panel="Log lines written and received",
+    )  # fmt: skip
     return [
         Alert(
-            "TelemetryDrops", either(spans_lost),
+            "TelemetryDrops", either(_spans_lost(kit)),
             "{{ or $labels.service $labels.job }} loses traces, or soon will: "
             "{value:%.3g} {{ $labels.cause }}",
             dashboards=("telemetry",), panel="Lost telemetry",
         ),
         Alert(
-            "LogIngestion", either(lines_lost),
+            "LogIngestion", either(_lines_lost(kit)),
             "{{ or $labels.service $labels.job }} loses log lines: "
             "{value:%.3g} {{ $labels.cause }}",
             dashboards=("telemetry",),
@@ -222,29 +213,17 @@ def _telemetry(kit: Kit) -> list[Alert]:
         ),
         *([silent] if "loki" in kit.parts else []),
         Alert(
-            "SeriesExplosion",
-            either(
-                [
-                    (
-                        f"max by (service) ({samples}) > {t.series_growth} * clamp_min("
-                        f"max by (service) (avg_over_time({samples}[6h] offset 30m)),"
-                        f" {t.series_base})",
-                        f"of a scrape, more than {t.series_growth} times as many as usual",
-                    ),
-                    (
-                        f"sum by (job) (increase({_REFUSED}[10m])) > 0",
-                        "scrapes of 10 minutes were over the limit, and are lost",
-                    ),
-                ]
-            ),
+            "SeriesExplosion", either(_too_many_series(kit)),
             "{{ or $labels.service $labels.job }} has too many series: "
             "{value:humanize} {{ $labels.cause }}",
             for_="10m", dashboards=("telemetry",), panel="Series of a service, of its budget",
         ),
         Alert(
             "RuleFailures",
-            "sum by (job) (rate(prometheus_rule_evaluation_failures_total[5m])) > 0"
-            " or sum by (job) (rate(grafana_alerting_rule_evaluation_failures_total[5m])) > 0",
+            " or ".join(
+                _growing(f"{who}_rule_evaluation_failures_total", "job")
+                for who in ("prometheus", "grafana_alerting")
+            ),
             "{{ $labels.job }} cannot evaluate rules: alerts may be missing",
             severity="critical", dashboards=("telemetry",), panel="Rules that fail",
         ),

@@ -100,13 +100,6 @@ class Kit:
         usual = _objectives(self.selector, self.thresholds.latency_s)
         return tuple({slo.name: slo for slo in (*usual, *self.objectives)}.values())
 
-    def kept(self, template: str) -> str:
-        """How long lines are kept, for a panel: `template` for each kind with `days` or `hours`."""
-        return ", ".join(
-            template.format(kind=kind, days=days, hours=days * 24)
-            for kind, days in self.log_days.items()
-        )
-
     @property
     def sinks(self) -> str:
         """Selects the Collector's exporters that must not lose spans."""

@@ -5,13 +5,18 @@ from dataclasses import dataclass
 from plainview.catalogue import Alert
 
 from .config import Kit, Part, Thresholds
-from .panels import PER_SECOND, WARN, Panel, by, lines, steps
+from .panels import PER_SECOND, Panel, by, lines
 from .promql import SERVICE, Causes, either, quantile, rate, where
 
 # Kinds of failed commands; duplicate_key and rejected are normal answers of a database.
 FAILURES = 'error_type=~"timeout|unavailable|other"'
 # Commands that wait for new data are slow on purpose.
 _AT_ONCE = 'db_operation_name!~".*_BLOCK"'
+_USED = 'state="used"'
+POOL = (  # the share of its pool that is in use, of each replica
+    f"(db_client_connections{where(_USED)} / ignoring (state)"
+    f" (db_client_connections_max{SERVICE} > 0))"
+)
 
 
 @dataclass(frozen=True)
@@ -35,13 +40,9 @@ class System:
 MONGODB = System("mongodb", "MongoDB", "MongoDB", "Mongo", 'db_system_name="mongodb"')
 REDIS = System("redis", "Redis", "Redis", "Redis", 'db_system_name="redis"', pooled=False)
 SQL = System(
-    "sqlalchemy",
-    "SQL databases",
-    "{{ $labels.db_system_name }}",
-    "Sql",
-    'db_system_name!~"mongodb|redis"',
-    labels="service, db_system_name",
-)
+    "sqlalchemy", "SQL databases", "{{ $labels.db_system_name }}", "Sql",
+    'db_system_name!~"mongodb|redis"', labels="service, db_system_name",
+)  # fmt: skip
 
 
 def systems(kit: Kit) -> list[System]:
@@ -50,40 +51,30 @@ def systems(kit: Kit) -> list[System]:
 
 
 def _durations(kit: Kit, system: System) -> Panel:
-    which = where(system.matcher, _AT_ONCE)
+    p95 = quantile(
+        0.95, "db_client_operation_duration_seconds", system.labels, where(system.matcher, _AT_ONCE)
+    )
     told = system.slow not in kit.without
     return lines(
         f"{system.title}, 95 of 100",
         "Duration of commands as the service sees it, by service."
         + (f" Above the line {system.slow}." if told else ""),
-        by(
-            system.labels,
-            quantile(0.95, "db_client_operation_duration_seconds", system.labels, which),
-            exemplars=True,
-        ),
-        unit="s",
-        thresholds=steps((kit.thresholds.db_slow_s, WARN)) if told else None,
-    )
+        by(system.labels, p95, exemplars=True),
+        unit="s", warn=kit.thresholds.db_slow_s if told else None,
+    )  # fmt: skip
 
 
 def _pools(kit: Kit, pooled: list[System]) -> Panel:
-    each, in_use = "service, db_system_name", where('state="used"')
-    used = (
-        f"(db_client_connections{in_use} / ignoring (state)"
-        f" (db_client_connections_max{SERVICE} > 0))"
-    )
-    names = " or ".join(system.slow for system in pooled)
+    each, names = "service, db_system_name", " or ".join(system.slow for system in pooled)
     return lines(
         "Connections used, of the pool",
         f"A full pool makes requests wait, then fail with 503. Above the line {names}.",
-        by(each, f"max by ({each}) {used}"),
-        unit="percentunit",
-        thresholds=steps((kit.thresholds.pool_ratio, WARN)),
-    )
+        by(each, f"max by ({each}) {POOL}"), unit="percentunit", warn=kit.thresholds.pool_ratio,
+    )  # fmt: skip
 
 
 def _failures() -> Panel:
-    kinds = "db_system_name, error_type"
+    kinds, refused = "db_system_name, error_type", "db_client_connection_failures_total"
     failed = rate("db_client_operation_failures_total", kinds, where(FAILURES))
     return lines(
         "Failures of databases",
@@ -91,11 +82,7 @@ def _failures() -> Panel:
         "or had, a second. "
         "The database's normal answers (duplicate key, rejected) are left out.",
         by(kinds, f"topk(10, {failed})"),
-        by(
-            "db_system_name",
-            rate("db_client_connection_failures_total", "db_system_name"),
-            "connections",
-        ),
+        by("db_system_name", rate(refused, "db_system_name"), "connections"),
         unit=PER_SECOND,
     )
 
@@ -118,35 +105,25 @@ def failing_commands(t: Thresholds, system: System) -> Causes:
     """
     which, each = system.matcher, f"sum by ({system.labels})"
     every = f"{each} (rate(db_client_operation_duration_seconds_count{{{which}}}[1m]))"
+    failed = f"{each} (rate(db_client_operation_failures_total{{{which},{FAILURES}}}[1m]))"
+    share = f"({failed} / ({every} > {t.floor_rps}) > {t.db_failure_ratio})"
+    refused = f"{each} (rate(db_client_connection_failures_total{{{which}}}[30s]))"
     return [
-        (
-            f"100 * ({each}"
-            f" (rate(db_client_operation_failures_total{{{which},{FAILURES}}}[1m]))"
-            f" / ({every} > {t.floor_rps}) > {t.db_failure_ratio})",
-            "% of its commands fail",
-        ),
-        (
-            f"{each} (rate(db_client_connection_failures_total{{{which}}}[30s]))"
-            f" > {t.connection_failures}",
-            "connections a second cannot be made",
-        ),
+        (f"100 * {share}", "% of its commands fail"),
+        (f"{refused} > {t.connection_failures}", "connections a second cannot be made"),
     ]
 
 
 def _slowness(t: Thresholds, system: System) -> Causes:
-    p95 = (
-        f"histogram_quantile(0.95, sum by (le, {system.labels}) (rate("
-        "db_client_operation_duration_seconds_bucket"
-        f"{{{system.matcher},{_AT_ONCE}}}[5m])))"
-    )
+    buckets = f"db_client_operation_duration_seconds_bucket{{{system.matcher},{_AT_ONCE}}}"
+    p95 = f"histogram_quantile(0.95, sum by (le, {system.labels}) (rate({buckets}[5m])))"
     pool = (
         f'max by ({system.labels}) (db_client_connections{{{system.matcher},state="used"}}'
         f" / ignoring (state) (db_client_connections_max{{{system.matcher}}} > 0))"
     )
-    causes = [(f"1000 * ({p95} > {t.db_slow_s})", "ms or more for 5 % of its commands")]
-    if system.pooled:
-        causes.append((f"100 * ({pool} > {t.pool_ratio})", "% of its connections are in use"))
-    return causes
+    full = (f"100 * ({pool} > {t.pool_ratio})", "% of its connections are in use")
+    slow = (f"1000 * ({p95} > {t.db_slow_s})", "ms or more for 5 % of its commands")
+    return [slow, full] if system.pooled else [slow]
 
 
 def alerts(kit: Kit) -> list[Alert]:

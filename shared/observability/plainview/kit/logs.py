@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
-from .board import TRACE_LINK, Dashboard, Row, text_variable
+from .board import TRACE_LINK, Dashboard, Row, link, text_variable
 from .config import Kit
 from .overview import TROUBLE, newest, security
 from .panels import (
     BAD,
+    COLOURED_TEXT,
     WARN,
     Json,
     Panel,
@@ -33,40 +34,32 @@ FROM_LABELS: Json = {
 
 
 def _volume(by: str, why: str) -> Panel:
+    expr = f"sum by ({by}) (count_over_time({ALL}[$__auto]))"
     return lines(
-        f"Lines by {by.replace('log_type', 'kind')}",
-        why,
-        Query(f"sum by ({by}) (count_over_time({ALL}[$__auto]))", f"{{{{{by}}}}}", source="loki"),
-        stacked=True,
-        no_data="no line in this time",
-    )
+        f"Lines by {by}", why, Query(expr, f"{{{{{by}}}}}", source="loki"),
+        stacked=True, no_data="no line in this time",
+    )  # fmt: skip
 
 
 def _how_many(kit: Kit) -> list[Panel]:
-    kept = f"; days that each kind is kept: {kit.kept('{kind} {days}')}" if kit.log_days else ""
-    return [
-        _volume(
-            "service",
-            "Log lines of each service. One that stopped writing while it is asked: LogsSilent.",
-        ),
-        _volume(
-            "level",
-            f"Log lines by level{kept}. Many warnings or errors: see which in the table above.",
-        ),
-    ]
+    days = ", ".join(f"{kind} {n}" for kind, n in kit.log_days.items())
+    kept = f"; days that each kind is kept: {days}" if days else ""
+    asked = "Log lines of each service. One that stopped writing while it is asked: LogsSilent."
+    many = f"Log lines by level{kept}. Many warnings or errors: see which in the table above."
+    return [_volume("service", asked), _volume("level", many)]
 
 
 def _grouped(kit: Kit) -> Panel:
+    expr = f"sum by (service, level, event) (count_over_time({TROUBLE} | json event [$__range]))"
+    lines_of = (
+        f"/d/{kit.uid('logs')}?var-search=${{__value.raw}}"
+        "&${__url_time_range}&${environment:queryparam}&${service:queryparam}"
+    )
     return table(
         "Warnings and errors, most frequent first",
         "Which warnings and errors there were in this time, the 20 most frequent. An event is "
         "a constant: a click shows its lines.",
-        Query(
-            f"topk(20, sum by (service, level, event) (count_over_time({TROUBLE} | json event"
-            " [$__range])))",
-            source="loki",
-            instant=True,
-        ),
+        Query(f"topk(20, {expr})", source="loki", instant=True),
         transformations=[
             {"id": "labelsToFields", "options": {"mode": "columns"}},
             {"id": "merge", "options": {}},
@@ -76,25 +69,10 @@ def _grouped(kit: Kit) -> Panel:
             ),
         ],
         overrides=[
-            column(
-                "Event",
-                links=[
-                    {
-                        "title": "Its lines",
-                        "url": f"/d/{kit.uid('logs')}?var-search=${{__value.raw}}"
-                        "&${__url_time_range}&${environment:queryparam}&${service:queryparam}",
-                        "targetBlank": False,
-                    }
-                ],
-            ),
-            column(
-                "Level",
-                mappings=LEVELS,
-                custom__cellOptions={"type": "color-text"},
-                custom__width=80,
-            ),
-            column("Service", custom__width=85),
-            column("Lines", custom__width=65),
+            column("Event", links=[link("Its lines", lines_of)]),
+            column("Level", mappings=LEVELS, cellOptions=COLOURED_TEXT, width=80),
+            column("Service", width=85),
+            column("Lines", width=65),
         ],
         size=(10, 9),
     )
@@ -106,52 +84,46 @@ def _lines() -> Panel:
         "The newest 200 lines that have the text above: the ID of a request (header X-Request-ID "
         "of every reply) or of a trace shows all that happened, an endpoint or event its lines. A "
         "click shows all fields, and leads to the trace.",
-        f"{ALL} |= `$search`",
-        no_data="no line has this text in this time",
-        size=(24, 10),
+        f"{ALL} |= `$search`", no_data="no line has this text in this time", size=(24, 10),
+    )  # fmt: skip
+
+
+def _slow(limit_s: float) -> Panel:
+    request = "http_request_method, http_route, http_response_status_code, duration_s"
+    kept = f"service, {request}".replace(", ", ",")
+    query = (
+        where('component="http"') + f" | json event, {request}"
+        f' | event="http.request" | duration_s >= {limit_s} | keep {kept},trace_id'
     )
-
-
-def _slow(limit_s: float) -> list[Panel]:
-    fields = "service,http_request_method,http_route,http_response_status_code,duration_s"
-    return [
-        table(
-            "Slow requests",
-            f"The newest 100 requests that took {limit_s} s at least, each with its trace.",
-            Query(
-                where('component="http"') + " | json event, http_request_method, http_route,"
-                " http_response_status_code, duration_s"
-                f' | event="http.request" | duration_s >= {limit_s}'
-                f" | keep {fields},trace_id",
-                source="loki",
-                limit=100,
+    return table(
+        "Slow requests",
+        f"The newest 100 requests that took {limit_s} s at least, each with its trace.",
+        Query(query, source="loki", limit=100),
+        transformations=[
+            FROM_LABELS,
+            sorted_by("Time", descending=True),
+            organize(
+                {
+                    "Time": "Time", "service": "Service", "http_request_method": "Method",
+                    "http_route": "Endpoint", "http_response_status_code": "Status",
+                    "duration_s": "Duration", "trace_id": "Trace",
+                },
+                hide=(),
             ),
-            transformations=[
-                FROM_LABELS,
-                sorted_by("Time", descending=True),
-                organize(
-                    {
-                        "Time": "Time", "service": "Service", "http_request_method": "Method",
-                        "http_route": "Endpoint", "http_response_status_code": "Status",
-                        "duration_s": "Duration", "trace_id": "Trace",
-                    },
-                    hide=(),
-                ),
-            ],
-            overrides=[
-                column("Time", unit="dateTimeAsIso", custom__width=170),
-                column("Service", custom__width=90),
-                column("Method", custom__width=80),
-                column("Status", custom__width=70),
-                column("Duration", unit="s", custom__width=90),
-                column("Trace", links=[TRACE_LINK], custom__width=310),
-            ],
-            size=(24, 10),
-        )
-    ]  # fmt: skip
+        ],
+        overrides=[
+            column("Time", unit="dateTimeAsIso", width=170),
+            column("Service", width=90),
+            column("Method", width=80),
+            column("Status", width=70),
+            column("Duration", unit="s", width=90),
+            column("Trace", links=[TRACE_LINK], width=310),
+        ],
+        size=(24, 10),
+    )  # fmt: skip
 
 
-def _graph() -> list[Panel]:
+def _graph() -> Panel:
     calls = "rate(traces_service_graph_request_total[$__rate_interval])"
 
     def named(label: str, source: str, expr: str) -> str:
@@ -161,24 +133,20 @@ def _graph() -> list[Panel]:
         return named("title", end, named("id", end, calls))
 
     edges = named("target", "server", named("source", "client", calls))
-    return [
-        Panel(
-            "Service graph",
-            "Who calls whom, and how often a second: services, databases, and messages between "
-            "services, counted from all traces before any is left out.",
-            cells(
-                f"sum by (id, title) ({node('server')}) or sum by (id, title) ({node('client')})",
-                "sum by (id, source, target)"
-                f' (label_join({edges}, "id", " to ", "client", "server"))',
-            ),
-            "nodeGraph",
-            unit="reqps",
-            options={"nodes": {"mainStatUnit": "reqps"}, "edges": {"mainStatUnit": "reqps"}},
-            transformations=[organize({"Value #A": "mainstat", "Value #B": "mainstat"})],
-            no_data="no trace in this time",
-            size=(24, 12),
-        )
-    ]
+    return Panel(
+        "Service graph",
+        "Who calls whom, and how often a second: services, databases, and messages between "
+        "services, counted from all traces before any is left out.",
+        cells(
+            f"sum by (id, title) ({node('server')}) or sum by (id, title) ({node('client')})",
+            "sum by (id, source, target)"
+            f' (label_join({edges}, "id", " to ", "client", "server"))',
+        ),
+        "nodeGraph", unit="reqps",
+        options={"nodes": {"mainStatUnit": "reqps"}, "edges": {"mainStatUnit": "reqps"}},
+        transformations=[organize({"Value #A": "mainstat", "Value #B": "mainstat"})],
+        no_data="no trace in this time", size=(24, 12),
+    )  # fmt: skip
 
 
 def logs_and_traces(kit: Kit) -> Dashboard:
@@ -188,14 +156,12 @@ def logs_and_traces(kit: Kit) -> Dashboard:
         "logs",
         title="Logs and traces",
         why="What the services say: what went wrong, one request from end to end, how much.",
-        variables=[
-            text_variable("search", "Request ID, trace ID or text", ""),
-        ],
+        variables=[text_variable("search", "Request ID, trace ID or text")],
         first=[_grouped(kit), replace(newest(kit), size=(14, 9)), _lines()],
         rows=[
             Row("Security", [security()]),
-            Row("Slow requests", _slow(kit.thresholds.latency_s / 2)),
+            Row("Slow requests", [_slow(kit.thresholds.latency_s / 2)]),
             Row("How many lines", _how_many(kit)),
-            *([Row("Who calls whom", _graph())] if "collector" in kit.parts else []),
+            *([Row("Who calls whom", [_graph()])] if "collector" in kit.parts else []),
         ],
     )

@@ -21,6 +21,7 @@ GOOD, WARN, BAD, PLAIN = "green", "orange", "red", "text"
 # Of the services in their order, and of none of the above; readable on light and on dark.
 SERVICE_COLOURS = ("#5b7be8", "#b36ae2", "#1fa8b8", "#c9719e", "#9a8058", "#7e8ca3")
 BAR = "#5794f2"  # of bars whose names stand beside them
+COLOURED_TEXT: Json = {"type": "color-text"}  # `cellOptions` of a column
 WIDTH = 24
 SIZE = (12, 8)  # default of a panel: columns (of 24), rows
 SIZES = {"stat": (4, 4), "logs": (24, 10)}
@@ -29,6 +30,7 @@ WITHOUT_TEXT = ("table", "barchart")
 PER_SECOND = "suffix:/s"  # a unit; the panel's title says of what
 # The top of an axis while all values are lower, so that a line of zeros lies at its bottom.
 SOFT_MAXIMUM = {"percentunit": 1.0, "s": 0.1, "Bps": 1024.0}
+LAST: Json = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 
 
 @dataclass(frozen=True)
@@ -45,30 +47,21 @@ class Query:
 
     @property
     def datasource(self) -> Json:
-        """Whom it asks."""
         return PROMETHEUS if self.source == "prometheus" else LOKI
 
     def target(self, index: int) -> Json:
         """The target of a panel."""
         target: Json = {
-            "refId": chr(ord("A") + index),
-            "datasource": self.datasource,
-            "expr": self.expr,
-            "legendFormat": self.legend,
-        }
+            "refId": chr(ord("A") + index), "datasource": self.datasource,
+            "expr": self.expr, "legendFormat": self.legend,
+        }  # fmt: skip
         if self.source == "loki":
-            return {
-                **target,
-                "queryType": "instant" if self.instant else "range",
-                "maxLines": self.limit,
-            }
+            kind = "instant" if self.instant else "range"
+            return {**target, "queryType": kind, "maxLines": self.limit}
         return {
-            **target,
-            "instant": self.instant,
-            "range": not self.instant,
-            "exemplar": self.exemplars,
-            "format": self.format,
-        }
+            **target, "instant": self.instant, "range": not self.instant,
+            "exemplar": self.exemplars, "format": self.format,
+        }  # fmt: skip
 
 
 def by(labels: str, expr: str, legend: str = "", **how: Any) -> Query:
@@ -84,13 +77,11 @@ def cells(*expressions: str) -> list[Query]:
 
 def steps(*bounds: tuple[float, str], base: str = GOOD) -> Json:
     """Thresholds: the colour `base` below the first bound, and a colour from each bound on."""
-    return {
-        "mode": "absolute",
-        "steps": [
-            {"color": base, "value": None},
-            *({"color": colour, "value": value} for value, colour in bounds),
-        ],
-    }
+    colours = [{"color": colour, "value": value} for value, colour in bounds]
+    return {"mode": "absolute", "steps": [{"color": base, "value": None}, *colours]}
+
+
+ONE_IS_GOOD = steps((1, GOOD), base=BAD)
 
 
 def number(title: str) -> int:
@@ -100,7 +91,11 @@ def number(title: str) -> int:
 
 @dataclass
 class Panel:
-    """One panel; `size` is (columns of 24, rows), by default that of its row or kind."""
+    """One panel; `size` is (columns of 24, rows), by default that of its row or kind.
+
+    `warn` or `bad` is the value from which on that colour means something: one threshold, where
+    `thresholds` gives them all.
+    """
 
     title: str
     why: str
@@ -108,6 +103,8 @@ class Panel:
     kind: str = "timeseries"
     unit: str = "short"
     size: tuple[int, int] | None = None
+    warn: float | None = None
+    bad: float | None = None
     thresholds: Json | None = None
     mappings: list[Json] = field(default_factory=list)
     no_data: str = "no data yet"
@@ -131,23 +128,21 @@ class Panel:
             return {"mode": "fixed", "fixedColor": BAR}
         return {"mode": "palette-classic"}
 
+    def _thresholds(self) -> Json:
+        for value, colour in ((self.warn, WARN), (self.bad, BAD)):
+            if value is not None:
+                return steps((value, colour))
+        return self.thresholds or steps(base=PLAIN)
+
     def json(self, place: Json) -> Json:
         """The panel as JSON; `place` is its `gridPos`."""
         defaults: Json = {
-            "unit": self.unit,
-            "mappings": self.mappings,
-            "custom": self.custom,
-            "color": self._colour(),
-            "thresholds": self.thresholds or steps(base=PLAIN),
-        }
-        if self.kind not in WITHOUT_TEXT:
-            defaults["noValue"] = self.no_data
-        if self.decimals is not None:
-            defaults["decimals"] = self.decimals
-        if self.minimum is not None:
-            defaults["min"] = self.minimum
-        if self.maximum is not None:
-            defaults["max"] = self.maximum
+            "unit": self.unit, "mappings": self.mappings, "custom": self.custom,
+            "color": self._colour(), "thresholds": self._thresholds(),
+            "noValue": None if self.kind in WITHOUT_TEXT else self.no_data,
+            "decimals": self.decimals, "min": self.minimum, "max": self.maximum,
+        }  # fmt: skip
+        defaults = {key: value for key, value in defaults.items() if value is not None}
         sources = {query.source: query.datasource for query in self.queries}
         return {
             "id": number(self.title),
@@ -164,35 +159,33 @@ class Panel:
         }
 
 
-def stat(title: str, why: str, *queries: Query, fill: bool = False, **changes: Any) -> Panel:
-    """The current number of each series. Coloured only where a colour means something.
+def _now(queries: tuple[Query, ...]) -> list[Query]:
+    """Asked for this moment: over a range, the last value of what is gone would still be shown."""
+    return [replace(query, instant=True) for query in queries]
 
-    It asks for this moment: over a range, the last value of what is gone would still be shown.
-    """
-    meaning = bool(changes.get("thresholds") or changes.get("mappings"))
+
+def stat(
+    title: str, why: str, *queries: Query, fill: bool = False, text: str = "auto", **changes: Any
+) -> Panel:
+    """The current number of each series. Coloured only where a colour means something."""
+    meaning = changes.keys() & {"warn", "bad", "thresholds", "mappings"}
     options = {
         "colorMode": "background_solid" if fill else "value" if meaning else "none",
-        "graphMode": "none",
-        "justifyMode": "center",
-        "textMode": changes.pop("text", "auto"),
-        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
-    }
-    now = [replace(query, instant=True) for query in queries]
-    return Panel(title, why, now, "stat", options=options, **changes)
+        "graphMode": "none", "justifyMode": "center", "textMode": text, "reduceOptions": LAST,
+    }  # fmt: skip
+    return Panel(title, why, _now(queries), "stat", options=options, **changes)
 
 
-def lines(title: str, why: str, *queries: Query, **changes: Any) -> Panel:
-    """Lines over time, one colour each; thresholds are dashed lines.
+def lines(
+    title: str, why: str, *queries: Query, stacked: bool = False, signed: bool = False,
+    values: bool = False, **changes: Any,
+) -> Panel:  # fmt: skip
+    """Lines over time, one colour each; `warn` or `bad` is a dashed line.
 
-    `values`: the legend is a table at the right with last and highest values. `soft` is the top of
-    the axis while all values are lower, by default a bit above the highest threshold. The axis
-    begins at 0, unless values are `signed`.
+    `values`: the legend is a table at the right with last and highest values. The axis begins at 0,
+    unless values are `signed`; while all values are lower, its top is a bit above the dashed line.
     """
-    stacked, values = changes.pop("stacked", False), changes.pop("values", False)
-    signed = changes.pop("signed", False)
-    thresholds, unit = changes.get("thresholds"), changes.get("unit", "short")
-    bounds = [step["value"] for step in thresholds["steps"] if step["value"]] if thresholds else []
-    soft = changes.pop("soft", 1.2 * max(bounds) if bounds else SOFT_MAXIMUM.get(unit, 1.0))
+    line = changes["bad"] if changes.get("bad") is not None else changes.get("warn")
     custom = {
         "drawStyle": "line",
         "lineWidth": 1,
@@ -200,31 +193,33 @@ def lines(title: str, why: str, *queries: Query, **changes: Any) -> Panel:
         "showPoints": "never",
         "spanNulls": False,
         "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
-        "thresholdsStyle": {"mode": "dashed" if thresholds else "off"},
-        "axisSoftMax": soft,
+        "thresholdsStyle": {"mode": "off" if line is None else "dashed"},
+        "axisSoftMax": 1.2 * line if line else SOFT_MAXIMUM.get(changes.get("unit", ""), 1.0),
         **({"axisSoftMin": 0} if signed else {}),
+        **changes.pop("custom", {}),
     }
     legend = {"displayMode": "list", "placement": "bottom", "calcs": []}
     if values:
         legend = {"displayMode": "table", "placement": "right", "calcs": ["lastNotNull", "max"]}
     options = {"legend": legend, "tooltip": {"mode": "multi", "sort": "desc"}}
-    panel = Panel(title, why, list(queries), custom=custom, options=options, **changes)
-    panel.minimum = 0 if panel.minimum is None and not signed else panel.minimum
-    return panel
+    changes["minimum"] = None if signed else 0
+    return Panel(title, why, list(queries), custom=custom, options=options, **changes)
 
 
-def heatmap(title: str, why: str, query: Query, **changes: Any) -> Panel:
-    """A histogram over time; the query gives buckets by `le`."""
+def heatmap(title: str, why: str, buckets: str, **changes: Any) -> Panel:
+    """A histogram of seconds over time; `buckets` selects its series."""
     options = {
         "calculate": False,
         "color": {"mode": "scheme", "scheme": "Blues", "steps": 32, "reverse": False},
-        "yAxis": {"unit": changes.pop("unit", "s"), "axisPlacement": "left"},
+        "yAxis": {"unit": "s", "axisPlacement": "left"},
         "cellGap": 1,
         "legend": {"show": True},
         "tooltip": {"mode": "single", "showColorScale": True, "yHistogram": False},
         "rowsFrame": {"layout": "auto"},
         "showValue": "never",
     }
+    expr = f"sum by (le) (increase({buckets}[$__rate_interval]))"
+    query = Query(expr, "{{le}}", format="heatmap")
     return Panel(title, why, [query], "heatmap", options=options, **changes)
 
 
@@ -237,78 +232,65 @@ def table(title: str, why: str, *queries: Query, **changes: Any) -> Panel:
 def bars(title: str, why: str, *queries: Query, **changes: Any) -> Panel:
     """A horizontal bar for each series, with its last value."""
     options = {
-        "displayMode": "basic",
-        "orientation": "horizontal",
-        "valueMode": "text",
-        "namePlacement": "auto",
-        "showUnfilled": True,
-        "sizing": "auto",
-        "minVizHeight": 16,
-        "text": {"titleSize": 13, "valueSize": 15},
-        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
-    }
-    panel = Panel(title, why, list(queries), "bargauge", options=options, **changes)
-    panel.minimum = 0 if panel.minimum is None else panel.minimum
-    return panel
+        "displayMode": "basic", "orientation": "horizontal", "valueMode": "text",
+        "namePlacement": "auto", "showUnfilled": True, "sizing": "auto", "minVizHeight": 16,
+        "text": {"titleSize": 13, "valueSize": 15}, "reduceOptions": LAST,
+    }  # fmt: skip
+    return Panel(title, why, _now(queries), "bargauge", options=options, minimum=0, **changes)
 
 
 def organize(names: dict[str, str], hide: tuple[str, ...] = ("Time",)) -> Json:
     """Name and order the columns of a table; `hide` is hidden, other columns come last."""
-    return {
-        "id": "organize",
-        "options": {
-            "excludeByName": dict.fromkeys(hide, True),
-            "indexByName": {name: place for place, name in enumerate(names)},
-            "renameByName": names,
-        },
-    }
+    order = {name: place for place, name in enumerate(names)}
+    hidden = dict.fromkeys(hide, True)
+    options = {"excludeByName": hidden, "indexByName": order, "renameByName": names}
+    return {"id": "organize", "options": options}
 
 
 def sorted_by(column: str, *, descending: bool = False) -> Json:
     """Sort the rows of a table by a column."""
-    return {
-        "id": "sortBy",
-        "options": {"fields": {}, "sort": [{"field": column, "desc": descending}]},
-    }
+    sort = [{"field": column, "desc": descending}]
+    return {"id": "sortBy", "options": {"fields": {}, "sort": sort}}
 
 
 def column(name: str, **properties: Any) -> Json:
-    """Properties of one column of a table: `unit`, `mappings`, `links`, `custom__width`..."""
+    """Properties of one column of a table: `unit`, `mappings`, `links`, `width`..."""
+    own = {"width", "hidden", "cellOptions"}  # of tables alone
+    found = {f"custom.{key}" if key in own else key: value for key, value in properties.items()}
     return {
         "matcher": {"id": "byName", "options": name},
-        "properties": [
-            {"id": key.replace("__", "."), "value": value} for key, value in properties.items()
-        ],
+        "properties": [{"id": key, "value": value} for key, value in found.items()],
     }
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column of values in a table; `how` are properties such as `unit`."""
-
-    expr: str
-    how: Mapping[str, Any] = field(default_factory=dict)
+def text_by_steps(*bounds: tuple[float, str], base: str) -> Json:
+    """Properties of a column whose values are coloured from these bounds on."""
+    colour = {"mode": "thresholds"}
+    return {
+        "thresholds": steps(*bounds, base=base), "color": colour, "cellOptions": COLOURED_TEXT,
+    }  # fmt: skip
 
 
 def merged(
-    title: str, why: str, keys: Mapping[str, str], columns: Mapping[str, Column], **changes: Any
-) -> Panel:
+    title: str, why: str, keys: Mapping[str, str], columns: Mapping[str, tuple[str, Json]],
+    hide: tuple[str, ...] = (), **changes: Any,
+) -> Panel:  # fmt: skip
     """A table with a row for each set of labels: first its labels `keys`, then the values.
 
-    `keys` maps labels to titles, `columns` maps titles to what they show; `hide` are labels that
-    tell rows apart and say nothing to a person.
+    `keys` maps labels to titles, `columns` titles to an expression and properties such as `unit`;
+    `hide` are labels that tell rows apart and say nothing to a person.
     """
     names = {**keys, **{f"Value #{chr(65 + n)}": title for n, title in enumerate(columns)}}
     changes["transformations"] = [
         {"id": "merge", "options": {}},
-        organize(names, hide=("Time", *changes.pop("hide", ()))),
+        organize(names, hide=("Time", *hide)),
         *changes.get("transformations", []),
     ]
     changes["overrides"] = [
-        *(column(title, **column_.how) for title, column_ in columns.items() if column_.how),
+        *(column(title, **how) for title, (_, how) in columns.items() if how),
         *changes.get("overrides", []),
     ]
-    return table(title, why, *cells(*(each.expr for each in columns.values())), **changes)
+    return table(title, why, *cells(*(expr for expr, _ in columns.values())), **changes)
 
 
 def coloured(series: str, colour: str, mode: str = "fixed") -> Json:
@@ -345,19 +327,14 @@ LINE = (
 )  # fmt: skip
 
 
-def logs(title: str, why: str, expr: str, **changes: Any) -> Panel:
+def logs(title: str, why: str, expr: str, limit: int = 200, **changes: Any) -> Panel:
     """Log lines, newest first, the main fields of each; a click shows all of them."""
     options = {
-        "showTime": True,
-        "showLabels": False,
-        "showCommonLabels": False,
-        "prettifyLogMessage": False,
-        "wrapLogMessage": False,
-        "enableLogDetails": True,
-        "sortOrder": "Descending",
-        "dedupStrategy": "none",
-    }
-    query = Query(expr + LINE, source="loki", limit=changes.pop("limit", 200))
+        "showTime": True, "showLabels": False, "showCommonLabels": False,
+        "prettifyLogMessage": False, "wrapLogMessage": False, "enableLogDetails": True,
+        "sortOrder": "Descending", "dedupStrategy": "none",
+    }  # fmt: skip
+    query = Query(expr + LINE, source="loki", limit=limit)
     return Panel(title, why, [query], "logs", options=options, **changes)
 
 

@@ -1,6 +1,6 @@
 """Pieces of PromQL that panels share. Lists of labels are written as in PromQL: "le, path"."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 # Every series of a service has both labels; "All" in a dashboard's variable matches all values.
 ENVIRONMENT = 'environment=~"$environment"'
@@ -54,7 +54,7 @@ def error_ratio(by: str = "service") -> str:
     return f"({failed} or {every} * 0) / ({every} > 0)"
 
 
-Causes = Sequence[tuple[str, str]]  # expression, and what its value counts
+Causes = Iterable[tuple[str, str]]  # expression, and what its value counts
 
 
 def either(causes: Causes) -> str:

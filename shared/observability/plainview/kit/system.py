@@ -11,7 +11,6 @@ from .panels import (
     BAR,
     PLAIN,
     WARN,
-    Column,
     Panel,
     Query,
     bars,
@@ -22,20 +21,17 @@ from .panels import (
     merged,
     sorted_by,
     steps,
+    text_by_steps,
 )
-from .promql import (
-    SERVER_ERRORS,
-    SERVICE,
-    error_ratio,
-    highest,
-    quantile,
-    rate,
-    total,
-    where,
-)
+from .promql import SERVER_ERRORS, SERVICE, error_ratio, highest, quantile, rate, total
 
 DURATION = "http_request_duration_seconds"
 ENDPOINT = "service, method, path"
+REPLICA = "on (service, instance)"
+CPU = f"rate(process_cpu_seconds_total{SERVICE}[$__rate_interval])"
+CPU_LIMIT = f"(container_cpu_limit_cores{SERVICE} > 0)"
+MEMORY = f"process_resident_memory_bytes{SERVICE}"
+MEMORY_LIMIT = f"(container_memory_limit_bytes{SERVICE} > 0)"
 
 
 def latency(t: Thresholds) -> Panel:
@@ -46,10 +42,8 @@ def latency(t: Thresholds) -> Panel:
         "they are. A dot is one request: click it to open its trace. Above the line for five "
         "minutes there is a message.",
         by("service", quantile(0.95, DURATION, "service"), exemplars=True),
-        unit="s",
-        thresholds=steps((t.latency_s, BAD)),
-        no_data="no request in this time",
-    )
+        unit="s", bad=t.latency_s, no_data="no request in this time",
+    )  # fmt: skip
 
 
 def errors(t: Thresholds) -> Panel:
@@ -59,89 +53,75 @@ def errors(t: Thresholds) -> Panel:
         "Share of requests that ended with a status of 500 or above. Above the line for a "
         "minute somebody is called.",
         by("service", error_ratio()),
-        unit="percentunit",
-        thresholds=steps((t.error_ratio, BAD)),
-        no_data="no request in this time",
-    )
+        unit="percentunit", bad=t.error_ratio, no_data="no request in this time",
+    )  # fmt: skip
 
 
 def _endpoints(kit: Kit) -> Panel:
-    names = {"service": "Service", "method": "Method", "path": "Endpoint"}
-    errors_ = {
-        "unit": "percentunit",
-        "decimals": 1,
-        "thresholds": steps((kit.thresholds.error_ratio, BAD), base=PLAIN),
-        "color": {"mode": "thresholds"},
-        "custom__cellOptions": {"type": "color-text"},
-        "custom__width": 80,
-    }
-    slowest = Column(
-        f"topk(20, {quantile(0.95, DURATION, ENDPOINT)})", {"unit": "s", "custom__width": 90}
-    )
+    failed = text_by_steps((kit.thresholds.error_ratio, BAD), base=PLAIN)
     return merged(
         "Endpoints, slowest first",
         "P95 (95 of 100 requests were faster), requests a second and share of errors; the 20 "
         "slowest. A click on an endpoint leads to its log lines and to its traces.",
-        names,
+        {"service": "Service", "method": "Method", "path": "Endpoint"},
         {
-            "P95": slowest,
-            "Requests": Column(
-                f"{rate('http_requests_total', ENDPOINT)} > 0",
-                {"unit": "reqps", "custom__width": 110},
+            "P95": (f"topk(20, {quantile(0.95, DURATION, ENDPOINT)})", {"unit": "s", "width": 90}),
+            "Requests": (
+                f"{rate('http_requests_total', ENDPOINT)} > 0", {"unit": "reqps", "width": 110},
             ),
-            "Errors": Column(error_ratio(ENDPOINT), errors_),
+            "Errors": (
+                error_ratio(ENDPOINT),
+                {"unit": "percentunit", "decimals": 1, **failed, "width": 80},
+            ),
         },
         transformations=[sorted_by("P95", descending=True)],
         overrides=[
-            column("Service", custom__width=100),
-            column("Method", custom__width=90),
+            column("Service", width=100),
+            column("Method", width=90),
             column("Endpoint", links=endpoint_links(kit)),
         ],
         size=(16, 11),
-    )
+    )  # fmt: skip
 
 
 def _nearest_limit(kit: Kit) -> Panel:
     """What runs out first: shares of limits, of the worst replica."""
-    on = "on (service, instance)"
-    pool = f"(db_client_connections_max{SERVICE} > 0)"
     shares = {
-        "CPU": f"max(rate(process_cpu_seconds_total{SERVICE}[$__rate_interval])"
-        f" / {on} (container_cpu_limit_cores{SERVICE} > 0))",
-        "memory": f"max(process_resident_memory_bytes{SERVICE}"
-        f" / {on} (container_memory_limit_bytes{SERVICE} > 0))",
+        "CPU": f"max({CPU} / {REPLICA} {CPU_LIMIT})",
+        "memory": f"max({MEMORY} / {REPLICA} {MEMORY_LIMIT})",
         "open files": highest("process_open_fds", "", f"{SERVICE} / process_max_fds{SERVICE}"),
     }
     if any(each.pooled for each in databases.systems(kit)):
-        used = where('state="used"')
-        shares["database connections"] = (
-            f"max(db_client_connections{used} / ignoring (state) {pool})"
-        )
+        shares["database connections"] = f"max{databases.POOL}"
     return bars(
         "How near the limit",
         "Of the worst replica, the share in use. Orange: look at it today. At 100 % requests wait, "
         "then fail; memory at 100 % ends the process. Rows below show each replica.",
-        *(Query(expr, name, instant=True) for name, expr in shares.items()),
-        unit="percentunit",
-        maximum=1,
-        decimals=0,
+        *(Query(expr, name) for name, expr in shares.items()),
+        unit="percentunit", maximum=1, decimals=0,
         thresholds=steps((kit.thresholds.cpu_ratio, WARN), (0.95, BAD), base=BAR),
-        no_data="not scraped",
-        size=(8, 11),
-    )
+        no_data="not scraped", size=(8, 11),
+    )  # fmt: skip
 
 
-def _latency(t: Thresholds) -> list[Panel]:
+def _statuses() -> Panel:
+    return lines(
+        "Requests by status",
+        "All replies. 401, 403, 409 and 429 are refusals and no errors; 503 and 504 are.",
+        by("status_code", rate("http_requests_total", "status_code")),
+        unit="reqps", stacked=True,
+    )  # fmt: skip
+
+
+def _more(t: Thresholds) -> list[Panel]:
+    each = "service, path"
+    failed = rate("http_requests_total", each, SERVER_ERRORS)
     return [
         heatmap(
             "Latency of all requests",
             "How many requests took how long. A second band above the first is a group of slow "
             "ones.",
-            Query(
-                total(f"increase({DURATION}_bucket{SERVICE}[$__rate_interval])", "le"),
-                "{{le}}",
-                format="heatmap",
-            ),
+            f"{DURATION}_bucket{SERVICE}",
         ),
         lines(
             "Latency: median, 95 and 99 of 100",
@@ -151,85 +131,54 @@ def _latency(t: Thresholds) -> list[Panel]:
                 Query(quantile(part, DURATION), f"P{part * 100:.0f}", exemplars=part == 0.99)
                 for part in (0.5, 0.95, 0.99)
             ),
-            unit="s",
-            thresholds=steps((t.latency_s, BAD)),
+            unit="s", bad=t.latency_s,
         ),
-    ]
-
-
-def _statuses() -> Panel:
-    return lines(
-        "Requests by status",
-        "All replies. 401, 403, 409 and 429 are refusals and no errors; 503 and 504 are.",
-        by("status_code", rate("http_requests_total", "status_code")),
-        unit="reqps",
-        stacked=True,
-    )
-
-
-def _errors() -> Panel:
-    failed = rate("http_requests_total", "service, path", SERVER_ERRORS)
-    every = rate("http_requests_total", "service, path")
-    return lines(
-        "Errors by endpoint",
-        "Requests that ended with a status of 500 or above; the ten endpoints with most.",
-        by("service, path", f"topk(10, {failed} or {every} * 0)"),
-        unit="reqps",
-        values=True,
-        size=(24, 8),
-    )
-
-
-def _replicas(title: str, why: str, used: str, limit: str, line: float) -> Panel:
-    """The share of its limit that each replica uses; the 20 highest."""
-    of_limit = f"{used} / on (service, instance) ({limit}{SERVICE} > 0)"
-    return lines(
-        title,
-        why,
-        by("service, instance", f"topk(20, max by (service, instance) ({of_limit}))"),
-        unit="percentunit",
-        thresholds=steps((line, WARN)),
-    )
+        lines(
+            "Errors by endpoint",
+            "Requests that ended with a status of 500 or above; the ten endpoints with most.",
+            by(each, f"topk(10, {failed} or {rate('http_requests_total', each)} * 0)"),
+            unit="reqps", values=True, size=(24, 8),
+        ),
+    ]  # fmt: skip
 
 
 def limits(t: Thresholds) -> list[Panel]:
-    """CPU and memory of each replica as a share of its limit."""
+    """CPU and memory of each replica as a share of its limit, the 20 highest."""
+
+    def share(used: str, limit: str) -> Query:
+        highest_first = f"topk(20, max by (service, instance) ({used} / {REPLICA} {limit}))"
+        return by("service, instance", highest_first)
+
     return [
-        _replicas(
+        lines(
             "CPU of each replica, of its limit",
             "Processor time used, as a share of what the container or machine allows. One process "
             "uses one core at most: more needs more replicas.",
-            f"rate(process_cpu_seconds_total{SERVICE}[$__rate_interval])",
-            "container_cpu_limit_cores",
-            t.cpu_ratio,
+            share(CPU, CPU_LIMIT), unit="percentunit", warn=t.cpu_ratio,
         ),
-        _replicas(
+        lines(
             "Memory of each replica, of its limit",
             "Resident memory as a share of what the container or machine allows. At the limit the "
             "kernel ends the process.",
-            f"process_resident_memory_bytes{SERVICE}",
-            "container_memory_limit_bytes",
-            t.memory_ratio,
+            share(MEMORY, MEMORY_LIMIT), unit="percentunit", warn=t.memory_ratio,
         ),
-    ]
+    ]  # fmt: skip
 
 
-def _resources(t: Thresholds) -> list[Panel]:
+def _event_loop() -> list[Panel]:
     return [
-        *limits(t),
         lines(
             "Event-loop lag, 99 of 100",
             "How late the event loop came back. Beyond some ms something blocks it: work on the "
             "CPU, or a call that does not await.",
-            by("service", quantile(0.99, "event_loop_lag_seconds", "service")),
-            unit="s",
+            by("service", quantile(0.99, "event_loop_lag_seconds", "service")), unit="s",
         ),
         lines(
             "Requests in progress",
             "Requests begun and not answered. A line that only rises: a stuck upstream.",
             by("service", total(f"http_requests_in_progress{SERVICE}", "service")),
         ),
-    ]
+    ]  # fmt: skip
 
 
 def _calls() -> list[Panel]:
@@ -239,8 +188,7 @@ def _calls() -> list[Panel]:
         lines(
             "Calls of other services, 95 of 100",
             "Duration of outgoing requests until the headers of the reply, by upstream.",
-            Query(duration, "{{service}} to {{upstream}}"),
-            unit="s",
+            Query(duration, "{{service}} to {{upstream}}"), unit="s",
         ),
         lines(
             "Calls without a reply",
@@ -248,7 +196,7 @@ def _calls() -> list[Panel]:
             by(kinds, f"topk(10, {rate('http_client_request_failures_total', kinds)})"),
             unit="reqps",
         ),
-    ]
+    ]  # fmt: skip
 
 
 def system(kit: Kit, more: Iterable[Row] = ()) -> Dashboard:
@@ -267,8 +215,8 @@ def system(kit: Kit, more: Iterable[Row] = ()) -> Dashboard:
         rows=[
             *([Row("Databases", panels)] if panels else []),
             *([Row("Calls of other services", _calls())] if "http_client" in kit.parts else []),
-            Row("Replicas", _resources(t)),
-            Row("More of latency and errors", [*_latency(t), _errors()]),
+            Row("Replicas", [*limits(t), *_event_loop()]),
+            Row("More of latency and errors", _more(t)),
             *more,
         ],
     )

@@ -14,11 +14,10 @@ from . import names, pages
 from .alerts import generic_alerts
 from .board import Dashboard
 from .config import Kit, Part, Thresholds
-from .documents import RUNBOOKS, Documents
+from .documents import RUNBOOKS, Documents, labels
 from .folder import Outcome, plan, update
 from .logs import logs_and_traces
 from .overview import overview
-from .rules import labels
 from .slos import slos as slo_board
 from .system import system
 from .telemetry import telemetry
@@ -72,8 +71,7 @@ def write(
     )
     own = [*(alert for each in catalogues for alert in each.alerts), *alerts]
     documents = _documents(kit, _unique_alerts(own), catalogues)
-    every = [alert for group in documents.alerts.values() for alert in group]
-    books = pages.runbooks(every)
+    books = pages.runbooks(documents.every_alert)
     files = {
         **documents.files(),
         **books,
@@ -153,8 +151,8 @@ def _documents(kit: Kit, own: list[Alert], catalogues: Sequence[Catalogue]) -> D
             if name not in boards:
                 known = ", ".join(boards)
                 raise ValueError(f"alert {alert.name}: no dashboard {name}; there are {known}")
-            titles = {panel.title for row in boards[name].rows for panel in row.panels}
-            if alert.panel and alert.panel not in titles:
+            titles = {"", *(panel.title for panel in boards[name].panels())}
+            if alert.panel not in titles:
                 raise ValueError(f"alert {alert.name}: {name} has no panel {alert.panel!r}")
     return Documents(
         kit=kit,
