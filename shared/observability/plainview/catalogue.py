@@ -166,7 +166,6 @@ class CounterSpec(_Spec):
     """A count that only grows."""
 
     def inc(self, amount: float = 1, **labels: object) -> None:
-        """Count `amount` under these labels."""
         with _GUARD:
             self._child(labels).inc(amount)
 
@@ -175,7 +174,6 @@ class GaugeSpec(_Spec):
     """A value that goes up and down."""
 
     def set(self, value: float, **labels: object) -> None:
-        """Set the series of these labels."""
         with _GUARD:
             self._child(labels).set(value)
 
@@ -243,7 +241,6 @@ class HistogramSpec(_Spec):
     exemplar: Callable[[], dict[str, str]] | None = None
 
     def observe(self, value: float, **labels: object) -> None:
-        """Count one observation under these labels."""
         with _GUARD:
             source = HistogramSpec.exemplar
             self._child(labels).observe(value, (source() or None) if source else None)
@@ -271,7 +268,6 @@ class Catalogue:
 
     @property
     def specs(self) -> tuple[Metric, ...]:
-        """All declared metrics in the order of declaration."""
         return tuple(self._metrics.values())
 
     def counter(
@@ -322,12 +318,10 @@ class Catalogue:
         return metric
 
     def slo(self, slo: Slo) -> Slo:
-        """Declare an objective."""
         self.slos.append(slo)
         return slo
 
     def alert(self, alert: Alert) -> Alert:
-        """Declare an alert."""
         self.alerts.append(alert)
         return alert
 

@@ -14,8 +14,8 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from .extras import extra
 from .health import Check, CheckFailed
+from .support import extra
 
 if TYPE_CHECKING:
     import httpx

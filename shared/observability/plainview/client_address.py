@@ -96,16 +96,16 @@ def client_network(address: str, ipv6_prefix: int = IPV6_PREFIX) -> str:
     return address if parsed is None else str(parsed)
 
 
-def may_read(scope: Mapping[str, Any], allow: Networks | None, trusted: Networks = ()) -> bool:
-    """Whether the client may read pages that are for the networks `allow` (None: for everyone).
+def handed_on(scope: Mapping[str, Any], trusted: Networks) -> bool:
+    """Whether anyone but a trusted proxy forwarded the request, so that its client is not known."""
+    peer = scope.get("client")
+    return not (peer and is_within(str(peer[0]), trusted)) and any(
+        name in _FORWARDED for name, _ in scope["headers"]
+    )
 
-    A request that anyone but a trusted proxy forwarded is refused, as its client is not known.
-    """
+
+def may_read(scope: Mapping[str, Any], allow: Networks | None, trusted: Networks = ()) -> bool:
+    """Whether the client may read pages that are for the networks `allow` (None: for everyone)."""
     if allow is None:
         return True
-    peer = scope.get("client")
-    if not (peer and is_within(str(peer[0]), trusted)) and any(
-        name in _FORWARDED for name, _ in scope["headers"]
-    ):
-        return False
-    return is_within(client_address(scope, trusted), allow)
+    return not handed_on(scope, trusted) and is_within(client_address(scope, trusted), allow)

@@ -46,7 +46,6 @@ class SpanRecord:
 
     @property
     def duration_s(self) -> float:
-        """Seconds from start to end."""
         return (self.end_ns - self.start_ns) / 1e9
 
 
@@ -60,7 +59,6 @@ class Metrics:
             self._by_name.setdefault(sample.name, []).append(sample)
 
     def all(self, name: str) -> list[Sample]:
-        """The samples of that name."""
         return self._by_name.get(name, [])
 
     def value(self, name: str, **labels: str) -> float:
@@ -68,7 +66,6 @@ class Metrics:
         return sum(s.value for s in self.all(name) if labels.items() <= s.labels.items())
 
     def by(self, name: str, label: str) -> dict[str, float]:
-        """Sums by the values of one label."""
         sums: dict[str, float] = {}
         for sample in self.all(name):
             key = sample.labels.get(label, "")

@@ -2,11 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable
 from types import TracebackType
-
-# Called with the part's name. `signals` adds its counter here, which avoids an import cycle.
-on_error: list[Callable[[str], None]] = []
 
 
 class guarded:
@@ -20,8 +16,7 @@ class guarded:
     def __init__(self, part: str) -> None:
         self.part = part
 
-    def __enter__(self) -> None:
-        """Begin."""
+    def __enter__(self) -> None: ...
 
     def __exit__(
         self,
@@ -31,7 +26,8 @@ class guarded:
     ) -> bool:
         if kind is None or not issubclass(kind, Exception):
             return False
-        for callback in tuple(on_error):
-            with contextlib.suppress(Exception):  # reporting itself failed
-                callback(self.part)
+        with contextlib.suppress(Exception):  # counting failed itself
+            from .signals import PARTS, TELEMETRY_ERRORS  # noqa: PLC0415 - it uses this module
+
+            TELEMETRY_ERRORS.inc(part=self.part if self.part in PARTS else "other")
         return os.environ.get("PLAINVIEW_STRICT") != "1"

@@ -95,7 +95,6 @@ class Finding:
 
     @property
     def ok(self) -> bool:
-        """Whether the dependency is well."""
         return self.reason is None
 
 
@@ -134,7 +133,6 @@ class HealthMonitor:
 
     @property
     def ready(self) -> bool:
-        """Whether requests should come here."""
         return self.status != "fail"
 
     @property

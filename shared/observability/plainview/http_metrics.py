@@ -2,23 +2,84 @@
 
 `http_requests_total`, `http_request_duration_seconds` and `http_requests_in_progress`. Methods
 outside of the nine standard ones are `_OTHER` and paths without a route `__unknown__`, so clients
-cannot add series. Series are looked up once per method, route and status.
+cannot add series; labels of the application's own are bounded. Series are looked up once.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from starlette.types import Scope
 
-from .http_labels import OWN, HttpLabels
+from .catalogue import OTHER, label_text
+from .guarded import guarded
 from .page_texts import Remembered
 from .record import METHODS, OTHER_METHOD, UNKNOWN, Record
 from .settings import ObservabilitySettings
 from .signals import HTTP_LATE_FAILURES
 
+#: `header:X-Tenant`, `state:plan` (of `request.state`), or a function of the ASGI scope
+LabelSource = str | Callable[[Scope], object]
+
+OWN = ("method", "path", "status_code", "app_name")
+_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
+_LONGEST = 100  # characters of a label's value
+_GUARD = guarded("metrics")
 _SIZE_NAMES = ("http_request_size_bytes", "http_response_size_bytes")
 _SIZES = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)  # bytes
+
+
+class HttpLabels:
+    """Finds the values of these labels at the end of a request.
+
+    What is missing, or fails, is "", which Prometheus takes for no label. The first `limit`
+    combinations of values have series of their own, all others are `_other`. ValueError for a
+    name that is taken or no label's, and for a source that is none.
+    """
+
+    def __init__(self, sources: Mapping[str, LabelSource], limit: int) -> None:
+        for name in sources:
+            if name in (*OWN, "le") or not _NAME.fullmatch(name):
+                raise ValueError(f"http_labels: {name!r} cannot be the name of a label of yours")
+        self.names = tuple(sources)
+        self.none = ("",) * len(self.names)
+        self._sources = [_reader(name, source) for name, source in sources.items()]
+        self._limit = limit
+        self._known = {self.none}
+
+    def of(self, scope: Scope) -> tuple[str, ...]:
+        found = tuple([_text(source, scope) for source in self._sources])
+        if found not in self._known:
+            if len(self._known) > self._limit:
+                return (OTHER,) * len(found)
+            self._known.add(found)
+        return found
+
+
+def _reader(name: str, source: object) -> Callable[[Scope], object]:
+    if callable(source):
+        return source
+    kind, _, key = source.partition(":") if isinstance(source, str) else ("", "", "")
+    if not key or kind not in ("header", "state"):
+        raise ValueError(
+            f"http_labels: {name} is {source!r}, not 'header:NAME', 'state:NAME' or a function"
+        )
+    if kind == "state":
+        return lambda scope: _of_state(scope.get("state"), key)
+    header = key.lower().encode("latin-1")
+    return lambda scope: next((v.decode("latin-1") for n, v in scope["headers"] if n == header), "")
+
+
+def _of_state(state: Any, key: str) -> object:
+    return state.get(key, "") if isinstance(state, Mapping) else getattr(state, key, "")
+
+
+def _text(source: Callable[[Scope], object], scope: Scope) -> str:
+    with _GUARD:
+        value = source(scope)
+        return "" if value is None else label_text(value)[:_LONGEST]
+    return ""
 
 
 class Collectors:
@@ -69,7 +130,6 @@ class Collectors:
         return taken
 
     def named(self) -> Mapping[str, Any]:
-        """The metrics by name."""
         sizes = zip(_SIZE_NAMES, self.sizes or (), strict=False)
         return {
             "http_requests_total": self.requests,
@@ -128,11 +188,9 @@ class HttpMetrics:
         }
 
     def begin(self, method: str) -> None:
-        """Count a request as in progress."""
         self._in_progress[method].inc()
 
     def end(self, record: Record, scope: Scope) -> None:
-        """Count a request as over and observe how long it took."""
         self._in_progress[record.method].dec()
         if record.silent:
             return

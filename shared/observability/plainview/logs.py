@@ -188,27 +188,21 @@ class Logger(structlog.BoundLoggerBase):
     """The methods of structlog's loggers; those that start with an `a` are for coroutines."""
 
     def bind(self, **fields: Any) -> Logger:
-        """A logger with these fields on every line."""
         return super().bind(**fields)
 
     def is_enabled_for(self, level: int) -> bool:
-        """Whether lines of this level are written."""
         return _State.enabled and level >= _State.level
 
     def get_effective_level(self) -> int:
-        """The lowest level that is written."""
         return _State.level
 
     def log(self, level: int, event: object = "", /, *args: Any, **fields: Any) -> None:
-        """Write a line of a stdlib level."""
         self._log(level_name(level), event, args, fields)
 
     def exception(self, event: object = "", /, *args: Any, **fields: Any) -> None:
-        """Write an error with the exception that is being handled."""
         self._log("error", event, args, {"exc_info": True, **fields})
 
     async def aexception(self, event: object = "", /, *args: Any, **fields: Any) -> None:
-        """Like `exception`."""
         self.exception(event, *args, **fields)
 
     def _log(self, level: str, event: object, args: Any, fields: dict[str, Any]) -> None:
@@ -281,48 +275,33 @@ def _base(level: str, event: str, component: str) -> dict[str, Any]:
 
 
 def access(record: Record, scope: Scope) -> None:
-    """Write `http.request`, as an error from status 500 on; without a route it is `__unknown__`.
+    """Write `http.request` or `websocket.closed`, as an error from status 500 on or a failure.
 
-    Only the path is masked, if it is asked for: method and route are of closed sets, never what a
-    client wrote.
+    Only the path is masked, if it is asked for: method and route (`__unknown__` without one) are
+    of closed sets, never what a client wrote.
     """
     failed = record.status >= 500 or record.error is not None
     level = "error" if failed else "info"
     if not _State.enabled or _LEVELS[level] < _State.level:
         return
-    line = _base(level, "http.request", "http")
-    line["http_request_method"] = record.method
+    if record.websocket:
+        line = _base(level, "websocket.closed", "http")
+    else:
+        line = _base(level, "http.request", "http")
+        line["http_request_method"] = record.method
     line["http_route"] = record.path
     line["http_response_status_code"] = record.status
-    line["http_response_body_size"] = record.size
+    if not record.websocket:
+        line["http_response_body_size"] = record.size
+    elif record.close_code is not None:
+        line["websocket_close_code"] = record.close_code
     line["duration_s"] = round(record.duration_s, 6)
-    if failed:
+    if failed and not record.websocket:
         line["error_type"] = record.error_type
-    if _State.client or _State.path:
-        _add_request(line, scope)
-    _send(line)
-
-
-def _add_request(line: dict[str, Any], scope: Scope) -> None:
     if _State.client:
         line["client_address"] = client_address(scope, _State.trusted)
     if _State.path:
         line["url_path"] = (mask if _State.masking else bounded)(scope["path"])
-
-
-def websocket(record: Record, close_code: int | None, scope: Scope) -> None:
-    """Write `websocket.closed`, as an error if the application failed; code None: not accepted."""
-    level = "info" if record.error is None else "error"
-    if not _State.enabled or _LEVELS[level] < _State.level:
-        return
-    line = _base(level, "websocket.closed", "http")
-    line["http_route"] = record.path
-    line["http_response_status_code"] = record.status
-    if close_code is not None:
-        line["websocket_close_code"] = close_code
-    line["duration_s"] = round(record.duration_s, 6)
-    if _State.client or _State.path:
-        _add_request(line, scope)
     _send(line)
 
 

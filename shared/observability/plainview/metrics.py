@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from . import workers
 from .catalogue import ask_all
-from .guarded import guarded, on_error
+from .guarded import guarded
 from .page_texts import encoded
 from .settings import ObservabilitySettings
 from .signals import (
@@ -24,9 +24,7 @@ from .signals import (
     EVENT_LOOP_LAG,
     LIBRARY_METRICS,
     MEMORY_LIMIT,
-    PARTS,
     SERVICE_INFO,
-    TELEMETRY_ERRORS,
     WORKERS_APART,
 )
 
@@ -34,6 +32,7 @@ LAG_INTERVAL_S = 0.25
 ASK_INTERVAL_S = 5.0
 _STARTED = time.time()
 _SHARED = workers.shared_registry()
+_installed = False
 
 
 class ResourceCollector(Collector):
@@ -63,8 +62,9 @@ def install(settings: ObservabilitySettings) -> list[str]:
     """
     disable_created_metrics()  # type: ignore[no-untyped-call]
     told = LIBRARY_METRICS.expose()
-    if _count_error not in on_error:
-        on_error.append(_count_error)
+    global _installed  # noqa: PLW0603 - one per process, as its registry
+    if not _installed:
+        _installed = True
         told += workers.TOLD
         if sys.platform == "darwin":
             REGISTRY.register(ResourceCollector())
@@ -142,7 +142,3 @@ def _words(file: Path) -> list[str]:
         return file.read_text().split()
     except OSError:
         return []
-
-
-def _count_error(part: str) -> None:
-    TELEMETRY_ERRORS.inc(part=part if part in PARTS else "other")

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any, Protocol
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -13,9 +12,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from .client_address import Networks, is_within, may_read
+from .client_address import Networks, handed_on, may_read
 from .context import REQUEST_ID_HEADER, accepted_id, current, enter, leave, new_request_id
 from .guarded import guarded
+from .http_metrics import HttpMetrics
 from .record import CLIENT_CLOSED_REQUEST, METHODS, OTHER_METHOD, Record, Writer
 from .routes import RouteFinder, path_below
 from .server_spans import ServerSpans
@@ -23,28 +23,10 @@ from .websockets import Connection
 
 # takes the value of Accept; returns status, body and content type
 Page = Callable[[str], tuple[int, bytes, str]]
-# is called with an exception that nothing handled
-FailureLog = Callable[[BaseException], None]
 
 _ID_HEADER = REQUEST_ID_HEADER.lower().encode()
-_FORWARDED = (b"x-forwarded-for", b"forwarded")
 _SCOPE_KEY = "plainview"
 _GUARD = guarded("middleware")
-
-
-class Metrics(Protocol):
-    """What counts requests."""
-
-    sizes: bool  # whether bytes of requests are counted
-
-    def begin(self, method: str) -> None:
-        """Count a request as in progress."""
-
-    def end(self, record: Record, scope: Scope) -> None:
-        """Count a request as over."""
-
-    def failed_late(self, record: Record, phase: str) -> None:
-        """Count an exception that came after a good status was sent."""
 
 
 class RequestMiddleware:
@@ -60,11 +42,12 @@ class RequestMiddleware:
         trusted_proxies: Networks = (),
         spans: ServerSpans | None = None,
         traced: bool = False,
-        metrics: Metrics | None = None,
+        metrics: HttpMetrics | None = None,
         app_name: str = "service",
         access: Writer | None = None,
-        failure: FailureLog | None = None,
+        failure: Callable[[BaseException], None] | None = None,
     ) -> None:
+        """`access` and `failure` are called at the end, `failure` if nothing handled an error."""
         self.app = app
         self.routes = routes
         self._pages = pages or {}
@@ -73,25 +56,22 @@ class RequestMiddleware:
         self.spans = spans
         self.traced = traced or spans is not None
         self.metrics = metrics
-        self._app_name = app_name
+        self.app_name = app_name
         self.access = access
         self.failure = failure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request or connection."""
         kind = scope["type"]
         if kind not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        given, traceparents, forwarded = b"", [], False
+        given, traceparents = b"", []
         for name, value in scope["headers"]:
             if name == _ID_HEADER:
                 given = given or value
             elif name == b"traceparent":
                 traceparents.append(value)
-            elif name in _FORWARDED:
-                forwarded = True
-        page = self._page(scope, forwarded=forwarded) if kind == "http" else None
+        page = self._page(scope) if kind == "http" else None
         outer = scope.get(_SCOPE_KEY)
         if isinstance(outer, Record):  # this app is mounted in another observed app
             if page is None:
@@ -101,45 +81,28 @@ class RequestMiddleware:
                 await _answer(page, scope, receive, send, outer.request_id)
             return
         record = Record(accepted_id(given.decode("latin-1")) or new_request_id())
-        token = enter(record)
+        token, attached = enter(record), None
         try:
             if page is not None:
                 await _answer(page, scope, receive, send, record.request_id)
-            elif kind == "websocket":
-                await self._websocket(record, scope, receive, send, traceparents)
-            else:
-                await _Exchange(self, scope, record, send).run(receive, traceparents)
+                return
+            kind_of = Connection if kind == "websocket" else _Exchange
+            exchange = kind_of(self, scope, record, send)
+            scope[_SCOPE_KEY] = record
+            if self.traced:
+                scope["fastapi.telemetry"] = None  # else a mounted FastAPI app makes another span
+            if self.spans is not None:
+                with _GUARD:
+                    attached = otel_context.attach(self.spans.begin(record, scope, traceparents))
+            await exchange.run(receive)
         finally:
+            if attached is not None:
+                otel_context.detach(attached)
             leave(token)
 
-    async def _websocket(
-        self, record: Record, scope: Scope, receive: Receive, send: Send, traceparents: list[bytes]
-    ) -> None:
-        scope[_SCOPE_KEY] = record
-        if self.traced:
-            scope["fastapi.telemetry"] = None
-        error = await Connection(scope, record, self.routes, self._app_name).run(
-            self.app,
-            receive,
-            send,
-            self.spans,
-            traceparents,
-            metrics=self.metrics is not None,
-            access=self.access is not None,
-        )
-        if error is not None:
-            if record.error is not None and self.failure is not None:
-                with _GUARD:
-                    self.failure(record.error)
-            raise error
-
-    def _page(self, scope: Scope, *, forwarded: bool) -> Page | None:
+    def _page(self, scope: Scope) -> Page | None:
         page = self._pages.get(path_below(scope["path"], scope.get("root_path", "")))
-        if page is None:
-            return None
-        peer = scope.get("client")
-        # the client of a forwarded request is known only if a trusted proxy forwarded it
-        if forwarded and not (peer and is_within(str(peer[0]), self._trusted)):
+        if page is None or handed_on(scope, self._trusted):
             return None
         return page if may_read(scope, self._allow, self._trusted) else None
 
@@ -159,21 +122,14 @@ class _Exchange:
         self.root_path = scope.get("root_path", "")
         method = scope["method"]
         record.method = method if method in METHODS else OTHER_METHOD
-        scope[_SCOPE_KEY] = record
 
-    async def run(self, receive: Receive, traceparents: list[bytes]) -> None:
+    async def run(self, receive: Receive) -> None:
         middleware, record, scope = self.middleware, self.record, self.scope
-        token: Any = None
-        if middleware.traced:
-            scope["fastapi.telemetry"] = None  # else a mounted FastAPI app makes another span
         if middleware.metrics is not None:
             with _GUARD:
                 middleware.metrics.begin(record.method)
             if middleware.metrics.sizes:
                 receive = self.counted(receive)
-        if middleware.spans is not None:
-            with _GUARD:
-                token = otel_context.attach(middleware.spans.begin(record, scope, traceparents))
         try:
             await middleware.app(scope, receive, self.on_send)
             if not record.status and not await Request(scope, receive).is_disconnected():
@@ -194,8 +150,6 @@ class _Exchange:
             raise
         finally:
             self.end()
-            if token is not None:
-                otel_context.detach(token)
 
     def counted(self, receive: Receive) -> Receive:
         async def counting() -> Message:
@@ -258,7 +212,6 @@ class Watch:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on."""
         try:
             await self.app(scope, receive, send)
         except Exception as error:

@@ -14,19 +14,19 @@ from fastapi import FastAPI
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp
 
-from . import logs, metrics, stdlib_logs, tracing, workers
+from . import logs, metrics, stdlib_logs, stock, tracing, workers
 from .catalogue import Catalogue, HistogramSpec
 from .context import text_of
 from .guarded import guarded
 from .health import Check, Finding, HealthMonitor, Probe, refresh_ready
-from .http_labels import HttpLabels, LabelSource
-from .http_metrics import Collectors, HttpMetrics, collectors
+from .http_metrics import Collectors, HttpLabels, HttpMetrics, LabelSource, collectors
 from .middleware import Page, RequestMiddleware, Watch
 from .ops_server import OpsServer
 from .routes import RouteFinder
 from .server_spans import ServerSpans
 from .settings import ObservabilitySettings
 
+Wrap = Callable[[ASGIApp], ASGIApp]
 _apps: set[Observability] = set()  # running apps of this process
 
 
@@ -159,7 +159,7 @@ def observe(
         told.append("http_labels and http_sizes are not used with metrics_by=stock")
         labels, settings = None, settings.model_copy(update={"http_sizes": False})
     made = _install_metrics(settings, catalogue, labels, told)
-    _Stack(app, observability, made, labels, told)
+    _wrap_stack(app, observability, made, labels, told)
     if settings.metrics and settings.traces and settings.exemplars:
         HistogramSpec.exemplar = staticmethod(tracing.exemplar)
     _wrap_lifespan(app, observability)
@@ -186,95 +186,85 @@ def _install_metrics(
     return made
 
 
-class _Stack:
-    """Builds the app's middlewares.
+def _wrap_stack(
+    app: FastAPI,
+    observability: Observability,
+    made: Collectors | None,
+    labels: HttpLabels | None,
+    told: list[str],
+) -> None:
+    """Have the app build its middlewares with the library's among them.
 
     The order from outside: `RequestMiddleware` (request ID, record, span), Starlette's error
     handler, `Watch` (which notes failures), the application's middlewares.
     """
-
-    def __init__(
-        self,
-        app: FastAPI,
-        observability: Observability,
-        made: Collectors | None,
-        labels: HttpLabels | None,
-        told: list[str],
-    ) -> None:
-        settings = observability.settings
-        self._settings = settings
-        self._made = made
-        self._outside: Callable[[ASGIApp], ASGIApp] = lambda inner: inner
-        self._inside: Callable[[ASGIApp], ASGIApp] = Watch
-        counts = None
-        if made is not None and not self._stock_metrics(told):
+    settings = observability.settings
+    inside: list[Wrap] = [Watch]  # of the error handler; innermost first
+    counts: HttpMetrics | None = None
+    spans: ServerSpans | None = None
+    given: Wrap | None = None
+    if made is not None:
+        by_stock = settings.metrics_by == "stock"
+        use = partial(stock.counting, made, settings)
+        if by_stock and (counting := _stock("metrics_by", use, told)) is not None:
+            inside.append(counting)
+        else:
             counts = HttpMetrics(
                 made, settings.service_name, exemplars=settings.exemplars, labels=labels
             )
-        self._build = app.build_middleware_stack
-        app.build_middleware_stack = self._build_inner  # type: ignore[method-assign]
-        spans = None
-        if settings.traces:
-            with guarded("traces"):
-                spans = self._spans(app, told)
-        self._build_outer = app.build_middleware_stack
-        self._options: dict[str, Any] = {
-            "routes": RouteFinder(app),
-            "pages": observability.pages() if settings.ops_port is None else {},
-            "allow": settings.allow,
-            "trusted_proxies": settings.trusted_proxies,
-            "spans": spans,
-            "traced": settings.traces,
-            "metrics": counts,
-            "app_name": settings.service_name,
-            "access": logs.access if settings.logs and settings.access_log else None,
-            "failure": _log_failure if settings.logs else None,
-        }
-        app.build_middleware_stack = self  # type: ignore[method-assign]
+    build = app.build_middleware_stack
 
-    def __call__(self) -> ASGIApp:
-        """The whole stack."""
-        return RequestMiddleware(self._outside(self._build_outer()), **self._options)
+    def build_inner() -> ASGIApp:
+        stack = build()
+        handler = stack if isinstance(stack, ServerErrorMiddleware) else None
+        inner = stack if handler is None else handler.app
+        for wrap in inside:
+            inner = wrap(inner)
+        if handler is None:
+            return inner
+        handler.app = inner
+        return handler
 
-    def _build_inner(self) -> ASGIApp:
-        stack = self._build()
-        if isinstance(stack, ServerErrorMiddleware):
-            stack.app = self._inside(stack.app)
-            return stack
-        return self._inside(stack)
+    app.build_middleware_stack = build_inner  # type: ignore[method-assign]
+    if settings.traces:
+        with guarded("traces"):
+            provider = tracing.install(settings, told)
+            _step_aside(app)
+            if not getattr(app, "_is_instrumented_by_opentelemetry", False):  # by the application
+                if settings.spans_by == "stock":
+                    given = _stock("spans_by", partial(stock.instrument_spans, app), told)
+                if given is None:
+                    own = tracing.is_own(provider)
+                    spans = ServerSpans(provider, own=own, masking=settings.masking)
+                else:
+                    inside.insert(0, given)
+    build_outer = app.build_middleware_stack  # the stock way has wrapped it
 
-    def _stock_metrics(self, told: list[str]) -> bool:
-        if self._settings.metrics_by != "stock" or self._made is None:
-            return False
-        made, settings = self._made, self._settings
-        try:
-            from . import stock  # noqa: PLC0415
+    def build_all() -> ASGIApp:
+        stack = build_outer()
+        return RequestMiddleware(
+            stock.Escaped(stack) if given else stack,
+            routes=RouteFinder(app),
+            pages=observability.pages() if settings.ops_port is None else {},
+            allow=settings.allow,
+            trusted_proxies=settings.trusted_proxies,
+            spans=spans,
+            traced=settings.traces,
+            metrics=counts,
+            app_name=settings.service_name,
+            access=logs.access if settings.logs and settings.access_log else None,
+            failure=_log_failure if settings.logs else None,
+        )
 
-            stock.check_metrics()
-        except ImportError as error:
-            told.append(f"metrics_by=stock needs plainview[stock]: {error}")
-            return False
-        self._inside = lambda app: stock.wrap_metrics(Watch(app), made, settings)
-        return True
+    app.build_middleware_stack = build_all  # type: ignore[method-assign]
 
-    def _spans(self, app: FastAPI, told: list[str]) -> ServerSpans | None:
-        settings = self._settings
-        provider = tracing.install(settings, told)
-        _step_aside(app)
-        if getattr(app, "_is_instrumented_by_opentelemetry", False):
-            return None  # the application instruments itself
-        if settings.spans_by == "stock":
-            try:
-                from . import stock  # noqa: PLC0415
 
-                inside = self._inside
-                self._inside = lambda app: inside(stock.Given(app))
-                stock.instrument_spans(app)
-                self._outside = stock.Escaped
-                return None
-            except ImportError as error:
-                told.append(f"spans_by=stock needs plainview[stock]: {error}")
-        return ServerSpans(provider, own=tracing.is_own(provider), masking=settings.masking)
+def _stock(setting: str, use: Callable[[], Wrap], told: list[str]) -> Wrap | None:
+    try:
+        return use()
+    except ImportError as error:
+        told.append(f"{setting}=stock needs plainview[stock]: {error}")
+        return None
 
 
 def _step_aside(app: FastAPI) -> None:

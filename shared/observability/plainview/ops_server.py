@@ -38,7 +38,6 @@ class OpsServer(ThreadingHTTPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop serving and close the port."""
         self.shutdown()
         self.server_close()
         self._thread.join(1)

@@ -66,12 +66,10 @@ class Remembered(Collector):
         self._texts: dict[str, dict[tuple[str, ...], tuple[object, object, bytes]]] = {}
 
     def describe(self) -> Iterable[Metric]:
-        """What the metric says of itself."""
         found: Iterable[Metric] = self.metric.describe()
         return found
 
     def collect(self) -> Iterable[Metric]:
-        """The metric with all of its series."""
         return (_Family(self),)
 
     def text(self, encode: Encoder, form: str) -> bytes:

@@ -26,7 +26,6 @@ class TraceparentPropagator(TraceContextTextMapPropagator):
 
     @property
     def fields(self) -> set[str]:
-        """Names of the headers it sets."""
         return {"traceparent"}
 
     def extract(
@@ -48,7 +47,6 @@ class TraceparentPropagator(TraceContextTextMapPropagator):
         context: Context | None = None,
         setter: Setter[CarrierT] = default_setter,
     ) -> None:
-        """Set `traceparent`, if there is a span."""
         headers: dict[str, str] = {}
         super().inject(headers, context)
         if "traceparent" in headers:

@@ -42,6 +42,7 @@ class Record(RequestContext):
     start: float = field(default_factory=perf_counter)
     ended: bool = False
     websocket: bool = False
+    close_code: int | None = None  # of a WebSocket that was accepted
     #: a mounted observed app replied with a page of the library: write no span and no line
     silent: bool = False
 

@@ -58,15 +58,12 @@ class RequestSpan(trace.Span):
         """Do nothing: only the library ends the span."""
 
     def get_span_context(self) -> SpanContext:
-        """The span's IDs and flags."""
         return self._context
 
     def is_recording(self) -> bool:
-        """Whether it still collects."""
         return not self.ended
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
-        """Add attributes."""
         if not self.ended:
             if self.attributes is None:
                 self.attributes = BoundedAttributes(_MOST, immutable=False)
@@ -74,7 +71,6 @@ class RequestSpan(trace.Span):
                 self.attributes[key] = value
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
-        """Add an attribute."""
         self.set_attributes({key: value})
 
     def add_event(
@@ -96,7 +92,6 @@ class RequestSpan(trace.Span):
             self.links.append(Link(context, BoundedAttributes(_MOST, attributes)))
 
     def update_name(self, name: str) -> None:
-        """Change the name."""
         if not self.ended:
             self.name = name
 
@@ -115,7 +110,6 @@ class RequestSpan(trace.Span):
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        """Add the event `exception`."""
         kind = type(exception)
         module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
         about: dict[str, Any] = {

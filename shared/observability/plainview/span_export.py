@@ -79,7 +79,6 @@ class ReportingExporter(SpanExporter):
             self._reported, self._unreported = now, 0
 
     def shutdown(self) -> None:
-        """End the exporter; a request under way is given up."""
         self._exporter.shutdown()
 
 

@@ -66,7 +66,6 @@ class Configurator(logging.config.DictConfigurator):
     """What `dictConfig` uses, as the stdlib lets one choose: takes over again after each."""
 
     def configure(self) -> Any:
-        """Do what is asked, then write the lines of what was configured."""
         done = super().configure()
         if logs.enabled():
             with guarded("logs"):

@@ -5,6 +5,7 @@ route again; on ordinary routes they give the same spans and series.
 """
 
 import string
+from collections.abc import Callable
 from urllib.parse import quote
 
 from fastapi import FastAPI
@@ -22,10 +23,10 @@ _READ = (b"host", b"user-agent", b"traceparent", b"content-length")
 _GIVEN = "plainview.given"
 
 
-def instrument_spans(app: FastAPI) -> None:
+def instrument_spans(app: FastAPI) -> Callable[[ASGIApp], ASGIApp]:
     """Let OpenTelemetry's instrumentation make the server spans; ImportError without the extra.
 
-    What is built afterwards goes into `Escaped`.
+    What is built afterwards goes into `Escaped`, what is inside of it into what is returned.
     """
     from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # noqa: PLC0415
 
@@ -36,6 +37,7 @@ def instrument_spans(app: FastAPI) -> None:
         exclude_spans=["receive", "send"],
         server_request_hook=_add_request_id,
     )
+    return Given
 
 
 def _add_request_id(span: trace.Span, scope: Scope) -> None:
@@ -78,30 +80,29 @@ def _ascii(value: bytes) -> bytes:
     return value if value.isascii() else quote(value, " " + string.punctuation).encode()
 
 
-def check_metrics() -> None:
-    """ImportError if starlette-exporter is missing."""
-    import starlette_exporter  # noqa: F401, PLC0415
-
-
-def wrap_metrics(app: ASGIApp, made: Collectors, settings: ObservabilitySettings) -> ASGIApp:
-    """Let starlette-exporter count the requests of `app` in the metrics `made`."""
+def counting(made: Collectors, settings: ObservabilitySettings) -> Callable[[ASGIApp], ASGIApp]:
+    """What lets starlette-exporter count an app in the metrics `made`; ImportError without it."""
     from starlette_exporter import PrometheusMiddleware  # noqa: PLC0415
 
     PrometheusMiddleware._metrics.update(made.named())
-    counted = PrometheusMiddleware(
-        app,
-        app_name=settings.service_name,
-        prefix="http",
-        group_paths=True,
-        filter_unhandled_paths=False,
-        group_unhandled_paths=True,
-        buckets=settings.latency_buckets,
-        exemplars=exemplar if settings.traces and settings.exemplars else None,
-    )
 
-    async def known_methods(scope: Scope, receive: Receive, send: Send) -> None:
-        # unknown methods would add series without a bound
-        known = scope["type"] == "http" and scope["method"] in METHODS
-        await (counted if known else app)(scope, receive, send)
+    def wrap(app: ASGIApp) -> ASGIApp:
+        counted = PrometheusMiddleware(
+            app,
+            app_name=settings.service_name,
+            prefix="http",
+            group_paths=True,
+            filter_unhandled_paths=False,
+            group_unhandled_paths=True,
+            buckets=settings.latency_buckets,
+            exemplars=exemplar if settings.traces and settings.exemplars else None,
+        )
 
-    return known_methods
+        async def known_methods(scope: Scope, receive: Receive, send: Send) -> None:
+            # unknown methods would add series without a bound
+            known = scope["type"] == "http" and scope["method"] in METHODS
+            await (counted if known else app)(scope, receive, send)
+
+        return known_methods
+
+    return wrap

@@ -1,6 +1,8 @@
-"""Checks at import that the platform is supported, instead of failing oddly later."""
+"""What the library needs around it: a platform that is checked at import, extras upon use."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def check(version: tuple[int, int], platform: str) -> None:
@@ -11,6 +13,15 @@ def check(version: tuple[int, int], platform: str) -> None:
         )
     if platform not in ("linux", "darwin"):
         raise ImportError(f"plainview runs on Linux and macOS; this is {platform}")
+
+
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Around an import: an ImportError says which extra of the distribution is missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(f"needs plainview[{name}]: {error}", name=error.name) from error
 
 
 check(sys.version_info[:2], sys.platform)

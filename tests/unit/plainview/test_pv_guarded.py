@@ -2,43 +2,36 @@ import asyncio
 
 import pytest
 
-from plainview.guarded import guarded, on_error
+from plainview.guarded import guarded
+from plainview.testing import metric_delta
 
 
-@pytest.fixture
-def errors():
-    seen: list[str] = []
-
-    def broken(part: str) -> None:
-        raise RuntimeError(part)
-
-    callbacks = [broken, seen.append]
-    on_error.extend(callbacks)
-    yield seen
-    for callback in callbacks:
-        on_error.remove(callback)
+def errors(part):
+    return metric_delta("telemetry_errors_total", part=part)
 
 
-def test_errors_are_swallowed_and_counted(errors, monkeypatch):
+@pytest.mark.parametrize(("part", "counted"), [("logs", "logs"), ("of the user", "other")])
+def test_errors_are_swallowed_and_counted(part, counted, monkeypatch):
     monkeypatch.delenv("PLAINVIEW_STRICT")
-    guard = guarded("logs")
-    for _ in range(2):
+    guard = guarded(part)
+    with errors(counted) as swallowed:
+        for _ in range(2):
+            with guard:
+                raise ValueError
         with guard:
-            raise ValueError
-    with guard:
-        pass
-    assert errors == ["logs", "logs"]
+            pass
+    assert swallowed.value == 2
 
 
-def test_tests_hear_of_them(errors):
-    with pytest.raises(ValueError, match="x"), guarded("logs"):
+def test_tests_hear_of_them():
+    with errors("logs") as counted, pytest.raises(ValueError, match="x"), guarded("logs"):
         raise ValueError("x")
-    assert errors == ["logs"]
+    assert counted.value == 1
 
 
 @pytest.mark.parametrize("kind", [asyncio.CancelledError, KeyboardInterrupt, GeneratorExit])
-def test_exits_are_no_errors(kind, errors, monkeypatch):
+def test_exits_are_no_errors(kind, monkeypatch):
     monkeypatch.delenv("PLAINVIEW_STRICT")
-    with pytest.raises(kind), guarded("logs"):
+    with errors("logs") as counted, pytest.raises(kind), guarded("logs"):
         raise kind
-    assert errors == []
+    assert counted.value == 0

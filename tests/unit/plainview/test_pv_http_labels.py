@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from plainview.decode import Sample, parse_metrics
-from plainview.http_labels import HttpLabels
+from plainview.http_metrics import HttpLabels
 from tests.support.processes import python
 
 PROGRAM = """

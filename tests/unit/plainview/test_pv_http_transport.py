@@ -1,5 +1,6 @@
-"""Spans of calls through a bare transport, and what the upstream is told of them."""
+"""Calls of httpx, by a client and by a bare transport: spans, metrics, what upstreams are told."""
 
+import asyncio
 from contextlib import AbstractContextManager, nullcontext
 
 import httpx
@@ -11,14 +12,16 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from plainview import observe_httpx, request_context
-from plainview.signals import HTTP_CLIENT_FAILURES
+from plainview.signals import CLIENT_ERRORS, HTTP_CLIENT_DURATION, HTTP_CLIENT_FAILURES
 from plainview.testing import captured_spans, metric_delta
 
 URL = "http://up:secret@example.com:81/"
+TARGET = {"target": b"/items/c4n4ry?q=c4n4ry"}
+OWN_ID = {"X-Request-ID": "from-a-client"}
 
 
 class Upstream(httpx.AsyncBaseTransport):
-    def __init__(self, status: int = 200, error: Exception | None = None) -> None:
+    def __init__(self, status: int = 200, error: BaseException | None = None) -> None:
         self.status, self.error = status, error
         self.headers = httpx.Headers()
 
@@ -29,20 +32,35 @@ class Upstream(httpx.AsyncBaseTransport):
         return httpx.Response(self.status)
 
 
-async def call(upstream: Upstream, method: str = "GET") -> None:
-    request = httpx.Request(method, URL, extensions={"target": b"/items/c4n4ry?q=c4n4ry"})
+async def by_transport(upstream: Upstream, method: str = "GET") -> None:
+    request = httpx.Request(method, URL, extensions=TARGET, headers=OWN_ID)
     await observe_httpx(upstream, "up").handle_async_request(request)
+
+
+async def by_client(upstream: Upstream, method: str = "GET") -> None:
+    async with observe_httpx(httpx.AsyncClient(transport=upstream), "up") as client:
+        assert observe_httpx(client, "up") is client  # again: nothing is counted twice
+        await client.request(method, URL, extensions=TARGET, headers=OWN_ID)
 
 
 def work() -> AbstractContextManager[trace.Span]:
     return trace.get_tracer("test").start_as_current_span("work")
 
 
-async def test_a_call_is_a_child_of_the_current_span_and_the_upstream_is_told():
+@pytest.mark.parametrize("call", [by_transport, by_client])
+async def test_a_call_is_a_child_of_the_current_span_and_the_upstream_is_told(call):
     upstream = Upstream()
-    with captured_spans() as spans, request_context("request-12345"), work():
+    with (
+        captured_spans() as spans,
+        metric_delta(
+            HTTP_CLIENT_DURATION, upstream="up", method="GET", status_class="2xx"
+        ) as calls,
+        request_context("request-12345"),
+        work(),
+    ):
         await call(upstream)
     sent, parent = spans
+    assert calls.value == 1
     assert (sent.name, sent.kind, sent.parent_id) == ("GET", "client", parent.span_id)
     assert parent.start_ns <= sent.start_ns <= sent.end_ns <= parent.end_ns
     assert sent.status == "unset"
@@ -58,30 +76,58 @@ async def test_a_call_is_a_child_of_the_current_span_and_the_upstream_is_told():
     assert upstream.headers["x-request-id"] == "request-12345"
 
 
+@pytest.mark.parametrize("call", [by_transport, by_client])
 @pytest.mark.parametrize(
-    ("upstream", "error_type"),
+    ("outcome", "kind"),
     [
-        (Upstream(404), "404"),
-        (Upstream(503), "503"),
-        (Upstream(error=httpx.ReadTimeout("late")), "ReadTimeout"),
+        (404, None),
+        (503, None),
+        (httpx.ConnectError("refused"), "connect"),
+        (httpx.ConnectTimeout("away"), "connect"),
+        (httpx.ReadTimeout("slow"), "timeout"),
+        (httpx.PoolTimeout("busy"), "timeout"),
+        (httpx.RemoteProtocolError("bad"), "protocol"),
+        (asyncio.CancelledError(), "cancelled"),
+        (ValueError("other"), "other"),
     ],
 )
-async def test_a_call_that_fails(upstream, error_type):
-    raised = pytest.raises(httpx.ReadTimeout) if upstream.error else nullcontext()
-    failures = metric_delta(HTTP_CLIENT_FAILURES, upstream="up")
-    with captured_spans() as spans, failures, work(), raised:
+async def test_a_call_that_fails(call, outcome, kind):
+    replied = isinstance(outcome, int)
+    upstream = Upstream(outcome) if replied else Upstream(error=outcome)
+    status = f"{outcome // 100}xx" if replied else "error"
+    labels = {"upstream": "up", "method": "_other", "status_class": status}
+    with (
+        captured_spans() as spans,
+        metric_delta(HTTP_CLIENT_FAILURES, upstream="up") as failures,
+        metric_delta(HTTP_CLIENT_FAILURES, upstream="up", error_type=kind) as of_kind,
+        metric_delta(HTTP_CLIENT_DURATION, **labels) as timed,
+        work(),
+        nullcontext() if replied else pytest.raises(type(outcome)),
+    ):
         await call(upstream, "BREW")
-    assert failures.value == (upstream.error is not None)
+    assert (failures.value, of_kind.value, timed.value) == (not replied, not replied, 1)
     assert (spans[0].name, spans[0].status) == ("HTTP", "error")
-    assert spans[0].attributes["error.type"] == error_type
+    assert spans[0].attributes["error.type"] == str(outcome if replied else type(outcome).__name__)
     assert spans[0].attributes["http.request.method"] == "_OTHER"
-    assert ("http.response.status_code" in spans[0].attributes) == (upstream.error is None)
+    assert ("http.response.status_code" in spans[0].attributes) is replied
+
+
+def test_what_cannot_be_observed_is_an_error_at_once():
+    with pytest.raises(TypeError, match="AsyncClient"):
+        observe_httpx(httpx.Client(), "up")
+
+
+def test_failure_series_exist_before_the_first_failure():
+    observe_httpx(httpx.AsyncClient(), "unit-new")
+    (family,) = HTTP_CLIENT_FAILURES.collector.collect()
+    mine = [sample for sample in family.samples if sample.labels["upstream"] == "unit-new"]
+    assert {s.labels["error_type"] for s in mine if s.value == 0} == set(CLIENT_ERRORS)
 
 
 async def test_without_a_sampled_parent_the_upstream_learns_that_it_is_none():
     upstream, context = Upstream(), SpanContext(7, 8, is_remote=False)
     with captured_spans() as spans, trace.use_span(NonRecordingSpan(context)):
-        await call(upstream)
+        await by_transport(upstream)
     assert not spans
     assert upstream.headers["traceparent"] == f"00-{7:032x}-{8:016x}-00"
 
@@ -90,10 +136,10 @@ async def test_after_the_end_of_its_parent_a_call_is_still_traced():
     with captured_spans() as spans:
         with work() as parent:
             parent.end()
-            await call(Upstream())
+            await by_transport(Upstream())
         remote = SpanContext(7, 8, is_remote=True, trace_flags=TraceFlags(1))
         with trace.use_span(NonRecordingSpan(remote)):
-            await call(Upstream())
+            await by_transport(Upstream())
     assert [span.name for span in spans] == ["work", "GET", "GET"]
     assert spans[2].parent_id == f"{8:016x}"
 
@@ -109,7 +155,7 @@ def foreign(monkeypatch):
 
 async def test_the_applications_own_provider_gets_the_path(foreign):
     upstream = Upstream()
-    await call(upstream)
+    await by_transport(upstream)
     (sent,) = foreign.get_finished_spans()
     assert sent.attributes
     assert sent.attributes["url.full"] == "http://example.com:81/items/c4n4ry"
@@ -121,5 +167,5 @@ async def test_another_implementation_of_the_api_is_asked_for_spans(monkeypatch)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", trace.NoOpTracerProvider())
     upstream, context = Upstream(), SpanContext(7, 8, is_remote=True, trace_flags=TraceFlags(1))
     with trace.use_span(NonRecordingSpan(context)):
-        await call(upstream)
+        await by_transport(upstream)
     assert upstream.headers["traceparent"] == f"00-{7:032x}-{8:016x}-01"

@@ -1,24 +1,18 @@
 """Names and kinds that metrics carry, without any server."""
 
-import asyncio
 from types import SimpleNamespace
 
-import httpx
 import pytest
 from redis import exceptions
 
-from plainview import observe_httpx, request_context
 from plainview.instruments import mongo
 from plainview.instruments import redis as redis_instrument
 from plainview.signals import (
-    CLIENT_ERRORS,
     DB_CONNECTION_FAILURES,
     DB_CONNECTIONS,
     DB_CONNECTIONS_MAX,
-    HTTP_CLIENT_DURATION,
-    HTTP_CLIENT_FAILURES,
 )
-from plainview.testing import captured_spans, metric_delta
+from plainview.testing import metric_delta
 from tests.support.processes import python
 
 
@@ -109,76 +103,6 @@ def test_mongo_pool_gauges_follow_the_events():
     for step in (pool.connection_closed, pool.pool_closed) * 2:
         step(event)
     assert gauge(DB_CONNECTIONS, **MONGO) == gauge(DB_CONNECTIONS_MAX, **MONGO) == 0
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (httpx.ConnectError("refused"), "connect"),
-        (httpx.ConnectTimeout("away"), "connect"),
-        (httpx.ReadTimeout("slow"), "timeout"),
-        (httpx.PoolTimeout("busy"), "timeout"),
-        (httpx.RemoteProtocolError("bad"), "protocol"),
-        (asyncio.CancelledError(), "cancelled"),
-        (ValueError("other"), "other"),
-    ],
-)
-async def test_http_client_failures(error, kind):
-    def answer(request: httpx.Request) -> httpx.Response:
-        raise error
-
-    client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
-    observe_httpx(client, "unit-fail")
-    labels = {"upstream": "unit-fail"}
-    with (
-        metric_delta(HTTP_CLIENT_FAILURES, **labels, error_type=kind) as failures,
-        metric_delta(HTTP_CLIENT_DURATION, **labels, status_class="error") as errors,
-        pytest.raises(type(error)),
-    ):
-        await client.get("http://up/")
-    assert (failures.value, errors.value) == (1, 1)
-
-
-async def test_http_client_success_keeps_hooks_and_sends_the_request_id():
-    seen: list[httpx.Request] = []
-    hooked: list[str] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request)
-        return httpx.Response(201)
-
-    async def hook(request: httpx.Request) -> None:
-        hooked.append(request.url.path)
-
-    transport = httpx.MockTransport(answer)
-    client = httpx.AsyncClient(transport=transport, event_hooks={"request": [hook]})
-    assert observe_httpx(client, "unit-ok") is client
-    observe_httpx(client, "unit-ok")
-    with (
-        captured_spans() as spans,
-        request_context("request-12345"),
-        metric_delta(HTTP_CLIENT_DURATION, upstream="unit-ok", method="_other") as odd,
-        metric_delta(HTTP_CLIENT_DURATION, upstream="unit-ok") as all_of_them,
-    ):
-        await client.post("http://up/a?x=1", headers={"X-Request-ID": "from-a-client"})
-        await client.request("BREW", "http://up/b")
-    assert (odd.value, all_of_them.value) == (1, 2)
-    assert hooked == ["/a", "/b"]
-    assert [request.headers["x-request-id"] for request in seen] == ["request-12345"] * 2
-    assert seen[0].headers["traceparent"].split("-")[1] == spans[0].trace_id
-    assert [span.name for span in spans] == ["POST", "HTTP"]
-    assert spans[0].attributes["url.full"] == "http://up/***"
-
-
-def test_failure_series_exist_before_the_first_failure():
-    observe_httpx(httpx.AsyncClient(), "unit-new")
-    samples = [
-        sample.labels["error_type"]
-        for family in HTTP_CLIENT_FAILURES.collector.collect()
-        for sample in family.samples
-        if sample.labels["upstream"] == "unit-new" and sample.name.endswith("_total")
-    ]
-    assert sorted(samples) == sorted(CLIENT_ERRORS)
 
 
 MISSING = """

@@ -17,7 +17,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace import TracerProvider
-from uvicorn import Config
 
 from plainview import ObservabilitySettings, context, logs, stdlib_logs
 from plainview.context import bind_user, request_context
@@ -199,15 +198,6 @@ def test_stdlib_records_go_the_same_way(raw):
     assert (started["event"], started["logger"]) == ("log.message", "uvicorn.error")
     assert (started["message"], started["component"]) == ("Started x", "http")
     assert (slow["component"], slow["pool"]) == ("db", 3)
-
-
-def test_uvicorn_is_taken_over_again_after_its_own_configuration(raw):
-    Config(app=lambda: None)  # sets handlers to stderr
-    stdlib_logs.take_over()
-    logging.getLogger("uvicorn").info("x")
-    logging.getLogger("uvicorn.access").info("GET /")
-    assert only(raw)["message"] == "x"
-    assert logging.getLogger("uvicorn").handlers == []
 
 
 def test_levels_change_while_it_runs(raw):

@@ -135,9 +135,8 @@ async def test_readiness_follows_checks_and_draining():
         if not up:
             raise ConnectionError
 
-    observability = observe(
-        app, settings(check_interval_s=0.02), checks=lambda: {"mongo": Check(ping)}
-    )
+    checks = {"cache": Check(ping, component_type="cache")}
+    observability = observe(app, settings(check_interval_s=0.02), checks=lambda: checks)
     assert app.state.observability is observability
 
     async def becomes(status, client):
@@ -153,14 +152,18 @@ async def test_readiness_follows_checks_and_draining():
             assert reply.headers["content-type"] == "application/health+json"
             up = False
             reply = await becomes(503, client)
-            assert reply.json()["checks"]["mongo"][0]["status"] == "fail"
+            (detail,) = reply.json()["checks"]["cache"]
+            assert (detail["status"], detail["output"]) == ("fail", "refused")
+            assert detail["componentType"] == "cache"
             up = True
             await becomes(200, client)
             observability.start_draining()
             assert (await client.get("/health/ready")).json()["output"] == "draining"
             assert (await client.get("/api/v1/items/1")).status_code == 200
-    events = [(line["event"], line["level"]) for line in lines if "dependency" in line]
-    assert events == [("dependency.failed", "error"), ("dependency.recovered", "info")]
+    failed, recovered = [line for line in lines if "dependency" in line]
+    assert (failed["event"], failed["level"]) == ("dependency.failed", "error")
+    assert (failed["component"], failed["reason"]) == ("cache", "refused")
+    assert (recovered["event"], recovered["level"]) == ("dependency.recovered", "info")
 
 
 async def test_strangers_find_no_metrics_and_no_health():

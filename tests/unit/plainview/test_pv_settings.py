@@ -42,9 +42,3 @@ def test_networks_from_text_and_from_objects(monkeypatch):
 def test_other_pythons_and_platforms_are_told(version, platform, words):
     with pytest.raises(ImportError, match=words):
         support.check(version, platform)
-
-
-@pytest.mark.parametrize("version", [(3, 11), (3, 14)])
-def test_supported_platforms(version):
-    support.check(version, "linux")
-    support.check(version, "darwin")

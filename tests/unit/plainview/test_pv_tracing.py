@@ -281,6 +281,8 @@ def test_without_endpoint_nothing_is_exported(monkeypatch):
         (b"", (b"user-agent", b"\xff\\x")),
         (b"", (b"traceparent", b"\xff\\x")),
         (b"", (b"host", b"\xff\\N{")),
+        (b"", (b"host", b"[::1")),
+        (b"", (b"host", b"a[b")),
         (b"", (b"x-other", b"\xff\\x")),
     ],
 )

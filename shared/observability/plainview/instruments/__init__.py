@@ -6,12 +6,20 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar, overload
 
-from ..extras import extra
+from ..signals import DB_CONNECTION_FAILURES, DB_ERRORS, DB_OPERATION_FAILURES
+from ..support import extra
 
 if TYPE_CHECKING:
     import httpx
 
 Client = TypeVar("Client")
+
+
+def start_at_zero(system: str) -> None:
+    """Make a database's series of failures exist, so that the first one is seen as a growth."""
+    for kind in DB_ERRORS:
+        DB_OPERATION_FAILURES.inc(0, db_system_name=system, error_type=kind)
+    DB_CONNECTION_FAILURES.inc(0, db_system_name=system)
 
 
 def _load(name: str, of: str) -> ModuleType:
@@ -54,7 +62,7 @@ def observe_httpx(
     one constant per client. ImportError without `plainview[httpx]`, TypeError for a sync client.
     """
     observed: httpx.AsyncClient | httpx.AsyncBaseTransport
-    observed = _load("http_client", "httpx").observe(given, upstream)
+    observed = _load("http_transport", "httpx").observe(given, upstream)
     return observed
 
 

@@ -1,9 +1,11 @@
-"""Outgoing HTTP through an httpx transport without a client: the same signals at less cost."""
+"""Outgoing HTTP with httpx: a transport around the client's own that makes all signals.
+
+A request that is redirected is several: each has its span, and is counted.
+"""
 
 import asyncio
-from collections.abc import Callable
-from functools import partial
 from time import perf_counter
+from typing import Any, Self
 
 import httpx
 from opentelemetry import propagate, trace
@@ -31,9 +33,25 @@ def error_type(error: BaseException) -> str:
 
 
 _GUARD = guarded("http_client")
-MOST_ORIGINS = 64  # whose texts are kept
-# is called at the end of a call with status (0: no reply), error and seconds
-Ended = Callable[[int, BaseException | None, float], None]
+_MOST_ORIGINS = 64  # whose texts are kept
+
+
+def observe(
+    given: httpx.AsyncClient | httpx.AsyncBaseTransport, upstream: str
+) -> httpx.AsyncClient | httpx.AsyncBaseTransport:
+    """Instrument one client, or wrap a transport; a second call with it changes nothing."""
+    if isinstance(given, httpx.AsyncBaseTransport):
+        return given if isinstance(given, ObservedTransport) else ObservedTransport(given, upstream)
+    if not isinstance(given, httpx.AsyncClient):
+        raise TypeError(f"needs an httpx.AsyncClient or an async transport, not {type(given)}")
+    # where OpenTelemetry's instrumentation takes hold, too: httpx offers no public place
+    given._transport = _wrapped(given._transport, upstream)
+    given._mounts = {key: way and _wrapped(way, upstream) for key, way in given._mounts.items()}
+    return given
+
+
+def _wrapped(inner: httpx.AsyncBaseTransport, upstream: str) -> httpx.AsyncBaseTransport:
+    return inner if isinstance(inner, ObservedTransport) else ObservedTransport(inner, upstream)
 
 
 class ObservedTransport(httpx.AsyncBaseTransport):
@@ -50,11 +68,11 @@ class ObservedTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send it through the inner transport; return when the head of the reply is here."""
-        ended: Ended = _nothing
+        span: RequestSpan | None = None
         with _GUARD:
             if self._spans is None:  # only now: the provider may be set after this was made
                 self._spans = _Spans()
-            ended = self._spans.begin(request)
+            span = self._spans.begin(request)
         if (identity := request_id()) is not None:
             request.headers[REQUEST_ID_HEADER] = identity
         method = request.method if request.method in CLIENT_METHODS else "_other"
@@ -76,11 +94,18 @@ class ObservedTransport(httpx.AsyncBaseTransport):
                 method=method,
                 status_class=f"{status // 100}xx" if status else "error",
             )
-            with _GUARD:
-                ended(status, error, duration)
+            if span is not None and self._spans is not None:
+                with _GUARD:
+                    self._spans.end(span, request, status, error, duration)
+
+    async def __aenter__(self) -> Self:
+        await self.inner.__aenter__()
+        return self
+
+    async def __aexit__(self, *raised: Any) -> None:
+        await self.inner.__aexit__(*raised)
 
     async def aclose(self) -> None:
-        """Close the inner transport."""
         await self.inner.aclose()
 
 
@@ -88,32 +113,23 @@ class _Spans:
     """Makes the spans of calls with the process's provider, and tells upstreams of them."""
 
     def __init__(self) -> None:
-        tracer = self._tracer = trace.get_tracer(__name__)
-        self._maker = (
-            SpanMaker(tracer, __name__, trace.SpanKind.CLIENT)
-            if isinstance(tracer, Tracer)
-            else None
-        )
+        tracer = trace.get_tracer(__name__)
+        #: None if the process has another implementation of OpenTelemetry than the SDK
+        self._maker: SpanMaker | None = None
+        if isinstance(tracer, Tracer):
+            self._maker = SpanMaker(tracer, __name__, trace.SpanKind.CLIENT)
         self._own = tracing.is_own(trace.get_tracer_provider())
         self._plain = isinstance(propagate.get_global_textmap(), TraceparentPropagator)
         self._origins: dict[tuple[bytes, bytes, int | None], tuple[str, str, int]] = {}
 
-    def begin(self, request: httpx.Request) -> Ended:
-        """Start the call's span and write `traceparent`; what is returned ends the span."""
-        if tracing.left_out():
+    def begin(self, request: httpx.Request) -> RequestSpan | None:
+        """Write `traceparent`; returns the call's span, which has to be ended, if it has one."""
+        if self._maker is None or tracing.left_out():
             self._tell(request, trace.get_current_span())
-            return _nothing
-        known = request.method in CLIENT_METHODS
-        name = request.method if known else "HTTP"
-        if self._maker is None:
-            plain = self._tracer.start_span(name, kind=trace.SpanKind.CLIENT)
-            self._tell(request, plain)
-            return partial(self._end_plain, request, plain)
-        span, _ = self._maker.start(name)
+            return None
+        span, _ = self._maker.start(request.method if request.method in CLIENT_METHODS else "HTTP")
         self._tell(request, span)
-        if not isinstance(span, RequestSpan):
-            return _nothing
-        return partial(self._end, request, span)
+        return span if isinstance(span, RequestSpan) else None
 
     def _tell(self, request: httpx.Request, span: trace.Span) -> None:
         context = span.get_span_context()
@@ -124,14 +140,15 @@ class _Spans:
                 f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
             )
 
-    def _end(
+    def end(
         self,
-        request: httpx.Request,
         span: RequestSpan,
+        request: httpx.Request,
         status: int,
         error: BaseException | None,
         duration_s: float,
     ) -> None:
+        """End the span; a status of 0 stands for no reply."""
         assert self._maker is not None  # noqa: S101 - it has started the span
         if error is not None or status >= 400:
             span.set_status(trace.StatusCode.ERROR)
@@ -139,25 +156,12 @@ class _Spans:
         masked = self._own and tracing.PIPELINE.masking
         self._maker.end(span, attributes, duration_s, clean=masked)
 
-    def _end_plain(
-        self,
-        request: httpx.Request,
-        span: trace.Span,
-        status: int,
-        error: BaseException | None,
-        _duration_s: float,
-    ) -> None:
-        span.set_attributes(self._attributes(request, status, error))
-        if error is not None or status >= 400:
-            span.set_status(trace.StatusCode.ERROR)
-        span.end()
-
     def _attributes(
         self, request: httpx.Request, status: int, error: BaseException | None
     ) -> dict[str, AttributeValue]:
         url, method = request.url, request.method
         key = (url.raw_scheme, url.raw_host, url.port)
-        if key not in self._origins and len(self._origins) < MOST_ORIGINS:
+        if key not in self._origins and len(self._origins) < _MOST_ORIGINS:
             self._origins[key] = _origin(url)
         origin, host, port = self._origins.get(key) or _origin(url)
         made: dict[str, AttributeValue] = {
@@ -184,6 +188,3 @@ def _origin(url: httpx.URL) -> tuple[str, str, int]:
     """The URL's beginning without user and password, its host and port."""
     beginning = f"{url.scheme}://{url.netloc.decode()}"
     return beginning, url.host, url.port or (443 if url.scheme == "https" else 80)
-
-
-def _nothing(_status: int, _error: BaseException | None, _duration_s: float) -> None: ...

@@ -21,7 +21,7 @@ from ..signals import (
     DB_OPERATION_DURATION,
     DB_OPERATION_FAILURES,
 )
-from .databases import start_at_zero
+from . import start_at_zero
 
 SYSTEM = "mongodb"
 _DUPLICATE_KEY = {11000, 11001, 12582}

@@ -19,7 +19,7 @@ from wrapt import BoundFunctionWrapper, wrap_function_wrapper
 from .. import tracing
 from ..guarded import guarded
 from ..signals import DB_CONNECTION_FAILURES, DB_OPERATION_DURATION, DB_OPERATION_FAILURES
-from .databases import start_at_zero
+from . import start_at_zero
 
 SYSTEM = "redis"
 _WORD = re.compile(r"[A-Z.]{2,20}")

@@ -30,7 +30,7 @@ from ..signals import (
     DB_OPERATION_DURATION,
     DB_OPERATION_FAILURES,
 )
-from .databases import start_at_zero
+from . import start_at_zero
 from .sqlalchemy_errors import error_type, response_status
 
 _SYSTEMS = {"mssql": "microsoft.sql_server", "oracle": "oracle.db"}
