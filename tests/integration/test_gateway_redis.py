@@ -1,6 +1,5 @@
 """The gateway on a real Valkey: who is limited, who is active, and what a hang costs."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -13,7 +12,7 @@ import httpx
 import pytest
 
 from gateway.active_users import AGAIN_S, ActiveUsers
-from plainview.testing import captured_logs, metric_delta
+from plainview.testing import metric_delta
 from shared.errors import Unavailable
 from shared.storage import redis
 from shared.tokens import Role
@@ -118,7 +117,6 @@ async def test_a_redis_that_hangs_costs_300_ms_once_then_limits_are_local(
             auth_url=issuer.url,
             redis_url=own_valkey.url,
             rate_limit_user="12/minute",
-            upstream_connect_seconds=20,  # client and upstream live in this busy loop as well
         ) as gw,
     ):
 
@@ -126,13 +124,6 @@ async def test_a_redis_that_hangs_costs_300_ms_once_then_limits_are_local(
             began = time.monotonic()
             reply = await gw.client.get(EVENTS, headers=headers)
             return reply.status_code, time.monotonic() - began
-
-        async def together() -> float:
-            """The slowest of 80 users at once."""
-            calls = [timed(issuer.headers(user(), Role.USER)) for _ in range(80)]
-            statuses, took = zip(*await asyncio.gather(*calls), strict=True)
-            assert set(statuses) == {200}
-            return max(took)
 
         async def recovered() -> bool:
             """It asks Redis again every two seconds."""
@@ -142,13 +133,15 @@ async def test_a_redis_that_hangs_costs_300_ms_once_then_limits_are_local(
         async def in_an_outage() -> float:
             own_valkey.pause()
             try:
-                return await together()
+                status, took = await timed(issuer.headers(user(), Role.USER))
             finally:
                 own_valkey.resume()
                 await soon(recovered)
+            assert status == 200
+            return took
 
-        usual = max(await together(), await together())
-        await in_time(in_an_outage, usual * 2 + 0.5)
+        await recovered()
+        await in_time(in_an_outage, 0.55)  # 0.3 s of it ours, the rest a busy machine's
         own_valkey.pause()
         try:
             headers = issuer.headers(user(), Role.USER)
@@ -247,14 +240,3 @@ async def test_redis_away_loses_no_active_user(own_valkey: EmbeddedValkey) -> No
     await active.flush()
     assert await client.pfcount(today()) == estimate
     await client.aclose()
-
-
-async def test_the_job_goes_on_while_redis_is_away(issuer: Issuer) -> None:
-    with captured_logs() as lines, patch("gateway.deps.FLUSH_S", 0.1):
-        async with upstream() as up, gateway(event_url=up.url, auth_url=issuer.url) as gw:
-            reply = await gw.client.get(EVENTS, headers=issuer.headers("ann", Role.USER))
-            assert reply.status_code == 200
-            (failed,) = await soon(
-                lambda: [each for each in lines if each["event"] == "job.failed"]
-            )
-    assert (failed["task"], failed["level"]) == ("active_users", "warning")

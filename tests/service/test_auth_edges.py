@@ -1,51 +1,12 @@
-"""Odd requests, roles as documented, keys."""
-
-import json
-from typing import Any
+"""What may be registered, roles as documented, keys."""
 
 import pytest
 from joserfc.jwk import OKPKey
 
-from auth.settings import Settings
 from ops.secrets import new_signing_key
 from shared.token_keys import StaticKeys
 from shared.tokens import Role, TokenVerifier
 from tests.support.auth_app import PASSWORD, auth_app, auth_settings
-
-DEEP = "[" * 10_000 + "]" * 10_000
-ODD: dict[str, Any] = {
-    "operators": '{"email":{"$ne":null},"password":{"$ne":null}}',
-    "operator as password": '{"email":"a@example.com","password":{"$gt":""}}',
-    "list": '{"email":["a@example.com"],"password":"x"}',
-    "null": '{"email":null,"password":null}',
-    "number": '{"email":1,"password":1}',
-    "NaN": '{"email":NaN,"password":NaN}',
-    "no object": "[]",
-    "nothing": "",
-    "not JSON": "{",
-    "deep": DEEP,
-    "deep inside": '{"email":' + DEEP + "}",
-    "not UTF-8": b'{"email":"\xff\xfe"}',
-    "NUL in the address": '{"email":"a\\u0000@example.com","password":"x"}',
-    "half a character": '{"email":"a@example.com","password":"\\ud800 and more"}',
-    "long address": json.dumps({"email": "a" * 500 + "@example.com", "password": "x"}),
-    "long password": json.dumps({"email": "a@example.com", "password": "x" * 1_000_000}),
-    "empty password": '{"email":"a@example.com","password":""}',
-    "extra": '{"email":"a@example.com","password":"x","role":"ADMIN"}',
-}
-
-
-@pytest.mark.parametrize("name", ODD)
-async def test_odd_bodies_are_the_clients_mistake(auth, name, monkeypatch):
-    monkeypatch.setattr(auth.accounts.passwords, "_run", None)  # nothing of it is ever hashed
-    for path in ("register", "login", "refresh", "logout"):
-        reply = await auth.client.post(
-            f"/api/v1/auth/{path}", content=ODD[name], headers={"Content-Type": "application/json"}
-        )
-        assert reply.status_code in (400, 413, 422), (path, reply.text)
-        assert reply.headers["content-type"] == "application/problem+json"
-        assert len(reply.content) < 5000
-        assert "ud800" not in reply.text
 
 
 @pytest.mark.parametrize("extra", ["roles", "role", "id", "disabled", "epoch", "created_at"])
@@ -90,20 +51,6 @@ async def test_each_route_lets_in_whom_its_document_names(auth):
     assert checked == 12
 
 
-@pytest.mark.parametrize(
-    "header",
-    ["Bearer", "Bearer ", "Bearer a b", "Basic YTpi", "bearer x", "Bearer a.b.c",
-     "Bearer " + "a" * 9000, "Bearer \x01", "é"],
-)  # fmt: skip
-async def test_malformed_tokens_are_401_and_not_echoed(auth, header):
-    raw = {"Authorization": header.encode()}
-    reply = await auth.client.get("/api/v1/auth/me", headers=raw)
-    assert reply.status_code == 401
-    assert reply.headers["WWW-Authenticate"].startswith("Bearer")
-    assert len(header) < 12 or header[7:] not in reply.text
-    assert reply.json()["request_id"] == reply.headers["X-Request-ID"]
-
-
 async def test_two_authorizations_are_none(auth):
     bearer = auth.bearer(await auth.registered(), Role.USER)["Authorization"]
     headers = [("Authorization", bearer), ("Authorization", bearer)]
@@ -129,9 +76,3 @@ async def test_two_keys_are_published_and_tokens_verify_on_them():
 def test_weak_secrets_do_not_start(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         auth_settings(**change)
-
-
-def test_settings_do_not_show_their_secrets():
-    pem = new_signing_key()
-    settings: Settings = auth_settings(auth_signing_key=pem)
-    assert pem.split("\n")[1] not in repr(settings)

@@ -118,18 +118,24 @@ async def test_an_upstream_that_says_more_or_less_poisons_nobody(issuer, kind, m
 @pytest.mark.parametrize(
     ("line", "status"),
     [
-        (b"204 No Content", 204),
-        (b"099 Odd", 502),
-        (b"600 Odd", 502),
-        (b"999 Odd", 502),
-        (b"200 OK\r\nContent-Length: " + b"0" * 5000 + b"5", 502),
+        (b"HTTP/1.1 204 No Content", 204),
+        (b"HTTP/1.1 099 Odd", 502),
+        (b"HTTP/1.1 600 Odd", 502),
+        (b"HTTP/1.1 999 Odd", 502),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: " + b"0" * 5000 + b"5", 502),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: a", 502),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked", 502),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade", 502),
+        (b"SSH-2.0", 502),
     ],
 )
-async def test_a_status_or_length_that_cannot_be_ends_in_a_reply(issuer, line, status):
+async def test_a_head_that_cannot_be_ends_in_a_reply(issuer, line, status):
+    """RFC 9110, section 15.6.3."""
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         length = b"" if b"Length" in line else b"\r\nContent-Length: 5"
-        writer.write(b"HTTP/1.1 %b%b\r\n\r\n" % (line, length))
+        writer.write(b"%b%b\r\n\r\n" % (line, length))
         writer.close()
 
     async with listening(serve) as url, gateway(event_url=url, auth_url=issuer.url) as gw:
@@ -138,4 +144,5 @@ async def test_a_status_or_length_that_cannot_be_ends_in_a_reply(issuer, line, s
         both = f"{head}\r\n{head}Connection: close\r\n\r\n"
         got = await gw.talk(both.encode(), 20)
         assert got.count(b"HTTP/1.1 %d " % status) == 2
+        assert got.count(b'"upstream_reply_invalid"') == (0 if status == 204 else 2)
         assert (b"content-length" in got) == (status != 204)

@@ -9,36 +9,12 @@ from event.conditions import Facts, account_age, evaluate, login_streak
 TODAY = date(2026, 11, 23)
 NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
 
-offsets = st.frozensets(st.integers(0, 60))
+offsets = st.frozensets(st.integers(-1, 60))  # -1: a clock ahead of ours gives no days
 
 
 def facts(days_ago: frozenset[int] = frozenset(), **more: object) -> Facts:
     days = {TODAY - timedelta(days=ago) for ago in days_ago}
     return Facts(now=NOW, today=TODAY, login_days=days, **more)
-
-
-@pytest.mark.parametrize(
-    ("days_ago", "streak"),
-    [
-        (set(), 0),
-        ({0}, 1),
-        ({1}, 1),  # today may still come
-        ({2}, 0),
-        ({0, 1, 2}, 3),
-        ({1, 2, 3}, 3),
-        ({0, 2, 3}, 1),
-        ({-1, 0}, 1),  # a clock ahead of ours gives no days
-    ],
-)
-def test_login_streak(days_ago, streak):
-    assert login_streak(facts(frozenset(days_ago))) == streak
-
-
-@given(offsets)
-def test_a_login_never_shortens_a_streak(days_ago):
-    before = login_streak(facts(days_ago))
-    for extra in range(0, 62):
-        assert login_streak(facts(days_ago | {extra})) >= before
 
 
 @given(offsets)
@@ -65,22 +41,6 @@ def test_a_verdict_tells_progress_and_whether_it_is_enough(needed, done):
     (verdict,) = evaluate([{"type": "participations", "count": needed}], facts(participations=done))
     wanted = {"type": "participations", "needed": needed, "progress": done, "met": done >= needed}
     assert verdict == wanted
-
-
-def test_each_condition_has_its_own_verdict_in_order():
-    verdicts = evaluate(
-        [
-            {"type": "account_age", "days": 3},
-            {"type": "login_streak", "days": 2},
-            {"type": "participations", "count": 1},
-        ],
-        facts(frozenset({0, 1}), registered_at=NOW - timedelta(days=2), participations=1),
-    )
-    assert [(v["type"], v["progress"], v["met"]) for v in verdicts] == [
-        ("account_age", 2, False),
-        ("login_streak", 2, True),
-        ("participations", 1, True),
-    ]
 
 
 def test_an_unknown_condition_is_an_error_and_not_met_by_default():

@@ -1,7 +1,6 @@
 """Access tokens: what is accepted, and that all else is refused in the same way."""
 
 import asyncio
-import base64
 import hashlib
 import json
 import time
@@ -11,14 +10,12 @@ from typing import Any
 import httpx
 import pytest
 import time_machine
-from hypothesis import given
-from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from shared.token_keys import KeysUnavailable, RemoteJwks, StaticKeys, load_key, split_pem
 from shared.tokens import LEEWAY_S, InvalidToken, Role, TokenIssuer, TokenVerifier
-from tests.support.forging import Forger
+from tests.support.forging import Forger, encode
 
 KEY = OKPKey.generate_key("Ed25519", auto_kid=True)
 OTHER = OKPKey.generate_key("Ed25519", auto_kid=True)
@@ -33,35 +30,12 @@ def verifier(jwks: dict[str, Any] | None = None) -> TokenVerifier:
     return TokenVerifier(StaticKeys(jwks or issuer().jwks()), "me", "them")
 
 
-def b64(data: bytes | dict[str, Any]) -> str:
-    raw = data if isinstance(data, bytes) else json.dumps(data).encode()
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+FORGER = Forger(PEM, str(KEY.kid), "u1", "me", "them")
 
 
-HEAD = {"alg": "Ed25519", "typ": "at+jwt", "kid": KEY.kid}
-
-
-def sign(header: dict[str, Any], claims: bytes | dict[str, Any], key: OKPKey = KEY) -> str:
-    signed = f"{b64(header)}.{b64(claims)}"
-    return f"{signed}.{b64(key.get_op_key('sign').sign(signed.encode()))}"
-
-
-def forge(
-    header: dict[str, Any] | None = None,
-    claims: dict[str, Any] | None = None,
-    key: OKPKey = KEY,
-    drop: str = "",
-) -> str:
-    """A correctly signed token with a part of it changed or left out."""
-    now = int(time.time())
-    head = {**HEAD, **(header or {})}
-    body = {
-        "iss": "me", "aud": "them", "sub": "u1", "jti": "t1", "roles": ["USER"],
-        "iat": now, "nbf": now, "exp": now + 300, **(claims or {}),
-    }  # fmt: skip
-    head.pop(drop, None)
-    body.pop(drop, None)
-    return sign(head, body, key)
+def forge(**claims: Any) -> str:
+    """A correctly signed token with some of its claims changed."""
+    return FORGER.token(claims=FORGER.claims(**claims))
 
 
 async def refused(one, token):
@@ -84,54 +58,23 @@ async def test_a_token_comes_back_as_its_principal():
 def test_the_key_set_has_thumbprints_and_no_private_part():
     (key,) = issuer().jwks()["keys"]
     canonical = json.dumps({name: key[name] for name in ("crv", "kty", "x")}, separators=(",", ":"))
-    assert key["kid"] == b64(hashlib.sha256(canonical.encode()).digest())  # RFC 7638
+    assert key["kid"] == encode(hashlib.sha256(canonical.encode()).digest())  # RFC 7638
     assert set(key) == {"kty", "crv", "x", "kid", "use", "alg"}
-
-
-async def test_both_keys_are_valid_during_rotation():
-    old, _ = issuer(OTHER).access("u1", [Role.USER])
-    new = issuer(KEY, (OTHER.as_pem(private=False).decode(),))
-    both = verifier(new.jwks())
-    assert (await both.verify(old)).user_id == "u1"
-    assert (await both.verify(new.access("u2", [])[0])).user_id == "u2"
-    assert await refused(verifier(), old)
 
 
 async def test_every_invalid_token_is_refused_in_the_same_words():
     """Each is wrong in one way; tests/faults/test_doors.py sends the same to the services."""
-    forger = Forger(PEM, KEY.kid, "u1", "me", "them")
-    assert (await verifier().verify(forger.token())).user_id == "u1"
-    texts = {"empty": "", "not ASCII": "é.é.é", "NUL": "\0" + forger.token()}
-    for name, token in {**dict(forger.invalid()), **texts}.items():
+    assert (await verifier().verify(FORGER.token())).user_id == "u1"
+    texts = {"empty": "", "not ASCII": "é.é.é", "NUL": "\0" + FORGER.token()}
+    for name, token in {**dict(FORGER.invalid()), **texts}.items():
         one = verifier()
         assert await one.verify(forge())  # what is remembered makes nothing else valid
         for _ in range(2):
             assert await refused(one, token) == "The token is not valid", name
 
 
-VERIFIER = verifier()
-
-
-@given(st.text(max_size=200) | st.from_regex(r"[A-Za-z0-9_-]{0,60}(\.[A-Za-z0-9_-]{0,60}){2}"))
-def test_no_text_is_more_than_an_invalid_token(text):
-    with pytest.raises(InvalidToken):
-        asyncio.run(VERIFIER.verify(text))
-
-
-@pytest.mark.parametrize(
-    ("shift", "accepted"), [(-30, True), (30, True), (-600, False), (600, False)]
-)
-async def test_a_clock_may_be_half_a_minute_off_and_not_ten(shift, accepted):
-    with time_machine.travel(time.time() + shift, tick=False):
-        token = forge()
-    if accepted:
-        assert (await verifier().verify(token)).user_id == "u1"
-    else:
-        assert await refused(verifier(), token)
-
-
 async def test_a_role_that_is_not_known_gives_nothing():
-    principal = await verifier().verify(forge(claims={"roles": ["SUPERUSER", "USER", 7, None]}))
+    principal = await verifier().verify(forge(roles=["SUPERUSER", "USER", 7, None]))
     assert principal.roles == {Role.USER}
 
 
@@ -299,7 +242,7 @@ async def test_a_token_is_verified_once():
     first = await remembering.verify(token)
     assert remembering.recall(token) == first == await remembering.verify(token)
     assert keys.found == 1
-    signature_of_another = forge(claims={"jti": "t2"}).rpartition(".")[2]
+    signature_of_another = forge().rpartition(".")[2]
     assert await refused(remembering, f"{token.rpartition('.')[0]}.{signature_of_another}")
 
 
@@ -315,7 +258,7 @@ async def test_a_token_is_verified_once():
 async def test_a_remembered_token_is_valid_as_long_as_the_token(claims, shifts):
     start = int(time.time())
     with time_machine.travel(start, tick=False):
-        token = forge(claims={name: start + value for name, value in claims.items()})
+        token = forge(**{name: start + value for name, value in claims.items()})
         remembering = verifier()
         assert await remembering.verify(token)
     for shift, valid in shifts.items():
@@ -329,7 +272,7 @@ async def test_a_remembered_token_is_valid_as_long_as_the_token(claims, shifts):
 
 async def test_no_more_is_remembered_than_allowed():
     one = TokenVerifier(StaticKeys(issuer().jwks()), "me", "them", remembered=3)
-    tokens = [forge(claims={"jti": f"t{number}"}) for number in range(5)]
+    tokens = [forge() for _ in range(5)]
     for token in tokens:
         await one.verify(token)
     assert [one.recall(token) is not None for token in tokens] == [False, False, True, True, True]
