@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import logging
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -114,6 +115,7 @@ def thousand_routes() -> tuple[FastAPI, Callable[[], None]]:
     return app, count
 
 
+@pytest.mark.skipif("coverage" in sys.modules, reason="noting each line takes CPU time, too")
 @pytest.mark.parametrize("accept", ["*/*", "application/openmetrics-text;version=1.0.0"])
 async def test_a_page_of_a_thousand_routes_is_cheap_and_does_not_stop_the_loop(accept, monkeypatch):
     """In CPU time of the thread that makes it, of which the loop's waiting is a part."""
