@@ -66,6 +66,7 @@ test: $(VENV)/.dev  ## unit, service, integration and end-to-end tests, side by 
 coverage: $(VENV)/.dev  ## what of the code `make test` and the tests of `make check` run, by file: 10 minutes
 	$(BIN)/coverage erase
 	@$(BOUNDED) 2400 $(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) -q tests/e2e tests/integration tests/service tests/unit tests/ops
+	@$(BIN)/coverage run -m generate --check
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
