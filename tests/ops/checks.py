@@ -1,6 +1,7 @@
 """Programs that check their own configuration."""
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,27 @@ def promtool_tests(directory: Path, *tests: Any, **document: Any) -> None:
     path = directory / "test.yaml"
     path.write_text(yaml.safe_dump({"tests": [*tests], **document}))
     run(program("promtool"), "test", "rules", str(path))
+
+
+def input_series(series: Mapping[str, str]) -> list[dict[str, str]]:
+    """Series and their values in promtool's words, as `1x4 stale`."""
+    return [{"series": name, "values": values} for name, values in series.items()]
+
+
+def gives(
+    directory: Path, interval: str, series: Mapping[str, str],
+    cases: Iterable[tuple[str, str, Mapping[str, float]]], **document: Any,
+) -> None:  # fmt: skip
+    """Each expression gives at that time these values by their labels, as `{service="event"}`."""
+    expected = [
+        {
+            "expr": expr, "eval_time": at,
+            "exp_samples": [{"labels": labels, "value": n} for labels, n in samples.items()],
+        }
+        for expr, at, samples in cases
+    ]  # fmt: skip
+    test = {"interval": interval, "input_series": input_series(series)}
+    promtool_tests(directory, {**test, "promql_expr_test": expected}, **document)
 
 
 def run(*command: str, **environment: str) -> None:

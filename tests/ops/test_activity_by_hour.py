@@ -5,16 +5,11 @@ from itertools import accumulate
 from pathlib import Path
 
 from monitoring.dashboards.events import events
-from tests.ops.checks import promtool_tests
+from tests.ops.checks import gives
 from tests.stack.panels import fill
 
 SCRAPE_S, SAMPLES = 5, 960  # 80 minutes
 HOUR = 3600 // SCRAPE_S  # in samples
-
-
-def query() -> str:
-    (panel,) = [each for each in events().panels() if "by hour" in each.title]
-    return fill(panel.queries[0].expr)
 
 
 def counter(counts: Counter[int], restart: int = SAMPLES) -> str:
@@ -32,22 +27,18 @@ def test_every_count_stands_in_its_hour(tmp_path: Path) -> None:
         "decision": (Counter({48: 40, 49: 2, HOUR + 12: 7}), SAMPLES),
         "sign_up": (Counter({100: 5, HOUR + 30: 9}), 300),  # a restart long after them
     }
-    series = [
-        {
-            "series": f'activity_total{{environment="e",service="event",kind="{kind}"}}',
-            "values": counter(counts, restart),
-        }
-        for kind, (counts, restart) in kinds.items()
-    ]
-    expected = [
-        {
-            "labels": f'{{hour="{hour:02}", kind="{kind}"}}',
-            # what comes at the stroke of an hour belongs to the one that ends
-            "value": sum(n for i, n in counts.items() if -(-i // HOUR) - 1 == hour % 24),
-        }
+    series = {
+        f'activity_total{{environment="e",service="event",kind="{kind}"}}': counter(*how)
+        for kind, how in kinds.items()
+    }
+    expected = {
+        # what comes at the stroke of an hour belongs to the one that ends
+        f'{{hour="{hour:02}", kind="{kind}"}}': sum(
+            n for i, n in counts.items() if -(-i // HOUR) - 1 == hour % 24
+        )
         for kind, (counts, _) in kinds.items()
         for hour in (0, 1, 23)  # at 0:00 the minute before counts, with nothing
-    ]
-    case = {"expr": query().replace("[30m:", "[2h:"), "eval_time": "80m", "exp_samples": expected}
-    test = {"interval": f"{SCRAPE_S}s", "input_series": series, "promql_expr_test": [case]}
-    promtool_tests(tmp_path, test, fuzzy_compare=True)
+    }
+    (panel,) = [each for each in events().panels() if "by hour" in each.title]
+    query = fill(panel.queries[0].expr).replace("[30m:", "[2h:")
+    gives(tmp_path, f"{SCRAPE_S}s", series, [(query, "80m", expected)], fuzzy_compare=True)

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from plainview.kit import write
-from tests.ops.checks import promtool_tests
+from tests.ops.checks import input_series, promtool_tests
 
 # By db_system_name: the beginning of its alerts' names, and what their summaries call it.
 SYSTEMS = {
@@ -62,10 +62,9 @@ def _tests(system: str, fault: Any) -> dict[str, Any]:
     return {
         "name": f"{system}: {says}",
         "interval": "5s",
-        "input_series": [
-            {"series": text.replace("WHICH", which), "values": values}
-            for text, values in series.items()
-        ],
+        "input_series": input_series({
+            text.replace("WHICH", which): values for text, values in series.items()
+        }),
         "alert_rule_test": [
             {"eval_time": before, "alertname": name, "exp_alerts": []},
             {"eval_time": fires, "alertname": name,

@@ -11,7 +11,7 @@ import yaml
 from monitoring import alerts, channels, rules
 from plainview.kit import names, recording
 from plainview.kit.documents import labels
-from tests.ops.checks import program, run
+from tests.ops.checks import input_series, program, run
 from tests.stack.programs import ROOT
 
 CASES = Path(__file__).parent / "rules"
@@ -132,9 +132,7 @@ def promtool_file(slug: str, directory: Path) -> Path:
         {
             "name": case["case"],
             "interval": case.get("every", document["every"]),
-            "input_series": [
-                {"series": series, "values": values} for series, values in case["series"].items()
-            ],
+            "input_series": input_series(case["series"]),
             "alert_rule_test": [
                 {
                     "eval_time": case["at"],

@@ -1,9 +1,7 @@
 """Gauges that every replica reads from one database are not added up over replicas."""
 
 import json
-import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import promql_parser
@@ -12,8 +10,9 @@ import yaml
 
 import auth.signals
 import event.signals
+from tests.stack.panels import DASHBOARDS, fill
+from tests.stack.programs import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 # of the process that tells it, not of the database
 OF_A_PROCESS = {"auth_limiter_degraded"}
 SHARED = {
@@ -22,15 +21,10 @@ SHARED = {
     for spec in catalogue.specs
     if spec.kind == "gauge"
 } - OF_A_PROCESS
-VARIABLE = re.compile(r"\$\{?(\w+)(:\w+)?\}?")
 
 
-def added(expr: str) -> list[str]:
+def added(node: Any, within: str = "") -> Iterator[str]:
     """Shared gauges whose innermost aggregation counts a replica as one more."""
-    return list(_added(promql_parser.parse(expr), ""))
-
-
-def _added(node: Any, within: str) -> Iterator[str]:
     if isinstance(node, promql_parser.VectorSelector):
         if node.name in SHARED and within in ("sum", "count", "group"):
             yield f"{within} of {node.name}"
@@ -39,48 +33,34 @@ def _added(node: Any, within: str) -> Iterator[str]:
         within = str(node.op)
     for name in ("expr", "lhs", "rhs", "vector_selector", "vs"):
         if (below := getattr(node, name, None)) is not None:
-            yield from _added(below, within)
+            yield from added(below, within)
     for each in getattr(node, "args", None) or ():
-        yield from _added(each, within)
+        yield from added(each, within)
 
 
-def _exprs(value: Any) -> Iterator[str]:
+def exprs(value: Any) -> Iterator[str]:
     """Every PromQL expression of a rule file or a dashboard."""
-    if isinstance(value, list):
-        for each in value:
-            yield from _exprs(each)
-    elif isinstance(value, dict):
-        kind = value.get("datasource")
-        if isinstance(value.get("expr"), str) and "loki" not in str(kind).lower():
+    if isinstance(value, dict):
+        loki = "loki" in str(value.get("datasource")).lower()
+        if isinstance(value.get("expr"), str) and not loki:
             yield value["expr"]
-        for each in value.values():
-            yield from _exprs(each)
+        value = [*value.values()]
+    for each in value if isinstance(value, list) else ():
+        yield from exprs(each)
 
 
-def _plain(expr: str) -> str:
-    """Without Grafana's variables."""
-    return VARIABLE.sub(lambda found: "5m" if found[1].startswith("__") else "x", expr)
-
-
-def queries() -> dict[str, list[str]]:
-    """Expressions by file."""
-    boards = {
-        file.name: json.loads(file.read_text())
-        for file in (ROOT / "grafana/dashboards").glob("*.json")
-    }
-    rules = {
-        file.name: yaml.safe_load(file.read_text())
-        for file in (ROOT / "prometheus/rules").glob("*.y*ml")
-    }
-    return {name: [*_exprs(value)] for name, value in {**boards, **rules}.items()}
-
-
-QUERIES = queries()
+QUERIES = {
+    **{file.name: [*exprs(json.loads(file.read_text()))] for file in DASHBOARDS.glob("*.json")},
+    **{
+        file.name: [*exprs(yaml.safe_load(file.read_text()))]
+        for file in (ROOT / "prometheus/rules").glob("*.yml")
+    },
+}
 
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_no_query_counts_replicas(name: str) -> None:
-    found = {expr: added(_plain(expr)) for expr in QUERIES[name]}
+    found = {expr: [*added(promql_parser.parse(fill(expr)))] for expr in QUERIES[name]}
     assert {expr: wrong for expr, wrong in found.items() if wrong} == {}
 
 
@@ -100,4 +80,4 @@ def test_queries_ask_for_most_of_these_gauges() -> None:
     ],
 )
 def test_the_check_finds_sums(expr: str, wrong: list[str]) -> None:
-    assert added(expr) == wrong
+    assert [*added(promql_parser.parse(expr))] == wrong

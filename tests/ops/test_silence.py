@@ -5,7 +5,6 @@ tests/stack/test_silence.py looks at the real services for the minutes that a te
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -14,7 +13,7 @@ from monitoring import alerts, rules
 from monitoring.settings import CATALOGUES, EXPORTED, KIT
 from plainview.catalogue import Bounded
 from plainview.kit import names, recording
-from tests.ops.checks import program
+from tests.ops.checks import input_series, program
 from tests.stack.programs import ROOT
 from tests.support.half_hour import HalfHour
 from tests.support.processes import ended
@@ -24,28 +23,27 @@ OURS = {"service", "instance", "job", "environment", "le"}  # of Prometheus, and
 
 def fired(half_hour: HalfHour, directory: Path) -> set[str]:
     """The alerts that fire at any minute from 1 to 30, as promtool evaluates the shipped files."""
-    files = [path for path in rules.generated() if path.parent == rules.RULES]
-    groups = [
-        group["name"]
-        for path in files
-        for group in yaml.safe_load((ROOT / path).read_text())["groups"]
-    ]
-    expected: list[dict[str, Any]] = [
+    files = [ROOT / rules.RULES / name for name in ("recording.yml", "alerts.yml")]
+    expected = [
         {"eval_time": f"{minute}m", "alertname": name, "exp_alerts": []}
         for minute in range(1, 31)
         for name in sorted({alert.name for alert in alerts.ALERTS})
     ]
-    series = [{"series": name, "values": values} for name, values in half_hour.series().items()]
     test = {
-        "rule_files": [str(ROOT / path) for path in files],
+        "rule_files": [str(path) for path in files],
         "evaluation_interval": recording.INTERVAL,
-        "group_eval_order": groups,
-        "tests": [{"interval": "5s", "input_series": series, "alert_rule_test": expected}],
+        "group_eval_order": [group["name"] for group in rules.groups()],
+        "tests": [
+            {
+                "interval": "5s",
+                "input_series": input_series(half_hour.series()),
+                "alert_rule_test": expected,
+            }
+        ],
     }
     path = directory / "half-hour.yaml"
     path.write_text(yaml.safe_dump(test))
-    command = [program("promtool"), "test", "rules", str(path)]
-    done = ended(command)
+    done = ended([program("promtool"), "test", "rules", str(path)])
     said = done.stdout + done.stderr
     found = set(re.findall(r"alertname: (\w+), time", said))
     assert "Watchdog" in found, said[:2000]  # else it was not the rules that failed
