@@ -19,9 +19,9 @@ import httpx
 import redis
 import zstandard
 
-from lab.bench.event import make_event
-from lab.bench.processes import Process
+from lab.bench.parts import make_event
 from lab.bench.rig import MANY, Rig
+from lab.processes import Process
 from ops.secrets import new_signing_key
 from plainview.decode import Metrics, parse_metrics
 from shared.tokens import Role, TokenIssuer

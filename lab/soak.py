@@ -8,80 +8,26 @@ bound, or if a request failed.
 
 import argparse
 import asyncio
-import json
 import math
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from demo.machine import PORTS
-from lab.bench.processes import free_port
+from demo.machine import ROOT
+from lab.incidents.places import Demo
+from lab.processes import demo, demo_environment
 
-ROOT = Path(__file__).resolve().parents[1]
 BOUNDS_MIB = {"gateway": 2.0, "auth": 2.0, "event": 2.0, "console": 4.0}
-READY_S, STOP_S, COLLECT_S = 120, 60, 2
+COLLECT_S = 2
 READINGS = 5
 LOGIN_S = 120  # access tokens live for five minutes
-
-
-@contextmanager
-def demo(directory: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The demo, ready: its process ID and what `demo.json` says."""
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    ports = {name: str(free_port()) for name in PORTS}
-    more = {"LOCAL_DIR": str(directory), "SEED_RPS": "1"}
-    more |= {f"RATE_LIMIT_{name}": "1000000/minute" for name in ("USER", "ADDRESS", "SIGN_IN")}
-    info = directory / "demo.json"
-    with (directory / "output").open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "demo"], env={**os.environ, **ports, **more}, stdout=out,
-            stderr=out, cwd=ROOT,
-        )  # fmt: skip
-    try:
-        deadline = time.monotonic() + READY_S
-        while not info.exists():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the demo is not ready, see {directory / 'output'}")
-            time.sleep(0.2)
-        yield process.pid, json.loads(info.read_text())
-    finally:
-        process.send_signal(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_S)
-        process.kill()
-
-
-def services(below: int) -> dict[str, int]:
-    """The process ID of each service among the descendants of a process."""
-    parents, names = {}, {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        with suppress(OSError):
-            pid = int(entry.name)
-            parents[pid] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if "-m" in words and (name := words[words.index("-m") + 1]) in BOUNDS_MIB:
-                names[pid] = name
-    found = {}
-    for pid, name in names.items():
-        parent = pid
-        while parent and parent != below:
-            parent = parents.get(parent, 0)
-        if parent:
-            found[name] = pid
-    return found
 
 
 async def memory_mib(pids: dict[str, int]) -> dict[str, float]:
@@ -145,7 +91,7 @@ class Load:
 
 
 async def soak(
-    pid: int, info: dict[str, Any], minutes: float, rps: float
+    pids: dict[str, int], info: dict[str, Any], minutes: float, rps: float
 ) -> tuple[dict[str, float], dict[str, float], Counter[int]]:
     """Memory after a quarter of the time and at the end, and statuses (0: no reply)."""
     timeout = aiohttp.ClientTimeout(total=10)
@@ -154,9 +100,9 @@ async def soak(
         running = asyncio.create_task(load.run())
         try:
             await asyncio.sleep(minutes * 60 / 4)
-            before = await memory_mib(services(pid))
+            before = await memory_mib(pids)
             await asyncio.sleep(minutes * 60 * 3 / 4)
-            after = await memory_mib(services(pid))
+            after = await memory_mib(pids)
             if running.done():
                 running.result()
         finally:
@@ -171,17 +117,17 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=40)
     parser.add_argument("--rps", type=float, default=100, help="requests a second")
     options = parser.parse_args()
-    with demo(ROOT / ".local/soak") as (pid, info):
-        before, after, statuses = asyncio.run(soak(pid, info, options.minutes, options.rps))
+    directory = ROOT / ".local/soak"
+    shutil.rmtree(directory, ignore_errors=True)
+    limits = {f"RATE_LIMIT_{name}": "1000000/minute" for name in ("USER", "ADDRESS", "SIGN_IN")}
+    with demo(demo_environment(directory, **limits)) as (_, info):
+        pids = {name: Demo(directory).pid(name) for name in BOUNDS_MIB}
+        before, after, statuses = asyncio.run(soak(pids, info, options.minutes, options.rps))
     failed = sum(count for status, count in statuses.items() if not 200 <= status < 500)
     print(f"{sum(statuses.values())} requests, {failed} failed: {dict(sorted(statuses.items()))}")
     print(f"{'process':10} {'MiB before':>10} {'after':>8} {'growth':>8} {'at most':>8}")
     missed = failed > 0
     for name, bound in BOUNDS_MIB.items():
-        if name not in before or name not in after:
-            print(f"{name:10} was not there at both times: MISSES")
-            missed = True
-            continue
         growth = after[name] - before[name]
         verdict = "holds" if growth <= bound else "MISSES"
         print(

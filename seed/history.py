@@ -26,34 +26,20 @@ from shared.windows import ACTIVE_DAYS, active_key
 DAYS = 30
 BATCH = 50  # documents per write; a pause after each leaves the database to others
 NAMES = (
-    "김민준",
-    "이서연",
-    "박도윤",
-    "Mina Park",
-    "Alex Kim",
-    "Noor Garcia",
-    "Leo Rossi",
-    "Ana Silva",
-)
+    "김민준", "이서연", "박도윤",
+    "Mina Park", "Alex Kim", "Noor Garcia", "Leo Rossi", "Ana Silva",
+)  # fmt: skip
 Reward = tuple[str, str, int, int, str]  # name, kind, amount, stock, approval
 POINTS: Reward = ("1,000 points", "points", 1000, 5000, "automatic")
 BADGE: Reward = ("Golden badge", "item", 1, 25, "automatic")  # it sells out
 EVENTS: Sequence[tuple[str, int, int, Sequence[Reward]]] = (  # title, starts, ends (days ago)
-    (
-        "여름 출석 체크 / Summer check-in",
-        30,
-        12,
-        [("5,000 points", "points", 5000, 200, "automatic")],
-    ),
+    ("여름 출석 체크 / Summer check-in", 30, 12,
+     [("5,000 points", "points", 5000, 200, "automatic")]),
     ("Bring a friend", 24, 5, [("Cinema ticket", "coupon", 1, 60, "manual")]),
-    (
-        "가을 출석 체크 / Autumn check-in",
-        14,
-        -30,
-        [POINTS, ("Coffee coupon", "coupon", 1, 150, "automatic")],
-    ),
+    ("가을 출석 체크 / Autumn check-in", 14, -30,
+     [POINTS, ("Coffee coupon", "coupon", 1, 150, "automatic")]),
     ("Collector's week", 6, -20, [BADGE, ("Signed poster", "item", 1, 400, "manual")]),
-)
+)  # fmt: skip
 COLLECTIONS = ("users", "members", "participations", "requests", "rewards", "events")
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
@@ -79,7 +65,7 @@ class History:
         hashed = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1).hash(password)
         sign_ins = dict(self._user(number, hashed) for number in range(users))
         for event in EVENTS:
-            self._event(*event, sign_ins)
+            self._event(event, sign_ins)
 
     def _user(self, number: int, hashed: str) -> tuple[str, list[datetime]]:
         """A user and the times of its sign-ins."""
@@ -89,13 +75,10 @@ class History:
         later = [timedelta(days=d) for d in range(1, int(age) + 1) if rng.random() < eagerness]
         times = [registered + d + timedelta(minutes=rng.uniform(-300, 300)) for d in later]
         times = [t for t in sorted([registered + timedelta(minutes=1), *times]) if t < self._until]
-        account: Document = {
-            "email": email_of(number),
-            "display_name": rng.choice(NAMES),
-            "roles": ["USER"],
-        }
-        account |= {"password_hash": hashed, "epoch": 0, "disabled": False, "outbox": {}}
-        self.documents["users"].append({"_id": user_id, **account, "created_at": registered})
+        who = {"_id": user_id, "email": email_of(number), "display_name": rng.choice(NAMES)}
+        account = {"password_hash": hashed, "epoch": 0, "disabled": False, "outbox": {}}
+        account |= {"roles": ["USER"], "created_at": registered}
+        self.documents["users"].append({**who, **account})
         days = {t.astimezone(self._zone).date() for t in [registered, *times]}
         member = {"_id": user_id, "registered_at": to_text(registered)}
         member["last_login_at"] = to_text(times[-1] if times else registered)
@@ -106,13 +89,9 @@ class History:
         return user_id, times
 
     def _event(
-        self,
-        title: str,
-        starts: int,
-        ends: int,
-        rewards: Sequence[Reward],
-        sign_ins: dict[str, list[datetime]],
+        self, about: tuple[str, int, int, Sequence[Reward]], sign_ins: dict[str, list[datetime]]
     ) -> None:
+        title, starts, ends, rewards = about
         begin, end = (self._until - timedelta(days=days) for days in (starts, ends))
         event_id, joined = self._id(begin), []
         for user_id, times in sign_ins.items():
@@ -124,14 +103,11 @@ class History:
             row = {"event_id": event_id, "user_id": user, "joined_at": to_text(at)}
             self.documents["participations"].append({"_id": f"{event_id}:{user}", **row})
         status = "closed" if end < self._until else "active"
-        about: Document = {"_id": event_id, "title": title, "description": "", "status": status}
-        about |= {
-            "starts_at": to_text(begin),
-            "ends_at": to_text(end),
-            "created_at": to_text(begin),
-        }
-        about |= {"conditions": [{"type": "participations", "count": 1}]}
-        self.documents["events"].append({**about, "participants": len(joined)})
+        event: Document = {"_id": event_id, "title": title, "description": "", "status": status}
+        moments = {"starts_at": begin, "ends_at": end, "created_at": begin}
+        event |= {name: to_text(at) for name, at in moments.items()}
+        event |= {"conditions": [{"type": "participations", "count": 1}]}
+        self.documents["events"].append({**event, "participants": len(joined)})
         for name, kind, amount, stock, approval in rewards:
             reward: Document = {"_id": self._id(begin), "event_id": event_id, "name": name}
             reward |= {"kind": kind, "amount": amount, "stock": stock, "approval": approval}

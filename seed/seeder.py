@@ -12,7 +12,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from redis.asyncio import Redis
 from ops.files import write_private
 from ops.secrets import new_signing_key
 from plainview import ObservabilitySettings, configure_logging, get_logger
+from seed.client import Client
 from seed.history import History
 from seed.traffic import Traffic
 from shared import background
@@ -49,87 +50,61 @@ class SeedSettings(ApiSettings):
     event_database: str = "event_rewards_event"
 
 
-class Accounts:
-    """One account per role, made over the public API and the command for administrators."""
-
-    def __init__(self, settings: SeedSettings, http: httpx.AsyncClient, state: State) -> None:
-        self._settings, self._http, self._state = settings, http, state
-
-    async def make(self) -> None:
-        """Create the accounts that are missing and give each its role."""
-        if not await self.token("ADMIN"):
-            await asyncio.to_thread(self._create_admin)
-        admin = await self.token("ADMIN")
-        if not admin:
-            raise SystemExit("seed: the accounts have other passwords than known here: make clean")
-        for role in ("USER", "OPERATOR", "AUDITOR"):
-            if not await self.token(role):
-                name = {"display_name": f"Demo {role.lower()}"}
-                account = {**self._state["accounts"][role], **name}
-                await self.call("POST", "/auth/register", json=account)
-            user = await self.call("GET", "/auth/me", await self.token(role))
-            if user["roles"] != [role]:
-                path, roles = f"/auth/users/{user['id']}/roles", {"roles": [role]}
-                await self.call("PUT", path, admin, json=roles)
-
-    async def token(self, role: str) -> str:
-        """An access token, or an empty string if there is no such account."""
-        account = self._state["accounts"][role]
-        reply = await self._http.post("/api/v1/auth/login", json=account)
-        if reply.status_code == 401:
-            return ""
-        return str(reply.raise_for_status().json()["access_token"])
-
-    async def call(self, method: str, path: str, token: str = "", **more: Any) -> Any:
-        """One request that must succeed; its JSON."""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        reply = await self._http.request(method, f"/api/v1{path}", headers=headers, **more)
-        return reply.raise_for_status().json()
-
-    def _create_admin(self) -> None:
-        """`python -m auth create-admin`, as an operator of a real installation does it."""
-        account, settings = self._state["accounts"]["ADMIN"], self._settings
-        environment = {
-            **os.environ,
-            "AUTH_SIGNING_KEY": new_signing_key(),  # needed to start; it signs nothing
-            "AUTH_ADMIN_PASSWORD": account["password"],
-            "MONGO_URL": settings.auth_mongo_url.get_secret_value(),
-            "MONGO_DATABASE": settings.auth_database,
-            "REDIS_URL": settings.redis_url.get_secret_value(),
-            "USER_HASH_KEY": settings.user_hash_key.get_secret_value(),
-        }
-        command = [sys.executable, "-m", "auth", "create-admin", "--email", account["email"]]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        log.info("seed.admin", ok=done.returncode == 0, said=done.stderr[-200:])
+def make_accounts(api: Client, settings: SeedSettings, accounts: dict[str, Any]) -> None:
+    """Create the accounts that are missing, one per role, and give each its role."""
+    if not api.token(accounts["ADMIN"]):
+        _create_admin(settings, accounts["ADMIN"])
+    admin = api.token(accounts["ADMIN"])
+    if not admin:
+        raise SystemExit("seed: the accounts have other passwords than known here: make clean")
+    for role in ("USER", "OPERATOR", "AUDITOR"):
+        if not api.token(accounts[role]):
+            name = {"display_name": f"Demo {role.lower()}"}
+            api.call("POST", "/auth/register", json={**accounts[role], **name})
+        user = api.call("GET", "/auth/me", api.token(accounts[role]))
+        if user["roles"] != [role]:
+            path = f"/auth/users/{user['id']}/roles"
+            api.call("PUT", path, admin, json={"roles": [role]})
 
 
-async def make_example(accounts: Accounts, state: State) -> None:
+def _create_admin(settings: SeedSettings, account: dict[str, str]) -> None:
+    """`python -m auth create-admin`, as an operator of a real installation does it."""
+    environment = {
+        **os.environ,
+        "AUTH_SIGNING_KEY": new_signing_key(),  # needed to start; it signs nothing
+        "AUTH_ADMIN_PASSWORD": account["password"],
+        "MONGO_URL": settings.auth_mongo_url.get_secret_value(),
+        "MONGO_DATABASE": settings.auth_database,
+        "REDIS_URL": settings.redis_url.get_secret_value(),
+        "USER_HASH_KEY": settings.user_hash_key.get_secret_value(),
+    }
+    command = [sys.executable, "-m", "auth", "create-admin", "--email", account["email"]]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    log.info("seed.admin", ok=done.returncode == 0, said=done.stderr[-200:])
+
+
+def make_example(api: Client, state: State) -> None:
     """An event that USER takes part in, with a reward that USER has not requested yet."""
-    user, operator = await accounts.token("USER"), await accounts.token("OPERATOR")
+    user, operator = (api.token(state["accounts"][role]) for role in ("USER", "OPERATOR"))
     if known := state.get("example"):
-        path = f"/reward-requests?reward_id={known['reward_id']}"
         # Where the databases are new, the known one is not found, and another is made.
         with contextlib.suppress(httpx.HTTPStatusError):
-            claimed = (await accounts.call("GET", path, user))["items"]
-            event = await accounts.call("GET", f"/events/{known['event_id']}", user)
+            path = f"/reward-requests?reward_id={known['reward_id']}"
+            claimed = api.call("GET", path, user)["items"]
+            event = api.call("GET", f"/events/{known['event_id']}", user)
             if not claimed and event["status"] == "active":
                 return
-            body = {"status": "closed"}
-            await accounts.call("PATCH", f"/events/{known['event_id']}", operator, json=body)
-    now = datetime.now(UTC)
-    event = {
-        "title": "환영 이벤트 / Welcome",
-        "description": "Take part and claim your welcome points.",
-        "starts_at": (now - timedelta(minutes=1)).isoformat(),
-        "ends_at": (now + timedelta(days=365)).isoformat(),
-        "conditions": [{"type": "participations", "count": 1}],
-        "status": "active",
-    }
-    event_id = (await accounts.call("POST", "/events", operator, json=event))["id"]
+            api.close_event(operator, known["event_id"])
+    event_id = api.new_event(
+        operator,
+        "환영 이벤트 / Welcome",
+        days=365,
+        description="Take part and claim your welcome points.",
+        conditions=[{"type": "participations", "count": 1}],
+    )
     reward = {"name": "Welcome points", "kind": "points", "amount": 1000, "stock": 10_000}
-    path = f"/events/{event_id}/rewards"
-    reward_id = (await accounts.call("POST", path, operator, json=reward))["id"]
-    await accounts.call("POST", f"/events/{event_id}/participations", user)
+    reward_id = api.new_reward(operator, event_id, **reward)
+    api.call("POST", f"/events/{event_id}/participations", user)
     state["example"] = {"event_id": event_id, "reward_id": reward_id}
 
 
@@ -200,9 +175,9 @@ async def run(settings: SeedSettings) -> None:
         base_url=settings.gateway_url, timeout=10, trust_env=False
     ) as http:
         await gateway_ready(http)
-        accounts = Accounts(settings, http, state)
-        await accounts.make()
-        await make_example(accounts, state)
+        api = Client(settings.gateway_url)
+        await asyncio.to_thread(make_accounts, api, settings, state["accounts"])
+        await asyncio.to_thread(make_example, api, state)
         save_state(settings.seed_file, state)
         settings.seed_file.with_suffix(".draft").unlink(missing_ok=True)
         log.info("seed.ready", **state["example"])

@@ -1,6 +1,5 @@
 """Load of 16 connections on one URL: by wrk, or by a process of ours where there is none."""
 
-import argparse
 import asyncio
 import json
 import re
@@ -9,20 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from lab.bench.processes import Process
-
 CONNECTIONS = 16
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Requests a second, and microseconds of CPU for each."""
-
-    rate: float
-    cpu_us: float
 
 
 def generator() -> str:
@@ -30,17 +18,8 @@ def generator() -> str:
     return "wrk -t1 -c16" if shutil.which("wrk") else "python -m lab.bench.load"
 
 
-def measure(process: Process, path: str, headers: Mapping[str, str], seconds: float) -> Measured:
-    """GET `path` of a process for so long. RuntimeError if a reply is no 2xx."""
-    before = process.cpu_s
-    requests, took, failed = _drive(process.url + path, headers, seconds)
-    cpu = process.cpu_s - before
-    if failed or not requests:
-        raise RuntimeError(f"{process.name}: {failed} of {requests} requests failed")
-    return Measured(requests / took, cpu / requests * 1e6)
-
-
-def _drive(url: str, headers: Mapping[str, str], seconds: float) -> tuple[int, float, int]:
+def drive(url: str, headers: Mapping[str, str], seconds: float) -> tuple[int, float, int]:
+    """GET it for so long: requests, seconds taken, replies that are no 2xx or did not come."""
     wrk = shutil.which("wrk")
     lines = [f"{name}: {value}" for name, value in headers.items()]
     if wrk:
@@ -65,8 +44,7 @@ def _drive(url: str, headers: Mapping[str, str], seconds: float) -> tuple[int, f
 
 async def _connection(url: str, headers: list[str], until: float) -> tuple[int, int]:
     where = urlsplit(url)
-    target = where.path + (f"?{where.query}" if where.query else "")
-    lines = [f"GET {target} HTTP/1.1", f"Host: {where.netloc}", *headers, "", ""]
+    lines = [f"GET {where.path} HTTP/1.1", f"Host: {where.netloc}", *headers, "", ""]
     request, requests, failed = "\r\n".join(lines).encode(), 0, 0
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
     while time.monotonic() < until:
@@ -95,9 +73,4 @@ async def _ours(url: str, seconds: float, headers: list[str]) -> tuple[int, floa
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("url")
-    parser.add_argument("seconds", type=float)
-    parser.add_argument("headers", nargs="*")
-    options = parser.parse_args()
-    print(json.dumps(asyncio.run(_ours(options.url, options.seconds, options.headers))))
+    print(json.dumps(asyncio.run(_ours(sys.argv[1], float(sys.argv[2]), sys.argv[3:]))))

@@ -1,15 +1,16 @@
-"""What every part of the bench needs: tokens that the services believe, embedded servers."""
+"""What every part of the bench needs: embedded servers, tokens that services believe, rounds."""
 
 import json
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from demo.embedded import mongo_command, valkey_command
-from lab.bench.load import Measured, measure
-from lab.bench.processes import Process, free_port, module
+from lab.bench.load import drive
+from lab.processes import Process, free_port
 from ops.secrets import new_signing_key
 from shared.tokens import Role, TokenIssuer
 
@@ -19,18 +20,11 @@ OFF = {f"PLAINVIEW_{part}": "false" for part in ("LOGS", "METRICS", "TRACES", "H
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """A goal of the bench; `least` is whether more is better."""
+class Measured:
+    """Requests a second, and microseconds of CPU for each."""
 
-    name: str
-    value: float
-    goal: float
-    least: bool
-
-    @property
-    def holds(self) -> bool:
-        """Whether the goal is reached; what could not be measured (NaN) has missed it."""
-        return self.value >= self.goal if self.least else self.value <= self.goal
+    rate: float
+    cpu_us: float
 
 
 @dataclass
@@ -47,44 +41,50 @@ class Rig:
         """The header that makes a request this user's, for five minutes."""
         return {"Authorization": f"Bearer {self.issuer.access(user, roles)[0]}"}
 
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        port: int,
+        environment: Mapping[str, str] | None = None,
+    ) -> Process:
+        """A process that listens."""
+        process = Process(name, command, port, self.directory, environment or {})
+        self.stack.callback(process.stop)
+        process.wait_ready()
+        return process
+
     def stand_in(self, what: str, url: str = "") -> Process:
         """One of `lab.bench.stand_ins`; all publish the rig's keys of tokens."""
         port = free_port()
-        process = module("lab.bench.stand_ins", port, self.directory, what, str(port), url)
-        process.name = what
-        return process.start(self.stack, {"JWKS": json.dumps(self.issuer.jwks())})
+        command = [sys.executable, "-m", "lab.bench.stand_ins", what, str(port), url]
+        return self.start(what, command, port, {"JWKS": json.dumps(self.issuer.jwks())})
 
     def service(self, service: str, name: str, environment: Mapping[str, str]) -> Process:
         """`python -m SERVICE` with logs to a file; `environment` on top of what it needs."""
         port = free_port()
-        process = module(service, port, self.directory)
-        process.name = name
-        common = {
-            "PORT": str(port),
-            "USER_HASH_KEY": "k" * 32,
-            "LOG_FORMAT": "json",
-            "DRAIN_SECONDS": "0",
-        }
-        return process.start(self.stack, {**common, **environment})
+        common = {"USER_HASH_KEY": "k" * 32, "LOG_FORMAT": "json", "DRAIN_SECONDS": "0"}
+        given = {"PORT": str(port), **common, **environment}
+        return self.start(name, [sys.executable, "-m", service], port, given)
 
     def valkey(self) -> str:
         """The address of an empty Valkey."""
-        port = free_port()
-        command = valkey_command(port, self.directory / f"valkey-{port}")
-        Process("valkey", command, port, self.directory).start(self.stack)
-        return f"redis://127.0.0.1:{port}/0"
+        return f"redis://127.0.0.1:{self._server(valkey_command)}/0"
 
     def mongo(self) -> str:
         """The address of an empty MongoDB stand-in."""
+        return f"mongodb://127.0.0.1:{self._server(mongo_command)}"
+
+    def _server(self, command: Callable[[int, Path], list[str]]) -> int:
         port = free_port()
-        command = mongo_command(port, self.directory / f"mongo-{port}")
-        Process("mongo", command, port, self.directory).start(self.stack)
-        return f"mongodb://127.0.0.1:{port}"
+        name = f"{command.__name__}-{port}"
+        self.start(name, command(port, self.directory / name), port)
+        return port
 
     def in_turn(
         self, ways: Iterable[Process], path: str, headers: Callable[[], Mapping[str, str]]
     ) -> dict[str, list[Measured]]:
-        """Each way in each round, after one that only warms up; by name of its process."""
+        """GET of each way in each round, after one that only warms up; by name of its process."""
         found: dict[str, list[Measured]] = {}
         for number in range(self.rounds + 1):
             for way in ways:
@@ -94,12 +94,21 @@ class Rig:
         return found
 
 
+def measure(process: Process, path: str, headers: Mapping[str, str], seconds: float) -> Measured:
+    """GET `path` of a process for so long. RuntimeError if a reply is no 2xx."""
+    before = process.cpu_s
+    requests, took, failed = drive(process.url + path, headers, seconds)
+    cpu = process.cpu_s - before
+    if failed or not requests:
+        raise RuntimeError(f"{process.name}: {failed} of {requests} requests failed")
+    return Measured(requests / took, cpu / requests * 1e6)
+
+
 def median_ratio(
     one: Iterable[Measured], other: Iterable[Measured], value: Callable[[Measured], float]
 ) -> float:
     """The median over rounds of one way's value over another's."""
-    pairs = zip(one, other, strict=True)
-    return round(statistics.median(value(a) / value(b) for a, b in pairs), 3)
+    return statistics.median(value(a) / value(b) for a, b in zip(one, other, strict=True))
 
 
 def table(title: str, found: Mapping[str, Iterable[Measured]]) -> None:

@@ -10,7 +10,7 @@ import httpx
 
 from lab.incidents.places import Demo, Details, Place, Verb
 from lab.incidents.work import Work, browse, crash, flood, guess, slow_wire, stutter
-from lab.waiting import free_port
+from lab.processes import free_port
 from monitoring.alerts import ALERTS
 from plainview import Alert
 from shared.announcements import STREAM

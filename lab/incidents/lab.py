@@ -1,6 +1,7 @@
 """Break, watch, repair. What is broken stands in a file, so that another shell can repair it."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -8,10 +9,11 @@ from typing import Self
 
 import httpx
 
-from lab.incidents import messages, processes
+from lab.incidents import messages
 from lab.incidents.catalogue import BY_NAME, BY_SLUG, Incident
-from lab.incidents.places import Compose, Demo, Details, LabError, Place
+from lab.incidents.places import Compose, Details, LabError, Place
 from lab.incidents.watch import Found, Watch
+from lab.processes import end, spawn
 from ops.files import write_private
 
 PAGES = "docs/incidents"
@@ -22,6 +24,11 @@ HOLD_S = 10.0  # seconds to look on, since other alerts may follow
 LASTING_S = 10.0
 STEP_S = 1.0
 TELL_S = 15.0
+WORKER = [sys.executable, "-m", "lab.incidents", "work"]
+NO_PROMETHEUS = (
+    "Prometheus is not to be had here, so the alert is not watched: put it on your PATH, or build "
+    "it with `tests/stack/build prometheus` (needs Go)"
+)
 GRACE_S = 150.0  # on top of an expression's window, on a busy machine
 
 
@@ -38,9 +45,7 @@ class Trial:
     repaired_at: float = 0
     false_s: float | None = None
     others: dict[str, list[str]] = field(default_factory=dict)
-    since: dict[str, float] = field(
-        default_factory=dict
-    )  # unexpected alerts that are true now, since when
+    since: dict[str, float] = field(default_factory=dict)  # unexpected alerts that are true now
     decaying: list[str] = field(default_factory=list)
     worker: int = 0
     prometheus: int = 0
@@ -99,10 +104,8 @@ class Lab:
         trial = Trial(incident.slug, self.place.name)
         if self.trials:  # one Prometheus for all of a run
             trial.prometheus, trial.url = self.trials[-1].prometheus, self.trials[-1].url
-        elif isinstance(self.place, Demo):
-            trial.prometheus, trial.url = processes.prometheus(self.place)
         else:
-            trial.url = self.place.prometheus
+            trial.prometheus, trial.url = self.place.watched_by()
         self.trials.append(trial)
         self._save(trial)
         if trial.url and not self.watch:
@@ -146,14 +149,14 @@ class Lab:
         self.say(f"breaking: {incident.title}")
         incident.fault.inject(self.place, trial.details)
         if incident.work:
-            trial.worker = processes.worker(incident.slug, self.place.directory / "work.log")
+            trial.worker = spawn([*WORKER, incident.slug], self.place.directory / "work.log")
         self._save(trial)
 
     def await_true(self, trial: Trial) -> bool:
         """Whether the alert's own expression became true in time; notes others that did."""
         alert = trial.incident.alert.name
         if not self.watch:
-            self.say(processes.NO_PROMETHEUS)
+            self.say(NO_PROMETHEUS)
             return True
 
         def look(found: Found) -> bool:
@@ -181,7 +184,7 @@ class Lab:
         if trial.broken_at:
             self.say(f"repairing: {trial.incident.title}")
             trial.incident.fault.repair(self.place, trial.details)
-        processes.end(trial.worker, "lab.incidents")
+        end(trial.worker, "lab.incidents")
         trial.repaired_at = trial.repaired_at or time.time()
         self._save(trial)
 
@@ -207,7 +210,7 @@ class Lab:
     def end(self) -> None:
         """End the lab's Prometheus and forget the incident."""
         if self.trials:
-            processes.end(self.trials[-1].prometheus, str(self.place.directory))
+            end(self.trials[-1].prometheus, str(self.place.directory))
         self.file.unlink(missing_ok=True)
 
     # --- looking

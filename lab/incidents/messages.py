@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from lab.waiting import until
+from lab.processes import until
 from monitoring.channels import CHANNELS, ROUTES
 from plainview import Alert
 

@@ -3,6 +3,8 @@
 import configparser
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 from contextlib import nullcontext, suppress
@@ -18,11 +20,12 @@ from redis import Redis
 from redis.exceptions import ResponseError
 from supervisor.xmlrpc import SupervisorTransport
 
-from demo.machine import CONTROL, ROOT
+from demo.machine import CONTROL, ROOT, answers
 from lab import local_prometheus
-from lab.client import Client
+from lab.processes import end, free_port, spawn, until
 from monitoring.settings import KIT
 from ops.files import write_private
+from seed.client import Client
 
 DATABASE = "event_rewards_event"
 Details = dict[str, Any]
@@ -44,7 +47,6 @@ class Place:
     gateway = ""  # addresses
     console = ""
     directory: Path  # the lab's own files
-    prometheus = ""  # of the place itself, if it has one
     accounts: dict[str, dict[str, str]]
 
     @cached_property
@@ -56,9 +58,13 @@ class Place:
         """Do this to a program; nothing if it is so already, or has it behind it."""
         raise NotImplementedError
 
+    def watched_by(self) -> tuple[int, str]:
+        """A Prometheus that watches it: process ID if it is the lab's own, address."""
+        raise NotImplementedError
+
     def token(self, role: str) -> str:
         """An access token of the account with this role, signed in for it."""
-        return str(self.api.call("POST", "/auth/login", json=self.accounts[role])["access_token"])
+        return self.api.token(self.accounts[role])
 
     def new_reward(self, stock: int, conditions: list[Details]) -> Details:
         """A running event of our own with one reward: `event_id`, `reward_id`."""
@@ -117,6 +123,23 @@ class Demo(Place):
                 if pid := self.pid(program):  # 0 would be this process and all of its group
                     os.kill(pid, SIGNALS[verb])
 
+    def watched_by(self) -> tuple[int, str]:
+        """A Prometheus of the lab's own, `(0, "")` if the program is not here."""
+        directory = self.directory / "prometheus"
+        if not (program := local_prometheus.binary()):
+            return 0, ""
+        # samples of an earlier incident would raise alerts now
+        shutil.rmtree(directory / "data", ignore_errors=True)
+        port = free_port()
+        url, log = f"http://127.0.0.1:{port}", directory / "prometheus.log"
+        own = {"prometheus": [f"127.0.0.1:{port}"]}
+        local_prometheus.configure(directory, {**self.targets, **own})
+        pid = spawn(local_prometheus.command(directory, port, program), log)
+        if not until(lambda: answers(f"{url}/-/ready"), 120):
+            end(pid, str(directory))
+            raise LabError(f"Prometheus did not start: see {shlex.quote(str(log))}")
+        return pid, url
+
     @property
     def targets(self) -> dict[str, list[str]]:
         return {name: [self.urls[name].removeprefix("http://")] for name in KIT.services}
@@ -162,7 +185,6 @@ class Compose(Place):
 
     name = "compose"
     console = f"http://127.0.0.1:{os.environ.get('CONSOLE_PORT', '8080')}"
-    prometheus = f"http://127.0.0.1:{os.environ.get('PROMETHEUS_PORT', '9090')}"
     gateway = f"http://127.0.0.1:{os.environ.get('GATEWAY_PORTS', '8000').partition('-')[0]}"
 
     def __init__(self, local: Path) -> None:
@@ -175,6 +197,10 @@ class Compose(Place):
         """As `Place`; what is stopped has no name in DNS any more, so it is no target."""
         with suppress(LabError) if verb == "resume" else nullcontext():  # it is not paused
             _compose(COMPOSE_VERBS.get(verb, verb), COMPOSE_NAMES.get(program, program))
+
+    def watched_by(self) -> tuple[int, str]:
+        """The one that runs there."""
+        return 0, f"http://127.0.0.1:{os.environ.get('PROMETHEUS_PORT', '9090')}"
 
 
 def _compose(*arguments: str) -> str:

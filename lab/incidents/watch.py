@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from lab.incidents.places import LabError
-from lab.waiting import until
+from lab.processes import until
 from monitoring.alerts import ALERTS
 from monitoring.settings import KIT
 

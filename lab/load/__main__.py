@@ -9,7 +9,6 @@ import json
 import os
 import re
 import secrets
-import socket
 import subprocess
 import sys
 import tempfile
@@ -99,32 +98,17 @@ def run_locust(plan: dict[str, Any], headless: bool, page_port: int) -> Record:
             if not headless:
                 return Record()
             raise NotReadyError(f"Locust ended with {process.returncode} and counted nothing")
-        return Record.of(json.loads(results.read_text()))
+        return Record.read(results.read_text())
 
 
 def _wait(process: subprocess.Popen[bytes], patience_s: float) -> None:
     """Wait until it ends; after Ctrl-C or `patience_s` terminate it, then kill it."""
-    try:
-        process.wait(patience_s)
-    except (KeyboardInterrupt, subprocess.TimeoutExpired):
+    for wait_s, then in ((patience_s, process.terminate), (15, process.kill), (None, None)):
         with contextlib.suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
-            process.wait(2)
-        process.terminate()
-        with contextlib.suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
-            process.wait(15)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-
-
-def _run(plan: dict[str, Any], members: int, headless: bool, page_port: int) -> Record:
-    stage = Stage(plan["host"], LOCAL)
-    made = stage.prepare(plan, members)
-    try:
-        return run_locust({**plan, **made}, headless, page_port)
-    finally:
-        stage.close_events(made)
+            process.wait(wait_s)
+            return
+        if then:
+            then()
 
 
 def main(  # noqa: PLR0917 - typer gives them by name
@@ -157,29 +141,23 @@ def main(  # noqa: PLR0917 - typer gives them by name
             "run": secrets.token_hex(4),
             "sign_in": sign_in,
         }
-        if not headless:
-            _check_port(page_port)
         print(f"{plan['host']}: {users} users, {shape.value}, {plan['duration_s']} s, seed {seed}")
-        record = _run(plan, min(members or users, users), headless, page_port)
+        stage = Stage(str(plan["host"]), LOCAL)
+        made = stage.prepare(plan, min(members or users, users))
+        try:
+            record = run_locust({**plan, **made}, headless, page_port)
+        finally:
+            stage.close_events(made)
     except (ValueError, NotReadyError, httpx.HTTPError) as exc:
         print(f"load: {exc}", file=sys.stderr)
         raise SystemExit(2) from None
     verdicts = judge(record, thresholds, shape)
     print(report(record, verdicts))
-    limited = sum(codes["rate_limited"] for codes in record.refusals.values())
-    if limited > 0.05 * record.requests():
-        print(LIMITED_NOTE.format(share=limited / record.requests()))
+    limited = sum(n for (_, code), n in record.refusals.items() if code == "rate_limited")
+    if limited > 0.05 * record.times.total():
+        print(LIMITED_NOTE.format(share=limited / record.times.total()))
     if headless and not all(verdict.ok for verdict in verdicts):
         raise SystemExit(1)
-
-
-def _check_port(port: int) -> None:
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(("127.0.0.1", port))
-        except OSError:
-            raise ValueError(f"port {port} is taken: choose another with --page-port") from None
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ class Person(FastHttpUser):
             if status in OK:
                 reply.success()
             elif code in expected or (status == 429 and wait):
-                Test.record.refuse(step, LIMITED if status == 429 else code)
+                Test.record.refusals[step, LIMITED if status == 429 else code] += 1
                 reply.success()
             else:
                 reply.failure(f"{status} {code}".strip() if status else str(reply.error)[:120])
@@ -177,7 +177,7 @@ class Member(Person):
         if first and self.rng.random() < 0.1:  # a client that lost the reply sends the claim again
             second = self._claim(reward, key)
             if second and second != first:
-                Test.record.fail("claim", "another answer to the same Idempotency-Key")
+                Test.record.failures["claim", "another answer to the same Idempotency-Key"] += 1
 
     def _claim(self, reward: str, key: str) -> dict[str, Any] | None:
         for _ in range(PATIENCE):
@@ -264,11 +264,13 @@ def _begin(**_: Any) -> None:
 
 def _count(name: str, response_time: float, exception: Exception | None, **_: Any) -> None:
     third = math.floor(THIRDS * (time.monotonic() - Test.began) / PLAN["duration_s"])
-    Test.record.add(name, response_time or 0, third, str(exception) if exception else "")
+    Test.record.add(name, response_time or 0, third)
+    if exception:
+        Test.record.failures[name, str(exception)] += 1
 
 
 def _end(**_: Any) -> None:
-    Path(PLAN["results"]).write_text(json.dumps(Test.record.document()))
+    Path(PLAN["results"]).write_text(Test.record.json())
 
 
 on: Any = events

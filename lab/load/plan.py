@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 MAX_USERS = 500
 MAX_SECONDS = 30 * 60
@@ -66,68 +66,36 @@ def percentile(histogram: Mapping[int, int], share: float) -> float:
     return 0.0
 
 
-def _rounded(ms: float) -> int:
-    """Two digits, so that half an hour of samples stays a small table."""
-    unit = 1 if ms < 100 else 10 if ms < 1000 else 100
-    return round(ms / unit) * unit
-
-
 @dataclass
 class Record:
     """Counts of one test. Refusals are answers a client has to expect: not failures."""
 
-    times: dict[str, list[Counter[int]]] = field(default_factory=dict)  # step: per third {ms: n}
-    failures: dict[str, Counter[str]] = field(default_factory=dict)  # step: {text: n}
-    refusals: dict[str, Counter[str]] = field(default_factory=dict)  # step: {code: n}
+    times: Counter[tuple[str, int, int]] = field(default_factory=Counter)  # step, third, ms
+    failures: Counter[tuple[str, str]] = field(default_factory=Counter)  # step, what it was
+    refusals: Counter[tuple[str, str]] = field(default_factory=Counter)  # step, code
 
-    def add(self, step: str, ms: float, third: int, failure: str = "") -> None:
-        """One request and its answer."""
-        thirds = self.times.setdefault(step, [Counter() for _ in range(THIRDS)])
-        thirds[min(THIRDS - 1, third)][_rounded(ms)] += 1
-        if failure:
-            self.fail(step, failure)
+    def add(self, step: str, ms: float, third: int) -> None:
+        """One request; of its time two digits, so that half an hour stays a small table."""
+        unit = 1 if ms < 100 else 10 if ms < 1000 else 100
+        self.times[step, min(THIRDS - 1, third), round(ms / unit) * unit] += 1
 
-    def fail(self, step: str, text: str) -> None:
-        """An answer that should not have been."""
-        self.failures.setdefault(step, Counter())[text] += 1
-
-    def refuse(self, step: str, code: str) -> None:
-        """The answer was an expected refusal."""
-        self.refusals.setdefault(step, Counter())[code] += 1
-
-    def histogram(self, steps: Iterable[str], third: int | None = None) -> Counter[int]:
+    def histogram(self, steps: Collection[str], third: int | None = None) -> Counter[int]:
         """The times of all these steps, {ms: count}."""
         total: Counter[int] = Counter()
-        for step in steps:
-            for number, times in enumerate(self.times.get(step, ())):
-                if third in (None, number):
-                    total.update(times)
+        for (step, of, ms), count in self.times.items():
+            if step in steps and third in (None, of):
+                total[ms] += count
         return total
 
-    def requests(self) -> int:
-        """All requests."""
-        return self.histogram(self.times).total()
-
-    def failed(self) -> int:
-        """Requests whose answer no client expects."""
-        return sum(texts.total() for texts in self.failures.values())
-
-    def document(self) -> dict[str, Any]:
-        """For JSON; `of` reads it back."""
-        return dict(vars(self))
+    def json(self) -> str:
+        """For another process, where `read` takes it."""
+        return json.dumps([[*counts.items()] for counts in vars(self).values()])
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> Record:
-        """Read back what `document` gave: JSON made text of the integer keys."""
-        times = {
-            step: [Counter({int(ms): n for ms, n in third.items()}) for third in thirds]
-            for step, thirds in document["times"].items()
-        }
-        counters = ({step: Counter(of) for step, of in document[name].items()} for name in _NAMES)
-        return cls(times, *counters)
-
-
-_NAMES = ("failures", "refusals")
+    def read(cls, text: str) -> Record:
+        """What `json` wrote."""
+        found = json.loads(text)
+        return cls(*(Counter({tuple(key): n for key, n in counts}) for counts in found))
 
 
 @dataclass(frozen=True)
@@ -154,7 +122,7 @@ class Verdict:
 
 def judge(record: Record, thresholds: Thresholds, shape: Shape) -> list[Verdict]:
     """All checks that a test is passed or failed by."""
-    ratio = record.failed() / max(1, record.requests())
+    ratio = record.failures.total() / max(1, record.times.total())
     limit = thresholds.error_ratio
     verdicts = [Verdict("error ratio", f"{limit:.4f}", f"{ratio:.4f}", ratio <= limit)]
     for kind, limit in thresholds.p95_s.items():
@@ -175,17 +143,18 @@ def judge(record: Record, thresholds: Thresholds, shape: Shape) -> list[Verdict]
 def report(record: Record, verdicts: Iterable[Verdict]) -> str:
     """The tables that a person reads."""
     lines = [f"{'step':18}{'requests':>10}{'failed':>8}{'refused':>9}{'P50 s':>9}{'P95 s':>9}"]
-    for step in (step for step in KINDS if step in record.times):
-        times = record.histogram([step])
-        failed, refused = (
-            of.get(step, Counter[str]()).total() for of in (record.failures, record.refusals)
-        )
-        p50, p95 = percentile(times, 0.5), percentile(times, 0.95)
-        lines.append(f"{step:18}{times.total():>10}{failed:>8}{refused:>9}{p50:>9.3f}{p95:>9.3f}")
+    for step in KINDS:
+        if times := record.histogram([step]):
+            failed, refused = (
+                sum(n for (of, _), n in counts.items() if of == step)
+                for counts in (record.failures, record.refusals)
+            )
+            p50, p95 = percentile(times, 0.5), percentile(times, 0.95)
+            counted = f"{times.total():>10}{failed:>8}{refused:>9}{p50:>9.3f}{p95:>9.3f}"
+            lines.append(f"{step:18}{counted}")
     for title, counts in (("refused, as expected", record.refusals), ("failed", record.failures)):
-        found = [(step, text, n) for step, texts in counts.items() for text, n in texts.items()]
-        lines += ["", f"{title}:"] if found else []
-        lines += [f"  {step}: {text}  {n}" for step, text, n in sorted(found)]
+        lines += ["", f"{title}:"] if counts else []
+        lines += [f"  {step}: {text}  {n}" for (step, text), n in sorted(counts.items())]
     lines += ["", f"{'check':26}{'limit':>10}{'measured':>12}"]
     for verdict in verdicts:
         mark = "ok" if verdict.ok else "FAILED"

@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 
-from lab.client import Client
 from lab.load.plan import address_of
+from seed.client import Client
 from seed.seeder import save_state
 
 AT_ONCE = 8  # accounts that are made in parallel; auth computes two password hashes at a time

@@ -11,8 +11,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.processes import until
 from lab.troubles.serving import ROOT, SEEN_S, SHOP, Served, serving
-from lab.waiting import until
 from plainview.decode import Metrics, parse_metrics
 
 LIBRARY = ROOT / "shared" / "observability"
@@ -71,17 +71,17 @@ def check(case: Case, number: int, served: Served, page: Metrics) -> tuple[str, 
     if len(access) != 1 or len(spans) != 1:
         return "", [f"{len(access)} lines and {len(spans)} server spans instead of one each"]
     line, span = access[0], spans[0]
-    said = {
-        "method": (line["http_request_method"], span.attributes["http.request.method"]),
-        "route": (line["http_route"], span.attributes.get("http.route", "__unknown__")),
-        "status": (
-            line["http_response_status_code"],
-            span.attributes["http.response.status_code"],
-        ),
-        "trace": ({each["trace_id"] for each in mine} == {span.trace_id}, True),
-    }
-    wanted = {"method": case.method, "route": route, "status": case.status, "trace": True}
-    wrong = [f"{name}: {said[name]}" for name in wanted if said[name] != (wanted[name],) * 2]
+    wanted = (case.method, route, case.status)
+    keys = ("http_request_method", "http_route", "http_response_status_code")
+    of_line = tuple(line[key] for key in keys)
+    of_span = (
+        span.attributes["http.request.method"],
+        span.attributes.get("http.route", "__unknown__"),
+        span.attributes["http.response.status_code"],
+    )
+    wrong = [f"{said}, not {wanted}" for said in (of_line, of_span) if said != wanted]
+    if {each["trace_id"] for each in mine} != {span.trace_id}:
+        wrong.append("the lines have another trace than the span")
     if counted != 1:
         wrong.append(f"the metric counts {counted:g} of {labels}")
     if (events := [each["event"] for each in mine]) != case.lines:

@@ -4,7 +4,6 @@ import contextlib
 import gzip
 import json
 import os
-import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,13 +14,11 @@ from typing import Any
 import httpx
 from websockets.sync.client import connect
 
-from demo.machine import listens
-from lab.waiting import free_port, until
+from lab.processes import Process, free_port
 from plainview.decode import SpanRecord, parse_otlp
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOP = ROOT / "examples" / "troubles"
-START_S = 60.0  # until the first answer, on a busy machine
 SEEN_S = 20.0  # until a line or a span is there
 
 
@@ -114,9 +111,10 @@ def serving(
     **variables: str,
 ) -> Iterator[Served]:
     """The target under `python -m uvicorn`; what it writes is in a file of the directory."""
-    port, served = free_port(), Served("", directory / f"{target.partition(':')[0]}.log")
-    served.url = f"http://127.0.0.1:{port}"
+    port, name = free_port(), target.partition(":")[0]
+
     command = [str(python), "-m", "uvicorn", target, "--port", str(port), *options]
+    served = Served(f"http://127.0.0.1:{port}", directory / f"{name}.log")
     kept = ("OTEL_", "PLAINVIEW_", "PROMETHEUS_", "PYTHON")
     with receiver(served.spans) as endpoint:
         environment = {
@@ -127,20 +125,9 @@ def serving(
             "OTEL_BSP_SCHEDULE_DELAY": "200",
             **variables,
         }
-        with served.output.open("wb") as out:
-            process = subprocess.Popen(
-                command, stdout=out, stderr=out, env=environment, cwd=directory
-            )
+        process = Process(name, command, port, directory, environment, cwd=directory)
         try:
-            # not by a request, which would be counted; uvicorn listens when the app has started
-            until(lambda: process.poll() is not None or listens(port), START_S)
-            if process.poll() is not None or not listens(port):
-                raise RuntimeError(f"{command} does not answer:\n{served.text[-3000:]}")
+            process.wait_ready()
             yield served
         finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(20)
+            process.stop()

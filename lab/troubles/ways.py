@@ -17,11 +17,6 @@ class Way:
     #: variables for a second attempt if it does not start, and what it lacks then
     otherwise: tuple[dict[str, str], str] | None = None
 
-    @property
-    def lines(self) -> int:
-        """Lines of code that adopting takes."""
-        return len(self.code.strip().splitlines())
-
 
 WAYS = (
     Way(

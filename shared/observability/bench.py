@@ -1,4 +1,4 @@
-"""What the library costs per request, beside the stock way, FastAPI's own telemetry and others.
+"""What the library costs per request, beside the stock way and prometheus-fastapi-instrumentator.
 
 Each way has a process of its own, which calls an empty route without a network and exports spans
 to a receiver in another process. A round measures each way in turn, alternating an observed and a
@@ -21,13 +21,17 @@ import argparse
 import asyncio
 import gc
 import json
+import logging
 import os
-import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +42,9 @@ _LAST = f"/api/r{_MANY - 1}/1"
 #: ways to observe, with the number of routes of the app; the last route is called
 WAYS = (
     *(("stock", 10), ("stock", 200)),
-    *(("plainview 100 %", 10), ("plainview 100 %", 200), ("plainview 10 %", 10)),
-    ("plainview 100 %, calls 200", 10),
-    *(("plainview 10 %", 200), ("plainview metrics", 10), ("instrumentator", 10)),
-    *(("spans only: plainview", 10), ("spans only: FastAPI's own", 10)),
-    *(("spans only: ASGI middleware", 10), ("spans only: FastAPIInstrumentor", 10)),
+    *(("plainview 100 %", 10), ("plainview 100 %", 200), ("plainview 100 %, calls 200", 10)),
+    *(("plainview 10 %", 10), ("plainview 10 %", 200)),
+    *(("plainview metrics", 10), ("instrumentator", 10)),
 )
 Key = tuple[str, int]
 Costs = dict[Key, list[tuple[float, float]]]  # microseconds, bare and observed, by round
@@ -66,12 +68,21 @@ GOALS: dict[str, tuple[Key, Key, float]] = {
 def measure(rounds: int = ROUNDS) -> Costs:
     """Microseconds of CPU per request of a bare and of an observed app, by way and round."""
     costs: Costs = {key: [] for key in WAYS}
+    spawn = get_context("spawn")
     with ExitStack() as stack:
-        endpoint = stack.enter_context(_receiver())
-        children = {key: stack.enter_context(_child(*key, endpoint)) for key in WAYS}
-        for _ in range(rounds):
-            for key, ask in children.items():
-                costs[key].append(ask())
+        receiver, *children = (
+            stack.enter_context(ProcessPoolExecutor(1, spawn)) for _ in (receive, *WAYS)
+        )
+        os.environ |= {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.submit(receive).result(),
+            "OTEL_BSP_MAX_QUEUE_SIZE": "8192",  # more than a round's spans, so that none is dropped
+            "OTEL_SEMCONV_STABILITY_OPT_IN": "http",
+        }
+        for number in range(rounds + 1):
+            for key, child in zip(WAYS, children, strict=True):
+                pair = child.submit(cost, *key).result()
+                if number:  # the first round only warms up
+                    costs[key].append(pair)
     return costs
 
 
@@ -82,56 +93,6 @@ def ratios(costs: Costs) -> dict[str, dict[str, Any]]:
         value = round(_over(costs, way) / _over(costs, of), 3)
         found[name] = {"value": value, "goal": goal, "holds": value <= goal}
     return found
-
-
-@contextmanager
-def _process(*words: str, **environment: str) -> Iterator[Callable[[str], str]]:
-    """Run this file in a process; the callable sends it a line and returns its answer."""
-    root = str(Path(__file__).parent)
-    with subprocess.Popen(  # noqa: S603 - this file
-        [sys.executable, __file__, *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": root, **environment},
-        text=True,
-    ) as process:
-        given, answers = process.stdin, process.stdout
-
-        def ask(line: str) -> str:
-            print(line, file=given, flush=True)
-            answer = answers.readline() if answers else ""
-            if not answer:
-                raise RuntimeError(f"{words} ended without an answer")
-            return answer.strip()
-
-        try:
-            yield ask
-        finally:
-            if given:
-                given.close()
-
-
-@contextmanager
-def _receiver() -> Iterator[str]:
-    with _process("--receive") as ask:
-        yield ask("where")
-
-
-@contextmanager
-def _child(way: str, routes: int, endpoint: str) -> Iterator[Callable[[], tuple[float, float]]]:
-    variables = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-        "OTEL_BSP_MAX_QUEUE_SIZE": "8192",  # more than a round's spans, so that none is dropped
-        "OTEL_SEMCONV_STABILITY_OPT_IN": "http",
-    }
-    with _process("--way", way, str(routes), **variables) as ask:
-        ask("warm")
-        yield lambda: _pair(ask("round"))
-
-
-def _pair(answer: str) -> tuple[float, float]:
-    bare, observed = answer.split()
-    return float(bare), float(observed)
 
 
 # --- in the child processes ---
@@ -150,15 +111,12 @@ class _Receive(BaseHTTPRequestHandler):
         """Nobody reads it."""
 
 
-def receive() -> None:
-    """Take what exporters send until the standard input ends."""
-    import threading  # noqa: PLC0415
-
+def receive() -> str:
+    """Take what exporters send, as long as the process runs; the address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Receive)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    for _ in sys.stdin:
-        print(f"http://127.0.0.1:{server.server_port}", flush=True)  # noqa: T201
+    return f"http://127.0.0.1:{server.server_port}"
 
 
 async def _empty(x: str) -> str:
@@ -188,8 +146,7 @@ def _calling(app: Any) -> Endpoint:
 def _app(way: str, routes: int, endpoint: Endpoint = _empty) -> tuple[Any, Flush]:
     from fastapi import APIRouter, FastAPI  # noqa: PLC0415
 
-    own = way.endswith("FastAPI's own")
-    app = FastAPI(telemetry={"tracing": own, "metrics": False, "logs": False})
+    app = FastAPI(telemetry={"tracing": False, "metrics": False, "logs": False})
     router = APIRouter(prefix="/api")
     for number in range(routes):
         router.add_api_route(f"/r{number}/{{x}}", endpoint)
@@ -201,9 +158,9 @@ def _app(way: str, routes: int, endpoint: Endpoint = _empty) -> tuple[Any, Flush
 
         Instrumentator().instrument(app)
         return app, _nothing
-    if way == "spans only: plainview" or way.startswith("plainview"):
+    if way.startswith("plainview"):
         return app, _plainview(app, way)
-    return app, _stock(app, way)
+    return app, _stock(app)
 
 
 def _plainview(app: Any, way: str) -> Flush:
@@ -220,8 +177,6 @@ def _plainview(app: Any, way: str) -> Flush:
         values |= {"logs": False, "traces": False}
     elif way == "plainview 10 %":
         values["trace_sample_ratio"] = 0.1
-    elif way.startswith("spans only"):
-        values |= {"logs": False, "metrics": False}
     settings = ObservabilitySettings(service_name="bench", **values)
     observe(app, settings)
     configure_logging(settings, _nowhere())
@@ -234,14 +189,11 @@ def _plainview(app: Any, way: str) -> Flush:
     return flush
 
 
-def _stock(app: Any, way: str) -> Flush:
-    import logging  # noqa: PLC0415
-
+def _stock(app: Any) -> Flush:
     from opentelemetry import trace  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
         OTLPSpanExporter,
     )
-    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware  # noqa: PLC0415
     from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
@@ -252,20 +204,15 @@ def _stock(app: Any, way: str) -> Flush:
     provider.add_span_processor(processor)
     trace.set_tracer_provider(provider)
 
+    handler = logging.StreamHandler(_nowhere())
+    logging.basicConfig(level="INFO", handlers=[handler], format="%(message)s")
+    app.add_middleware(_JsonLine)
+    app.add_middleware(PrometheusMiddleware, group_paths=True, prefix="http")
+    FastAPIInstrumentor.instrument_app(app, exclude_spans=["receive", "send"])
+
     def flush() -> None:
         processor.force_flush()
 
-    if way.endswith("FastAPI's own"):
-        return flush
-    if way.endswith("ASGI middleware"):
-        app.add_middleware(OpenTelemetryMiddleware, exclude_spans=["receive", "send"])
-        return flush
-    if way == "stock":
-        handler = logging.StreamHandler(_nowhere())
-        logging.basicConfig(level="INFO", handlers=[handler], format="%(message)s")
-        app.add_middleware(_JsonLine)
-        app.add_middleware(PrometheusMiddleware, group_paths=True, prefix="http")
-    FastAPIInstrumentor.instrument_app(app, exclude_spans=["receive", "send"])
     return flush
 
 
@@ -276,8 +223,6 @@ class _JsonLine:
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        import logging  # noqa: PLC0415
-
         from opentelemetry import trace  # noqa: PLC0415
 
         start, status = time.perf_counter(), 0
@@ -323,24 +268,29 @@ async def _ask(app: Any, path: str, requests: int) -> None:
         await app({**base, "headers": [*headers]}, receive, send)
 
 
-def serve(way: str, routes: int) -> None:
-    """For each line of the input, call both apps and print what each costs."""
+@cache
+def _apps(way: str, routes: int) -> tuple[tuple[Any, Flush], tuple[Any, Flush]]:
+    """A bare and an observed app."""
     way, _, calls = way.partition(", ")
     endpoint = _calling(_app("bare", _MANY)[0]) if calls else _empty
-    bare, nothing = _app("bare", routes, endpoint)
-    app, flush = _app(way, routes, endpoint)
-    loop = asyncio.new_event_loop()
+    return _app("bare", routes, endpoint), _app(way, routes, endpoint)
 
-    def cost(app: Any, flush: Flush) -> float:
-        start = time.process_time()
-        loop.run_until_complete(_ask(app, f"/api/r{routes - 1}/1", _REQUESTS))
-        flush()
-        return (time.process_time() - start) / _REQUESTS * 1e6
 
-    for _ in sys.stdin:
-        gc.collect()
-        pairs = [(cost(bare, nothing), cost(app, flush)) for _ in range(4)]
-        print(*map(min, zip(*pairs, strict=True)), flush=True)  # noqa: T201
+def cost(way: str, routes: int) -> tuple[float, float]:
+    """Microseconds per request of both: the least of some, asked in turn."""
+    loop, pairs = asyncio.new_event_loop(), []
+    gc.collect()
+    for _ in range(4):
+        pair = []
+        for app, flush in _apps(way, routes):
+            start = time.process_time()
+            loop.run_until_complete(_ask(app, f"/api/r{routes - 1}/1", _REQUESTS))
+            flush()
+            pair.append((time.process_time() - start) / _REQUESTS * 1e6)
+        pairs.append(pair)
+    loop.close()
+    bare, observed = map(min, zip(*pairs, strict=True))
+    return bare, observed
 
 
 def main() -> int:
@@ -348,15 +298,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--json", type=Path, help="write the ratios to this file")
-    parser.add_argument("--way", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--receive", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.receive:
-        receive()
-        return 0
-    if options.way:
-        serve(options.way[0], int(options.way[1]))
-        return 0
     costs = measure(options.rounds)
     print(f"{'way':34} routes       bare       adds  rounds")  # noqa: T201
     for key, rounds in costs.items():

@@ -7,8 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -53,54 +53,64 @@ def start(port: int, **env: str) -> "subprocess.Popen[bytes]":
     )
 
 
-@asynccontextmanager
-async def serving(drain: float = 1.0) -> AsyncIterator[Served]:
+@contextmanager
+def serving(drain: float = 1.0) -> Iterator[Served]:
     port = free_port()
     process = start(port, DRAIN_SECONDS=str(drain))
     try:
-        await asyncio.to_thread(until, lambda: listens(port), what="the server")
+        until(lambda: listens(port), what="the server")
         yield Served(port, process)
     finally:
         process.kill()
         process.communicate()
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Served]:
+    """One process for the tests that leave it as it was."""
+    with serving() as server:
+        yield server
+
+
 async def test_sigterm_under_load_fails_nothing_and_ends_with_0() -> None:
-    async with serving(drain=4) as server, server.client() as client:
-        slow = [asyncio.create_task(client.get("/slow?seconds=6")) for _ in range(5)]
-        statuses: list[int] = []
-        not_ready = 0
-        await asyncio.sleep(0.5)
-        server.process.send_signal(signal.SIGTERM)
-        begin = time.monotonic()
-        while time.monotonic() - begin < 1.7:  # well inside the drain: kept and new connections
-            statuses.append((await client.get("/slow?seconds=0.01")).status_code)
-            async with server.client() as other:
-                response = await other.get("/ready")
-                statuses.append(response.status_code)
-                not_ready += response.json() is False
-        assert len(statuses) > 10
-        assert set(statuses) == {200}
-        assert not_ready > 2
-        assert [reply.json() for reply in await asyncio.gather(*slow)] == [6.0] * 5
-        assert await asyncio.to_thread(server.process.wait, 10) == 0
-        assert time.monotonic() - begin < 15
-        assert b"flushed" in server.process.stderr.read()  # type: ignore[union-attr]
+    with serving(drain=4) as server:
+        async with server.client() as client:
+            slow = [asyncio.create_task(client.get("/slow?seconds=6")) for _ in range(5)]
+            statuses: list[int] = []
+            not_ready = 0
+            await asyncio.sleep(0.5)
+            server.process.send_signal(signal.SIGTERM)
+            begin = time.monotonic()
+            while time.monotonic() - begin < 1.7:  # well inside the drain: kept and new connections
+                statuses.append((await client.get("/slow?seconds=0.01")).status_code)
+                async with server.client() as other:
+                    response = await other.get("/ready")
+                    statuses.append(response.status_code)
+                    not_ready += response.json() is False
+            assert len(statuses) > 10
+            assert set(statuses) == {200}
+            assert not_ready > 2
+            assert [reply.json() for reply in await asyncio.gather(*slow)] == [6.0] * 5
+            assert await asyncio.to_thread(server.process.wait, 10) == 0
+            assert time.monotonic() - begin < 15
+            assert b"flushed" in server.process.stderr.read()  # type: ignore[union-attr]
 
 
 async def test_replies_during_the_drain_ask_pooled_clients_to_leave() -> None:
-    async with serving(drain=10) as server, server.client() as client:
-        assert "connection" not in (await client.get("/ready")).headers
-        server.process.send_signal(signal.SIGINT)
-        assert (await server.draining(client)).headers["connection"] == "close"
+    with serving(drain=10) as server:
+        async with server.client() as client:
+            assert "connection" not in (await client.get("/ready")).headers
+            server.process.send_signal(signal.SIGINT)
+            assert (await server.draining(client)).headers["connection"] == "close"
 
 
 async def test_second_signal_ends_at_once() -> None:
-    async with serving(drain=10) as server, server.client() as client:
-        server.process.send_signal(signal.SIGTERM)
-        await server.draining(client)
-        server.process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(server.process.wait, 6) == 128 + signal.SIGTERM
+    with serving(drain=10) as server:
+        async with server.client() as client:
+            server.process.send_signal(signal.SIGTERM)
+            await server.draining(client)
+            server.process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(server.process.wait, 6) == 128 + signal.SIGTERM
 
 
 async def test_taken_port_is_one_clear_line() -> None:
@@ -151,54 +161,54 @@ HEAD = b"POST /echo HTTP/1.1\r\nhost: x\r\n"
         ),
     ],
 )
-async def test_refused_and_closed(request_bytes: bytes, status: bytes) -> None:
-    async with shared_server() as server:
-        answer = await server.talk(request_bytes)
-        assert answer.split(b" ")[1] == status, answer[:300]
-        assert b"connection: close" in answer.lower()
-        assert b"problem+json" in answer
-        assert answer.count(b"HTTP/1.1") == 1
+async def test_refused_and_closed(shared: Served, request_bytes: bytes, status: bytes) -> None:
+    answer = await shared.talk(request_bytes)
+    assert answer.split(b" ")[1] == status, answer[:300]
+    assert b"connection: close" in answer.lower()
+    assert b"problem+json" in answer
+    assert answer.count(b"HTTP/1.1") == 1
 
 
-async def test_slow_clients_are_closed_within_ten_seconds_and_slow_replies_are_not() -> None:
-    async with shared_server() as server:
-        begin = time.monotonic()
+async def test_slow_clients_are_closed_within_ten_seconds_and_slow_replies_are_not(
+    shared: Served,
+) -> None:
+    begin = time.monotonic()
 
-        async def drip(head: bytes) -> tuple[bytes, float]:
-            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            answer = asyncio.create_task(reader.read())
-            writer.write(head)
-            while not answer.done() and time.monotonic() - begin < 14:
-                writer.write(b"a")  # 1 byte/s
-                await asyncio.wait([answer], timeout=1)
-            writer.close()
-            return await answer, time.monotonic() - begin
+    async def drip(head: bytes) -> tuple[bytes, float]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", shared.port)
+        answer = asyncio.create_task(reader.read())
+        writer.write(head)
+        while not answer.done() and time.monotonic() - begin < 14:
+            writer.write(b"a")  # 1 byte/s
+            await asyncio.wait([answer], timeout=1)
+        writer.close()
+        return await answer, time.monotonic() - begin
 
-        async def silent() -> float:
-            await server.talk(b"", wait_s=14)
-            return time.monotonic() - begin
+    async def silent() -> float:
+        await shared.talk(b"", wait_s=14)
+        return time.monotonic() - begin
 
-        crowd = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(300)]
-        for _, writer in crowd:
-            writer.write(b"GET /ready HTTP/1.1\r\nx: ")
-        async with asyncio.timeout(40):
-            head, body, ignored, quiet, normal, _ = await asyncio.gather(
-                drip(b"GET /ready HTTP/1.1\r\nx: "),
-                drip(HEAD + b"content-length: 5000\r\n\r\n"),
-                drip(HEAD.replace(b"echo", b"ignore") + b"content-length: 5000\r\n\r\n"),
-                silent(),
-                _keeps_working(server),
-                _slow_replies_and_pipelined_requests(server),
-            )
-        assert head[0].split(b" ")[1] == b"408"
-        assert body[0].split(b" ")[1] == b"408"
-        assert ignored[0].split(b" ")[1] == b"200"
-        assert max(head[1], body[1], ignored[1], quiet) < 13  # 14 is when the clients end it
-        assert min(head[1], body[1]) > 9
-        assert normal < 1
-        for reader, writer in crowd:
-            assert b" 408 " in await asyncio.wait_for(reader.read(), 10)
-            writer.close()
+    crowd = [await asyncio.open_connection("127.0.0.1", shared.port) for _ in range(300)]
+    for _, writer in crowd:
+        writer.write(b"GET /ready HTTP/1.1\r\nx: ")
+    async with asyncio.timeout(40):
+        head, body, ignored, quiet, normal, _ = await asyncio.gather(
+            drip(b"GET /ready HTTP/1.1\r\nx: "),
+            drip(HEAD + b"content-length: 5000\r\n\r\n"),
+            drip(HEAD.replace(b"echo", b"ignore") + b"content-length: 5000\r\n\r\n"),
+            silent(),
+            _keeps_working(shared),
+            _slow_replies_and_pipelined_requests(shared),
+        )
+    assert head[0].split(b" ")[1] == b"408"
+    assert body[0].split(b" ")[1] == b"408"
+    assert ignored[0].split(b" ")[1] == b"200"
+    assert max(head[1], body[1], ignored[1], quiet) < 13  # 14 is when the clients end it
+    assert min(head[1], body[1]) > 9
+    assert normal < 1
+    for reader, writer in crowd:
+        assert b" 408 " in await asyncio.wait_for(reader.read(), 10)
+        writer.close()
 
 
 async def _keeps_working(server: Served) -> float:
@@ -220,23 +230,3 @@ async def _slow_replies_and_pipelined_requests(server: Served) -> None:
     assert answer.count(b"HTTP/1.1 200") == 4
     reply = await server.talk(last.replace(b"0.1", b"10.5"), wait_s=20)
     assert reply.startswith(b"HTTP/1.1 200")
-
-
-_RUNNING: dict[str, Served] = {}
-
-
-@asynccontextmanager
-async def shared_server() -> AsyncIterator[Served]:
-    """One process for the tests that leave it as it was."""
-    yield _RUNNING["one"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _shared() -> object:
-    port = free_port()
-    process = start(port)
-    until(lambda: listens(port), what="the server")
-    _RUNNING["one"] = Served(port, process)
-    yield
-    process.kill()
-    process.communicate()

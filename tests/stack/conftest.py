@@ -14,9 +14,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.stack import programs
-from tests.stack.loki import Loki
+from tests.stack.loki import Loki, Shipper
 from tests.stack.script import Script, backdate
-from tests.stack.shipping import Shipper
 from tests.stack.stack import Stack, pipeline, until
 from tests.stack.traffic import PER_SECOND, Traffic
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey

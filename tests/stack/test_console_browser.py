@@ -18,9 +18,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from lab.incidents.places import Demo
+from lab.processes import demo as running
+from lab.processes import demo_environment
 from monitoring import alerts, rules
 from monitoring.settings import KIT
-from tests.support.demo import environment, running
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(500)  # the first test starts the demo and the browser
@@ -31,9 +32,8 @@ EVIL = "<script>document.title='owned'</script><img src=x onerror=document.title
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    folder = tmp_path_factory.mktemp("demo")
-    with running(environment(folder, SEED_USERS="80", SEED_RPS="2"), folder / "demo.out"):
-        info = json.loads((folder / "demo.json").read_text())
+    folder = tmp_path_factory.mktemp("demo") / "local"
+    with running(demo_environment(folder, SEED_USERS="80", SEED_RPS="2")) as (_, info):
         yield SimpleNamespace(**info, place=Demo(folder))
 
 

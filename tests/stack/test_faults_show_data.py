@@ -14,8 +14,7 @@ from pymongo import MongoClient
 from tests.stack import panels
 from tests.stack.asking import EMPTY_WHEN_HEALTHY, has_series, shows_data
 from tests.stack.loki import Loki
-from tests.stack.spans import send_traces
-from tests.stack.stack import ANSWER_S, Stack, until
+from tests.stack.stack import ANSWER_S, Stack, send_traces, until
 from tests.stack.traffic import Traffic
 from tests.support.servers import EmbeddedMongo, free_port
 

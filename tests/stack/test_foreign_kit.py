@@ -20,8 +20,8 @@ import yaml
 
 from tests.stack import programs
 from tests.stack.asking import has_series, is_of_loki, shows_data
+from tests.stack.loki import Shipper
 from tests.stack.panels import Target, targets
-from tests.stack.shipping import Shipper
 from tests.stack.stack import Pipeline, pipeline, until
 from tests.support import promql
 from tests.support.servers import EmbeddedMongo, EmbeddedValkey, free_port, ready

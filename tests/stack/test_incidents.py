@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from lab.incidents.catalogue import INCIDENTS
-from tests.support.demo import environment, running
+from lab.processes import demo as running
+from lab.processes import demo_environment
 from tests.support.processes import ended
 
 # Its expression looks back a quarter of an hour: in `make incidents`, not here.
@@ -21,10 +22,10 @@ HERE = [incident for incident in INCIDENTS if incident.slug not in TOO_LONG]
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment of a running demo: what tells the lab where it is."""
-    folder = tmp_path_factory.mktemp("lab")
     # little traffic: in the half hour that this may take it would sell out a reward of 15
-    env = environment(folder, SEED_RPS="0.5")
-    with running(env, folder / "demo.out"):
+    folder = tmp_path_factory.mktemp("lab") / "local"
+    env = demo_environment(folder, SEED_USERS="20", SEED_RPS="0.5", COLUMNS="20")
+    with running(env):
         yield env
         lab(env, "fix")  # what a failed test left broken: the lab's processes outlive its commands
 

@@ -10,10 +10,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from plainview.decode import SpanRecord, parse_metrics
+from plainview.decode import parse_metrics
 from tests.stack.loki import Loki
-from tests.stack.spans import send_traces
-from tests.stack.stack import ANSWER_S, Stack, until
+from tests.stack.stack import ANSWER_S, Stack, send_traces, until
 
 API = "/api/v1"
 # the first test of a session starts everything; programs are stopped, started and waited for
@@ -31,28 +30,8 @@ def claims(stack: Stack) -> list[httpx.Response]:
         http.post(f"/events/{event_id}/participations", headers=headers)
         key = {"Idempotency-Key": uuid4().hex}
         replies.append(http.post(f"/rewards/{reward_id}/requests", headers={**headers, **key}))
-    account = trio.register()
-    for _ in range(5):
-        http.post("/auth/login", json=account).raise_for_status()
-        http.post("/auth/login", json={**account, "password": "not this one at all"})
     assert Counter(reply.status_code for reply in replies) == {201: 20, 409: 10}
     return replies
-
-
-def test_every_target_is_up(stack: Stack) -> None:
-    assert set(stack.targets) - {"loki"} == {
-        "gateway", "auth", "event", "collector", "span-metrics", "jaeger", "prometheus",
-    }  # fmt: skip
-
-    def all_up() -> bool:
-        up = {row["metric"]["job"]: row["value"][1] for row in stack.query("min by (job) (up)")}
-        return set(up) == set(stack.targets) and set(up.values()) == {"1"}
-
-    until(all_up, what="all jobs up")
-    until(lambda: len(stack.query('up{job="event"} == 1')) == 2, what="both replicas of event")
-    assert {row["metric"]["service"] for row in stack.query('up{service!=""}')} == {
-        "gateway", "auth", "event",
-    }  # fmt: skip
 
 
 def exemplars(stack: Stack, since: float) -> list[dict[str, Any]]:
@@ -97,43 +76,6 @@ def test_an_exemplar_opens_its_lines(loki: Loki, exemplar: str) -> None:
     assert len(by_request) == len(lines)
 
 
-@pytest.mark.usefixtures("claims")
-def test_labels_are_closed_and_classes_kept_apart(loki: Loki) -> None:
-    until(lambda: loki.lines('{log_type="security"}'), what="security lines")
-    five = {"service", "environment", "component", "level", "log_type"}
-    until(lambda: set(loki.get("labels")) >= five, what=f"{five}")
-    assert set(loki.get("labels")) == five
-    series = loki.get("series", **{"match[]": '{service=~".+"}'})
-    assert len(series) < 60  # not one per request
-
-
-def test_span_metrics_and_service_graph(stack: Stack, claims: list[httpx.Response]) -> None:
-    assert claims
-    services = '{service_name=~"gateway|auth|event"}'
-    calls = f"sum by (service_name) (traces_span_metrics_calls_total{services})"
-    until(lambda: len(stack.query(calls)) == 3, what="span metrics of all three services")
-    edge = 'traces_service_graph_request_total{client="gateway",server="event"} > 0'
-    until(lambda: stack.query(edge), what=edge)
-
-
-def test_the_console_gets_the_same_spans(stack: Stack, claims: list[httpx.Response]) -> None:
-    assert claims
-
-    def whole(found: list[SpanRecord]) -> bool:
-        return len(found) > 50 and {"gateway", "event"} <= {span.service for span in found}
-
-    stack.console.wait_for(whole, 120)
-
-
-def test_tail_sampling_keeps_every_error(stack: Stack) -> None:
-    """A Collector that keeps 10 % of what is neither slow nor failed, before the same Jaeger."""
-    with stack.another_collector(stack.ports.jaeger_grpc, TAIL_SAMPLE_PERCENT="10") as second:
-        ids = send_traces(second, "sampled", 200, failed=25)
-        until(lambda: stack.traced(ids[:25]), what="all 25 errors")
-        rest = sum(bool(stack.trace(trace_id)) for trace_id in ids[25:])
-    assert rest < 60  # of 175; 10 % is 17
-
-
 def send_undelivered(stack: Stack, service: str, count: int) -> list[str]:
     """Traces that the Collector has decided on: they wait for Jaeger in its queue on disk."""
     before = sampler(stack, "new_trace_id_received")
@@ -152,15 +94,13 @@ def sampler(stack: Stack, name: str) -> float:
     return sum(sample.value for sample in parse_metrics(metrics) if sample.name == full)
 
 
-@pytest.mark.parametrize("restarted", [False, True], ids=["as it is", "after its restart"])
-def test_the_collector_keeps_what_jaeger_cannot_take(stack: Stack, restarted: bool) -> None:
+def test_the_collector_keeps_what_jaeger_cannot_take(stack: Stack) -> None:
     """Spans wait for Jaeger on disk, also while the Collector itself is away."""
     stack.jaeger.stop()
     try:
-        ids = send_undelivered(stack, f"patient-{restarted}", 50)
-        if restarted:
-            stack.collector.stop()
-            stack.collector.start()
+        ids = send_undelivered(stack, "patient", 50)
+        stack.collector.stop()
+        stack.collector.start()
     finally:
         stack.jaeger.start()
     until(lambda: stack.traced(ids), 180, "all 50 traces")

@@ -1,9 +1,6 @@
 """Real servers on loopback, each a child process that a test may pause and kill."""
 
 import contextlib
-import fcntl
-import os
-import random
 import shutil
 import signal
 import socket
@@ -16,27 +13,8 @@ from typing import Any, Self
 import httpx
 
 from demo.embedded import mongo_command, valkey_command
+from lab.processes import free_port
 from tests.support.waiting import until
-
-# Byte N locked: port N is some process's until it ends, whoever else looks for ports meanwhile.
-_claims = (Path(tempfile.gettempdir()) / f"event-rewards-ports-{os.getuid()}").open("ab")
-_given: set[int] = set()
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now, given out once among all test processes.
-
-    Below the range from which systems take ports of outgoing connections: one of those would
-    sit on it before the server that it is meant for starts.
-    """
-    for port in random.sample(range(20000, 32000), 1000):
-        with socket.socket() as sock, contextlib.suppress(OSError):
-            sock.bind(("127.0.0.1", port))
-            fcntl.lockf(_claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
-            if port not in _given:  # a process may lock its own byte again
-                _given.add(port)
-                return port
-    raise RuntimeError("no port is free")
 
 
 def free_ports(count: int) -> list[int]:

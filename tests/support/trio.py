@@ -16,6 +16,7 @@ import httpx
 
 from ops.secrets import new_signing_key
 from plainview.decode import Sample, parse_metrics
+from seed.client import Client
 from shared.storage.mongo import Database, connect
 from shared.tokens import Role, TokenIssuer
 from tests.support.servers import Process, free_port, ready
@@ -194,14 +195,10 @@ class Trio:
 
     def offer(self, stock: int) -> tuple[str, str]:
         """An active event and a reward of it that everybody gets while there are any; the IDs."""
-        event = {"title": "Autumn", "description": "", "conditions": [], "status": "active"}
-        times = {"starts_at": "2026-01-01T00:00:00Z", "ends_at": "2036-01-01T00:00:00Z"}
+        api, boss = Client(self.url), self.token("boss", Role.OPERATOR)
+        event_id = api.new_event(boss, "Autumn")
         reward = {"name": "R", "kind": "points", "amount": 1, "approval": "automatic"}
-        with self.client("boss", Role.OPERATOR) as http:
-            made = http.post("/events", json={**event, **times}).raise_for_status().json()["id"]
-            path = f"/events/{made}/rewards"
-            of_it = http.post(path, json={**reward, "stock": stock}).raise_for_status().json()
-        return made, of_it["id"]
+        return event_id, api.new_reward(boss, event_id, **reward, stock=stock)
 
     def register(self) -> dict[str, str]:
         """A new account, as `login` takes it."""

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import httpx
-import pytest
 from rich.console import Console
 
 from demo.follow import (
@@ -25,21 +24,9 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 def span(
     span_id: str, parent: str, service: str, start: float, **more: object
 ) -> dict[str, object]:
-    base: dict[str, object] = {
-        "attributes": {},
-        "span_id": span_id,
-        "parent_id": parent,
-        "service": service,
-        "start": start,
-    }
-    return {
-        **base,
-        "name": f"do {span_id}",
-        "kind": "server",
-        "duration_s": 0.01,
-        "status": "ok",
-        **more,
-    }
+    own = {"span_id": span_id, "parent_id": parent, "service": service, "start": start}
+    rest = {"attributes": {}, "kind": "server", "duration_s": 0.01, "status": "ok"}
+    return {**own, **rest, "name": f"do {span_id}", **more}
 
 
 def row(service: str, **more: object) -> dict[str, object]:
@@ -167,24 +154,15 @@ def test_titles_come_from_prometheus_for_ids_of_the_lines() -> None:
     assert len(asked) == 1
 
 
-def test_jaeger_spans_become_rows() -> None:
-    spans = [
-        {
-            "spanID": "b",
-            "operationName": "GET /x",
-            "references": [{"refType": "CHILD_OF", "spanID": "a"}],
-            "startTime": 1_500_000,
-            "duration": 2_000,
-            "processID": "p1",
-            "tags": [{"key": "error", "value": True}, {"key": "span.kind", "value": "server"}],
-        }
-    ]
-    http, _ = client({"data": [{"spans": spans, "processes": {"p1": {"serviceName": "auth"}}}]})
+def test_jaeger_spans_become_rows_and_an_unknown_trace_has_none() -> None:
+    span = {
+        "spanID": "b", "operationName": "GET /x", "processID": "p1",
+        "references": [{"refType": "CHILD_OF", "spanID": "a"}],
+        "startTime": 1_500_000, "duration": 2_000,
+        "tags": [{"key": "error", "value": True}, {"key": "span.kind", "value": "server"}],
+    }  # fmt: skip
+    http, _ = client({"data": [{"spans": [span], "processes": {"p1": {"serviceName": "auth"}}}]})
     (got,) = from_jaeger(http, "http://jaeger", TRACE)
     assert (got["parent_id"], got["service"], got["status"]) == ("a", "auth", "error")
     assert (got["start"], got["duration_s"], got["kind"]) == (1.5, 0.002, "server")
-
-
-@pytest.mark.parametrize("status", [404])
-def test_a_trace_that_jaeger_does_not_know_is_empty(status: int) -> None:
-    assert from_jaeger(client({"data": None}, status)[0], "http://jaeger", TRACE) == []
+    assert from_jaeger(client({"data": None}, 404)[0], "http://jaeger", TRACE) == []

@@ -16,7 +16,8 @@ class Client:
         # No connection is kept: what is asked may have been restarted since.
         limits = httpx.Limits(max_keepalive_connections=0)
         self.patience_s = PATIENCE_S
-        self._http = httpx.Client(base_url=f"{gateway}/api/v1", timeout=30, limits=limits)
+        base = f"{gateway}/api/v1"
+        self._http = httpx.Client(base_url=base, timeout=30, limits=limits, trust_env=False)
 
     def send(
         self, method: str, path: str, token: str = "", address: str = "", **more: Any
@@ -64,10 +65,14 @@ class Client:
             raise
         return tokens
 
-    def new_event(self, operator: str, title: str, **more: Any) -> str:
-        """The ID of a new event, active from a minute ago on for a day."""
+    def token(self, account: dict[str, str]) -> str:
+        """An access token; empty if there is no such account."""
+        return str((self.sign_in(**account) or {}).get("access_token", ""))
+
+    def new_event(self, operator: str, title: str, days: int = 1, **more: Any) -> str:
+        """The ID of a new event, active from a minute ago on for so many days."""
         now = datetime.now(UTC)
-        times = {"starts_at": now - timedelta(minutes=1), "ends_at": now + timedelta(days=1)}
+        times = {"starts_at": now - timedelta(minutes=1), "ends_at": now + timedelta(days=days)}
         body = {"title": title, "status": "active", **more}
         body |= {name: at.isoformat() for name, at in times.items()}
         return str(self.call("POST", "/events", operator, json=body)["id"])
