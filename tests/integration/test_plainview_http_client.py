@@ -9,18 +9,11 @@ from fastapi import FastAPI, Request
 from httpx_aiohttp import HttpxAiohttpClient
 from opentelemetry import trace
 
-from plainview import ObservabilitySettings, observe, observe_httpx, request_context, tracing
-from plainview.signals import (
-    HTTP_CLIENT_DURATION,
-    HTTP_CLIENT_FAILURES,
-    SPANS_DROPPED,
-    SPANS_EXPORTED,
-)
+from plainview import ObservabilitySettings, observe, observe_httpx, request_context
+from plainview.signals import HTTP_CLIENT_DURATION, HTTP_CLIENT_FAILURES
 from plainview.testing import captured_spans, metric_delta
 from tests.support.gateway_app import served
-from tests.support.otlp import OtlpReceiver
 from tests.support.servers import free_port
-from tests.support.waiting import soon
 
 
 @pytest.fixture
@@ -76,39 +69,3 @@ async def test_time_outs_and_refusals_are_counted(client: httpx.AsyncClient, ups
     with refusals, pytest.raises((httpx.ConnectError, httpx.ConnectTimeout)):
         await client.get(f"http://127.0.0.1:{free_port()}/")
     assert (timeouts.value, refusals.value) == (1, 1)
-
-
-async def test_export_over_otlp_is_masked_complete_and_not_traced(
-    client: httpx.AsyncClient, upstream: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with OtlpReceiver() as otlp, metric_delta(SPANS_EXPORTED, outcome="success") as exported:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.endpoint)
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
-        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
-        tracing.install(ObservabilitySettings(service_name="test"))
-        await client.get(f"{upstream}/echo/c4n4ry?q=c4n4ry")
-        spans = await asyncio.to_thread(otlp.wait_for, lambda spans: len(spans) >= 2)
-        assert await asyncio.to_thread(tracing.shutdown, 5)
-    assert sorted((span.name, span.kind) for span in spans) == [
-        ("GET", "client"),
-        ("GET /echo/{item}", "server"),
-    ]
-    assert "c4n4ry" not in repr(spans)
-    assert exported.value == 2
-
-
-async def test_a_dead_collector_is_not_felt(
-    client: httpx.AsyncClient, upstream: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
-    tracing.install(ObservabilitySettings(service_name="test"))
-    with (
-        metric_delta(SPANS_DROPPED) as dropped,
-        metric_delta(SPANS_EXPORTED, outcome="failure") as failed,
-    ):
-        assert (await client.get(f"{upstream}/echo/1")).status_code == 200
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        assert not await asyncio.to_thread(tracing.shutdown, 0.5)
-        assert loop.time() - start < 3  # by default an exporter tries for 10 s
-        await soon(lambda: dropped.value + failed.value >= 2)

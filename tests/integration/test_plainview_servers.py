@@ -17,7 +17,7 @@ from tests.support.served import Served, serving
 from tests.support.situations import ALL, CANNOT, FEW, Asked, Situation
 from tests.support.waiting import until
 
-# In-process clients have the full list too: tests/unit/plainview/test_pv_request_path.py.
+# Starlette's TestClient has the full list too: tests/unit/plainview/test_pv_request_path.py.
 CASES = {
     **{server: situations.possible(server) for server in (
         "uvicorn", "uvicorn.run", "gunicorn and uvicorn", "gunicorn",

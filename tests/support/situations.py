@@ -88,12 +88,10 @@ ALL = [
     Situation("PURGE", "/own/1", None, 405),
     Situation("FOO", "/nowhere", None, 404, needs="methods of one's own"),
     Situation("GET", "/long", "/long", needs="leaving"),
-    Situation("WS", "/chat/closes", "/chat/{room}", 101, code="4001", needs="WebSockets"),
-    Situation("WS", "/chat/left", "/chat/{room}", 101, code="1001", needs="WebSockets"),
-    Situation(
-        "WS", "/chat/fails", "/chat/{room}", 101, fails=True, code="1011", needs="WebSockets"
-    ),
-    Situation("WS", "/nowhere", None, 403, code="refused", needs="WebSockets"),
+    Situation("WS", "/chat/closes", "/chat/{room}", 101, code="4001"),
+    Situation("WS", "/chat/left", "/chat/{room}", 101, code="1001"),
+    Situation("WS", "/chat/fails", "/chat/{room}", 101, fails=True, code="1011"),
+    Situation("WS", "/nowhere", None, 403, code="refused"),
 ]
 if LIVE_ROUTERS:
     ALL.append(Situation("GET", "/api/deep/1", "/api/deep/{i}"))
@@ -101,10 +99,6 @@ if LIVE_ROUTERS:
 HTTPTOOLS = {"methods of one's own": "httptools answers 400 before the application is called"}
 # Of a server, client or middleware: what it cannot do, and why.
 CANNOT = {
-    "httpx in process": {
-        "WebSockets": "httpx has none",
-        "leaving": "its ASGITransport reads the reply to its end before the caller sees it",
-    },
     "BaseHTTPMiddleware": {
         "breaking off": "it ends the reply as if it were whole, and raises only afterwards",
     },

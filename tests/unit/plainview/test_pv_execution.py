@@ -54,15 +54,22 @@ def count(n):
     return "end"
 
 
+cleaned = []
+
+
 @log_execution
 async def count_async(n):
-    for i in range(n):
-        try:
-            sent = yield i
-            if sent:
-                yield len(sent)
-        except Boom:
-            yield 99
+    try:
+        for i in range(n):
+            try:
+                sent = yield i
+                if sent:
+                    yield len(sent)
+            except Boom:
+                yield 99
+    finally:
+        await asyncio.sleep(0)
+        cleaned.append(n)
 
 
 def test_kinds_and_signatures_stay():
@@ -82,14 +89,13 @@ def test_functions(lines):
     ok, failed = lines
     assert (ok["event"], ok["function"], ok["outcome"]) == ("execution.ended", "add", "ok")
     assert (ok["level"], ok["component"]) == ("info", "business")
-    assert 0 <= ok["duration_s"] < 30
     assert "exception_type" not in ok
     assert (failed["level"], failed["outcome"]) == ("error", "error")
     assert failed["exception_type"] == "Boom"
     assert "exception_stacktrace" not in failed
 
 
-async def test_coroutines(lines):
+async def test_coroutines_and_the_time_of_their_work(lines):
     assert await add_async(1, b=5) == 6
     with pytest.raises(Boom):
         await add_async(-1)
@@ -98,13 +104,10 @@ async def test_coroutines(lines):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert outcomes(lines) == ["ok", "error", "cancelled"]
-    assert lines[2]["level"] == "info"
-
-
-async def test_the_time_of_a_coroutine_is_that_of_its_work(lines):
     await log_execution(asyncio.sleep)(0.05)
-    assert lines[0]["duration_s"] >= 0.05
+    assert outcomes(lines) == ["ok", "error", "cancelled", "ok"]
+    assert lines[2]["level"] == "info"
+    assert lines[3]["duration_s"] >= 0.05
 
 
 def drive(source):
@@ -137,30 +140,14 @@ async def drive_async(source):
 async def test_async_generators(lines):
     expected = await drive_async(inspect.unwrap(count_async)(4))
     assert await drive_async(count_async(4)) == expected
-    closed, thrown = count_async(4), count_async(4)
+    closed, thrown = count_async(5), count_async(6)
     await anext(closed)
     await closed.aclose()
+    assert cleaned[-1] == 5
     await anext(thrown)
     with pytest.raises(KeyError):
         await thrown.athrow(KeyError("x"))
     assert outcomes(lines) == ["ok", "cancelled", "error"]
-
-
-async def test_closing_an_async_generator_runs_its_cleanup(lines):
-    cleaned = []
-
-    @log_execution
-    async def source():
-        try:
-            yield 1
-        finally:
-            await asyncio.sleep(0)
-            cleaned.append(True)
-
-    async for _ in (opened := source()):
-        break
-    await opened.aclose()
-    assert cleaned == [True]
 
 
 class Shop:

@@ -105,17 +105,6 @@ async def test_a_hanging_ping_fails_in_time_and_does_not_pile_up(watched, mode):
     await soon(lambda: monitor.ready)
 
 
-async def test_draining_is_not_ready_but_alive(watched):
-    monitor, *_ = watched
-    await monitor.start()
-    await soon(lambda: monitor.ready)
-    monitor.start_draining()
-    status, body = monitor.report("ready")
-    assert (status, body["output"]) == (503, "draining")
-    assert monitor.report("live")[0] == 200
-    assert service_ready() == 0
-
-
 async def test_old_findings_are_not_believed(watched, monkeypatch):
     monitor, *_ = watched
     monitor._believed_s = HealthMonitor(SETTINGS, dict)._believed_s

@@ -80,14 +80,6 @@ def test_a_line_has_its_fields_in_order(raw):
     }
 
 
-def test_log_types(raw):
-    logs.get_logger("security").error("auth.denied")
-    logs.get_logger("job").critical("job.failed")
-    logs.get_logger().warning("low")
-    kinds = [(line["level"], line["log_type"]) for line in map(orjson.loads, raw)]
-    assert kinds == [("error", "security"), ("critical", "error"), ("warning", "general")]
-
-
 def record(status, route="/", duration_s=0.0):
     return Record("request-1", None, route, method="GET", status=status, duration_s=duration_s)
 
@@ -252,12 +244,19 @@ def test_a_terminal_gets_it_pretty_and_harmless():
     assert "{" not in text
 
 
-def test_lines_are_counted(raw):
-    with metric_delta(LOG_LINES, level="error", log_type="error") as errors:
-        for _ in range(3):
-            logs.get_logger().error("e")
-        assert logs.flush_logs(30)
-    assert errors.value == 3
+def test_lines_are_counted_by_level_and_type(raw):
+    counts = {}
+    logged = [
+        ("security", "error", "security"),
+        ("job", "critical", "error"),
+        ("db", "warning", "general"),
+    ]
+    for component, level, kind in logged:
+        with metric_delta(LOG_LINES, level=level, log_type=kind) as counts[kind]:
+            getattr(logs.get_logger(component), level)("e")
+            assert logs.flush_logs(30)
+    assert [count.value for count in counts.values()] == [1, 1, 1]
+    assert [orjson.loads(line)["log_type"] for line in raw] == [kind for *_, kind in logged]
 
 
 def test_switched_off_nothing_is_written(raw):
