@@ -40,7 +40,6 @@ class Principal:
 
     user_id: str
     roles: frozenset[Role]
-    token_id: str
     epoch: int = 0
 
 
@@ -129,7 +128,7 @@ class TokenVerifier:
                 raise ValueError
             # unknown roles, as of a later version, are left out: that never allows more
             roles = frozenset(role for role in Role if role in claims["roles"])
-            principal = Principal(claims["sub"], roles, claims["jti"], int(claims.get("epoch", 0)))
+            principal = Principal(claims["sub"], roles, int(claims.get("epoch", 0)))
             self._remember(token, principal, claims)
         except Exception as exc:  # untrusted input: any failure means an invalid token
             raise InvalidToken("The token is not valid") from (

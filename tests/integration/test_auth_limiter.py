@@ -93,13 +93,3 @@ async def test_a_hanging_redis_costs_little_once_and_limits_go_on(
     # the best of three: a busy machine makes some late, a limiter that waits would be late always
     assert min(first) < 0.3
     assert min(then) < 0.1
-
-
-async def test_a_redis_that_is_away_is_asked_by_one_of_many(
-    redis: Redis, own_valkey: EmbeddedValkey
-) -> None:
-    limiter = SignInLimiter(redis, "3/minute", "100/minute")
-    own_valkey.kill()
-    assert await allowed(limiter, "ann", 10) == 3
-    own_valkey.start()
-    await recovered(limiter)

@@ -163,17 +163,3 @@ async def test_of_20_parallel_rotations_one_wins(database: Database) -> None:
     assert after.current == f"{won.index(True):064x}"
     assert after.recent == {family.current: 1795409999.125}
     assert after.expires_at == expires
-
-
-async def test_families_end_one_by_one_or_all_of_a_user(database: Database) -> None:
-    families = Families(database)
-    await families.indexes.make()
-    expires = datetime.now(UTC) + timedelta(days=1)
-    for key, owner in (("f1", "u1"), ("f2", "u1"), ("f3", "u1"), ("f4", "u2")):
-        await families.create(Family(key, owner, 0, "x", expires))
-    await families.delete("f1")
-    assert await families.get("f1") is None
-    assert await families.get("f2") is not None
-    await families.delete_of("u1")
-    assert await families.get("f3") is None
-    assert await families.get("f4") is not None

@@ -243,14 +243,11 @@ async def test_a_redis_that_refuses_everything_is_away() -> None:
 
 
 async def test_local_windows_are_bounded() -> None:
+    """Of all keys together, as one key may hold as many times as its limit allows."""
     local = LocalWindows(max_keys=100)
     for number in range(1000):
         local.hit((f"k{number}", 5, 1_000_000), number)
     assert len(local._times) == local.kept == 100
-
-
-async def test_local_windows_of_many_requests_are_bounded() -> None:
-    """Of all keys together, as one key may hold as many times as its limit allows."""
     local = LocalWindows(max_keys=100, max_times=1000)
     for number in range(200_000):
         local.hit((f"k{number % 50}", 600, 10**12), number)

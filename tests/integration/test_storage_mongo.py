@@ -111,22 +111,6 @@ async def test_hung_server_sheds_hundreds_of_calls_in_time_and_recovers(driver: 
         await client.close()
 
 
-async def test_acknowledged_writes_survive_a_kill(driver: Any) -> None:
-    server = EmbeddedMongo()
-    with server:
-        client = connect(server.url, driver, "tests")
-        things = client.database("killed")["things"]
-        for number in range(20):
-            await things.insert_one({"_id": number})
-        server.kill()
-        with pytest.raises((DatabaseUnavailable, DatabaseTimeout)):
-            await things.find_one({"_id": 1})
-        server.start()
-        await soon(lambda: answers(client))
-        assert await things.count({}) == 20
-        await client.close()
-
-
 async def answers(client: Mongo) -> bool:
     try:
         await client.ping()

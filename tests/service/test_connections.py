@@ -138,19 +138,6 @@ async def test_slow_bodies_keep_nobody_out() -> None:
         assert not busy.reader.at_eof()
 
 
-async def test_the_slowest_reader_goes_before_a_new_one_is_refused() -> None:
-    async with server(connections=3) as (connect, _):
-        busy, quick, slow = [await connect() for _ in range(3)]
-        await busy.ask(b"busy")
-        for client in (quick, slow):
-            await client.ask(b"long")
-        await quick.reader.readexactly(LONG // 2)
-        await (await connect()).ask(b"busy")
-        await quick.reader.readexactly(LONG // 4)  # goes on
-        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-            await slow.reader.readexactly(LONG)
-
-
 async def test_an_idle_one_whose_next_request_is_here_stays() -> None:
     """Its bytes are in the socket, and the server has not had the time to read them."""
     async with server(connections=2) as (connect, bounded):
@@ -166,7 +153,7 @@ async def test_an_idle_one_whose_next_request_is_here_stays() -> None:
         bounded.open_connections.discard(new)
 
 
-async def test_a_client_that_was_idle_for_long_is_no_slow_reader() -> None:
+async def test_the_slowest_reader_goes_which_is_none_that_was_idle_for_long() -> None:
     async with server(connections=3) as (connect, _):
         quick = await connect()
         await asyncio.sleep(0.5)

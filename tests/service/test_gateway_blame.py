@@ -95,7 +95,7 @@ async def test_bodies_that_never_come_open_no_breaker_and_take_no_connection():
         assert (await gw.client.post(LOGIN, json={})).status_code == 200
 
 
-async def test_one_client_has_its_share_of_the_places(issuer):
+async def test_places_are_bounded_in_all_and_of_one_client(issuer):
     go_on = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -104,7 +104,7 @@ async def test_one_client_has_its_share_of_the_places(issuer):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    share = {"upstream_max_in_flight": 24, "upstream_max_in_flight_per_client": 3}
+    share = {"upstream_max_in_flight": 4, "upstream_max_in_flight_per_client": 3}
     async with (
         upstream(app=app) as up,
         gateway(event_url=up.url, auth_url=up.url, jwks_url=f"{issuer.url}/k", **share) as gw,
@@ -119,10 +119,16 @@ async def test_one_client_has_its_share_of_the_places(issuer):
         refused = await gw.client.get(EVENTS, headers=greedy)
         assert (refused.status_code, refused.json()["code"]) == (429, "too_many_in_flight")
         assert refused.headers["retry-after"] == "1"
+        places = gw.deps.upstreams["event"]._places
+        waits.append(asyncio.create_task(gw.client.get(f"{EVENTS}?wait", headers=other)))
+        await soon(lambda: places.taken == 4)
+        shed = await gw.client.get(EVENTS, headers=issuer.headers("ben", Role.USER))
+        assert (shed.status_code, shed.json()["code"]) == (503, "busy")
         go_on.set()
         statuses = sorted([reply.status_code for reply in await asyncio.gather(*waits)])
-        assert statuses == [200] * 3 + [429] * 5
-        await soon(lambda: not gw.deps.upstreams["event"]._places.taken)
+        assert statuses == [200] * 4 + [429] * 5
+        await soon(lambda: not places.taken)
+        assert not gw.deps.upstreams["event"].breaker.is_open
 
 
 async def test_a_slow_reader_is_cut_off_alone(issuer):

@@ -191,7 +191,7 @@ class _Anybody:
     async def verify(self, token: str) -> Any:
         from shared.tokens import Principal
 
-        return Principal("ann", frozenset(Role), "t")
+        return Principal("ann", frozenset(Role))
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/health/live", "/health/ready", "/health/startup"])

@@ -86,14 +86,13 @@ async def test_a_call_that_is_cancelled_as_its_reply_comes_leaves_nothing_behind
     assert Reply.waiting == 0
 
 
-async def test_a_call_that_is_repeated_keeps_its_place():
-    calls, go_on = 0, asyncio.Event()
+async def test_a_call_that_is_repeated_keeps_its_place_and_body():
+    bodies, go_on = [], asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal calls
         await reader.readuntil(b"\r\n\r\n")
-        calls += 1
-        if calls > 1:
+        bodies.append(await reader.readexactly(4))
+        if len(bodies) > 1:
             await go_on.wait()
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         writer.close()
@@ -102,12 +101,12 @@ async def test_a_call_that_is_repeated_keeps_its_place():
         upstream = client(url)
 
         async def call() -> int:
-            exchange = upstream.exchange("GET", b"/", [], b"", client="ann", retry=True)
+            exchange = upstream.exchange("POST", b"/", [], b"body", client="ann", retry=True)
             async with exchange as response:
                 return response.status_code
 
         calling = asyncio.create_task(call())
-        await soon(lambda: calls == 2)
+        await soon(lambda: bodies == [b"body"] * 2)
         assert upstream._places.taken == 1
         go_on.set()
         assert await calling == 200
