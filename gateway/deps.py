@@ -46,14 +46,7 @@ def connect(settings: Settings, stack: AsyncExitStack) -> Deps:
         settings.redis_url.get_secret_value(), timeout_s=CLIENT_TIMEOUT_S, max_connections=4
     )
     close_at_exit(stack, "redis", counters.aclose)
-    limits = Limits(
-        counters,
-        {
-            "user": settings.rate_limit_user,
-            "address": settings.rate_limit_address,
-            "sign_in": settings.rate_limit_sign_in,
-        },
-    )
+    limits = Limits(counters, settings.rate_limits)
     upstreams: dict[Upstream, UpstreamClient] = {}
     asked = {"redis": checks.redis(cache, required=False)}
     for name, url in settings.upstreams.items():

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from gateway.signals import Upstream
+from gateway.signals import Limit, Upstream
 from plainview.client_address import parse_networks
 from shared.setting_types import HttpHost, Networks, Origins, RateLimit
 from shared.settings import RemoteKeysSettings
@@ -35,3 +35,8 @@ class Settings(RemoteKeysSettings):
     @property
     def upstreams(self) -> dict[Upstream, str]:
         return {"auth": self.auth_url, "event": self.event_url}
+
+    @property
+    def rate_limits(self) -> dict[Limit, str]:
+        user, address = self.rate_limit_user, self.rate_limit_address
+        return {"user": user, "address": address, "sign_in": self.rate_limit_sign_in}

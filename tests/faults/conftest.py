@@ -1,6 +1,5 @@
 """What the tests of this folder measured is printed at the end, passed or failed."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,7 +59,7 @@ def figure(record_property: Callable[[str, object], None]) -> Figure:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Figures come with the tests' reports, so from other processes too; and what modules take."""
+    """Figures come with the tests' reports, so from other processes too."""
     outcomes = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
     figures = [
         f"{name.removeprefix(PREFIX)}: {value}"
@@ -71,11 +70,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if figures:
         terminalreporter.section("figures")
         terminalreporter.write("\n".join(figures) + "\n")
-    taken = Counter[str]()
-    for reports in terminalreporter.stats.values():
-        for report in reports:  # of set-up, test and what comes after
-            if isinstance(report, pytest.TestReport) and report.nodeid.startswith("tests/faults/"):
-                taken[report.nodeid.partition("::")[0]] += report.duration
-    terminalreporter.section("seconds by module")
-    for module, seconds in taken.most_common():
-        terminalreporter.write(f"{seconds:7.1f}  {module}\n")

@@ -20,7 +20,7 @@ import httpx
 import pytest
 import yaml
 
-from shared.web.replicas import LOOK_S
+from shared.web.transport import LOOK_S
 from tests.faults.chaos import Figure, Platform
 from tests.faults.load import Ask, Load, browsing, statuses
 from tests.faults.size import RPS, many

@@ -13,7 +13,7 @@ from monitoring import rules
 from ops import secrets
 from shared.serve import STOP_S
 from shared.settings import ServiceSettings
-from shared.web.replicas import LOOK_S
+from shared.web.transport import LOOK_S
 from tests.ops import cluster
 from tests.ops.checks import program, run
 from tests.ops.cluster import FOLDER, OURS, OVERLAYS, containers, named, of_kind, variables

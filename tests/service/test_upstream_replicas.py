@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from gateway.client import Places, UpstreamClient, UpstreamUnavailable
-from shared.web import replicas
+from shared.web import transport
 from shared.web.transport import UpstreamTransport
 from tests.support.servers import free_port
 from tests.support.waiting import soon
@@ -35,8 +35,9 @@ class Platform:
     def __init__(self, names: Names) -> None:
         self.port, self.seen, self.names = free_port(), Counter[str](), names
         url = f"http://event:{self.port}"
-        transport = UpstreamTransport(url, names)
-        self.client = UpstreamClient("event", url, transport, places=Places(99, 99))
+        self.client = UpstreamClient(
+            "event", url, UpstreamTransport(url, names), places=Places(99, 99)
+        )
         self._servers: dict[str, asyncio.Server] = {}
         self._open: dict[str, set[asyncio.StreamWriter]] = {}
 
@@ -78,11 +79,11 @@ class Platform:
 @pytest.fixture
 def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names are looked up every 0.1 s instead of every 5."""
-    monkeypatch.setattr(replicas, "LOOK_S", 0.1)
+    monkeypatch.setattr(transport, "LOOK_S", 0.1)
 
 
 async def test_calls_spread_evenly_and_a_new_replica_gets_its_share(soon_again: None) -> None:
-    assert replicas.LOOK_S < 30
+    assert transport.LOOK_S < 30
     async with AsyncExitStack() as stack:
         platform = Platform(Names(*ADDRESSES[:2]))
         stack.push_async_callback(platform.close)
@@ -136,5 +137,5 @@ async def test_a_name_that_nobody_knows_is_a_refused_connection() -> None:
 
 
 async def test_the_systems_own_look_up_knows_this_machine() -> None:
-    assert set(await replicas.resolve("localhost", 80)) <= {"127.0.0.1", "::1"}
-    assert await replicas.resolve("127.0.0.3", 80) == ["127.0.0.3"]
+    assert set(await transport.resolve("localhost", 80)) <= {"127.0.0.1", "::1"}
+    assert await transport.resolve("127.0.0.3", 80) == ["127.0.0.3"]

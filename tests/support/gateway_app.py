@@ -209,12 +209,7 @@ async def gateway(
     async with AsyncExitStack() as stack:
         deps = connect(settings, stack)
         if not redis:
-            texts = {
-                "user": settings.rate_limit_user,
-                "address": settings.rate_limit_address,
-                "sign_in": settings.rate_limit_sign_in,
-            }
-            deps = replace(deps, limits=Limits(None, texts))
+            deps = replace(deps, limits=Limits(None, settings.rate_limits))
         app = create_app(settings, deps, document)
         async with (
             app.router.lifespan_context(app),
