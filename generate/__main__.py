@@ -15,7 +15,7 @@ import auth.main
 import auth.settings
 import event.main
 import event.settings
-from generate import kubernetes, library_settings, pods, tables
+from generate import kubernetes, pods, tables
 from monitoring import channels, rules
 from ops.secrets import new_signing_key
 
@@ -79,7 +79,7 @@ def merged_openapi() -> dict[str, Any]:
 def generated() -> dict[Path, str]:
     """Path below the root to text, of every generated file."""
     document = json.dumps(merged_openapi(), indent=1, ensure_ascii=False) + "\n"
-    parts = (rules, channels, tables, kubernetes, library_settings, pods)
+    parts = (rules, channels, tables, kubernetes, pods)
     return {
         OPENAPI: document,
         **{path: text for part in parts for path, text in part.generated().items()},

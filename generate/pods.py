@@ -1,7 +1,6 @@
 """What a pod of deploy/kubernetes asks for: the measured cost of a request, the measured memory."""
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,26 +27,20 @@ def sized_for() -> int:
     return int(scaling.BUSY * 1e6 / dearest) // RATE_STEP * RATE_STEP
 
 
-@dataclass(frozen=True)
-class Ask:
-    """What a pod of a service asks for: thousandths of a core, MiB; the limits are compose's."""
+def ask(name: str) -> dict[str, Any]:
+    """What a pod of a service asks for, and its limits, which are compose's.
 
-    cpu: int
-    memory: int
-    cpu_limit: float
-    memory_limit: int
-
-
-def ask(name: str) -> Ask:
-    """CPU for the rate that a pod is sized for; memory so that its peak is no alarm."""
+    CPU in thousandths of a core for the rate that a pod is sized for; MiB so that its peak is no
+    alarm.
+    """
     compose: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     limits = compose["services"][name]
-    return Ask(
-        _up(sized_for() * cost_us(name) / 1000, CPU_STEP),
-        _up(scaling.PEAK_MIB[name] / KIT.thresholds.memory_ratio, MEMORY_STEP),
-        limits["cpus"],
-        int(limits["mem_limit"].removesuffix("m")),
-    )
+    return {
+        "cpu": _up(sized_for() * cost_us(name) / 1000, CPU_STEP),
+        "memory": _up(scaling.PEAK_MIB[name] / KIT.thresholds.memory_ratio, MEMORY_STEP),
+        "cpu_limit": limits["cpus"],
+        "memory_limit": int(limits["mem_limit"].removesuffix("m")),
+    }
 
 
 def _up(value: float, step: int) -> int:
@@ -81,8 +74,8 @@ spec:
       containers:
         - name: {name}
           resources:
-            requests: {{cpu: {asked.cpu}m, memory: {asked.memory}Mi}}
-            limits: {{cpu: "{asked.cpu_limit:g}", memory: {asked.memory_limit}Mi}}
+            requests: {{cpu: {asked["cpu"]}m, memory: {asked["memory"]}Mi}}
+            limits: {{cpu: "{asked["cpu_limit"]:g}", memory: {asked["memory_limit"]}Mi}}
 """)
     return head + "---\n".join(made)
 
@@ -93,8 +86,8 @@ def asks() -> str:
     rows = []
     for name in SERVICES:
         asked, us, peak = ask(name), cost_us(name), scaling.PEAK_MIB[name]
-        cpu = f"{rate * us / 1000:.0f}m, **{asked.cpu}m**"
-        memory = f"{peak:.0f} MiB, **{asked.memory}Mi**, {asked.memory_limit}Mi"
+        cpu = f"{rate * us / 1000:.0f}m, **{asked['cpu']}m**"
+        memory = f"{peak:.0f} MiB, **{asked['memory']}Mi**, {asked['memory_limit']}Mi"
         rows.append((name, f"{us:.0f}", cpu, memory))
     head = f"of one pod, at {rate} requests a second", "us of CPU a request"
     return table([*head, "CPU: needs, requests", "memory: peak, requests, limit"], rows)

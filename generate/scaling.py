@@ -5,8 +5,7 @@ generate/pods.py makes what a pod asks for of the same figures. Change the input
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 from monitoring import retention
@@ -45,61 +44,34 @@ DAY_S = 86_400
 USERS = (1_000, 100_000, 10_000_000)
 
 
-@dataclass(frozen=True)
-class Need:
-    """What a number of daily users needs; rates are a second's, at the peak unless named."""
-
-    users: int
-    requests_a_day: float
-    mean: float
-    peak: float
-    cores: Mapping[str, float]
-    pods: Mapping[str, int]
-    claims: float
-    scripts: float
-    redis_cores: float
-    spans: float
-    log_gb_a_day: float
-    series: int
-
-    @property
-    def spans_kept(self) -> float:
-        """Spans a second that are stored."""
-        return self.spans * KEPT
-
-    def stored_gb(self, days: int) -> float:
-        """What so many days of logs take in object storage."""
-        return self.log_gb_a_day / COMPRESSED * days
-
-
 def a_day(what: str, users: int = 1) -> float:
     """The sum of a measured value over what users do in a day."""
     return users * sum(A_DAY[kind] * MEASURED[kind][what] for kind in A_DAY)
 
 
-def need(users: int) -> Need:
-    """The arithmetic; pods are at least two, so that one may be away."""
-    requests = users * sum(A_DAY.values())
+def at_peak(what: str, users: int) -> float:
+    """The same, a second in the busiest minute."""
+    return a_day(what, users) / DAY_S * PEAK
 
-    def at_peak(what: str) -> float:
-        return a_day(what, users) / DAY_S * PEAK
 
-    cores = {name: at_peak(f"{name}_cpu_us") / 1e6 for name in SERIES}
-    pods = {name: max(2, math.ceil(cores[name] / BUSY)) for name in SERIES}
-    return Need(
-        users,
-        requests,
-        requests / DAY_S,
-        requests / DAY_S * PEAK,
-        cores,
-        pods,
-        users * A_DAY["claim"] / DAY_S * PEAK,
-        at_peak("scripts"),
-        at_peak("redis_cpu_us") / 1e6,
-        at_peak("spans"),
-        a_day("log_bytes", users) / 1e9,
-        sum(pods[name] * SERIES[name] for name in SERIES),
-    )
+def cores(name: str, users: int) -> float:
+    """Of CPU that a service, or Redis, uses at the peak."""
+    return at_peak(f"{name}_cpu_us", users) / 1e6
+
+
+def pods(name: str, users: int) -> int:
+    """Of a service; at least two, so that one may be away."""
+    return max(2, math.ceil(cores(name, users) / BUSY))
+
+
+def log_gb(users: int) -> float:
+    """Of logs that are written in a day."""
+    return a_day("log_bytes", users) / 1e9
+
+
+def stored_gb(users: int, days: int) -> float:
+    """What so many days of logs take in object storage."""
+    return log_gb(users) / COMPRESSED * days
 
 
 def one_redis() -> tuple[float, int]:
@@ -132,50 +104,54 @@ def inputs() -> str:
 
 
 def need_table() -> str:
-    """The needs, as a table."""
-    needs = [need(users) for users in USERS]
-    days = retention.log_days()
-    rows = {
-        "requests a day": [_number(each.requests_a_day) for each in needs],
-        "requests a second, mean and peak": [
-            f"{_number(n.mean)}, {_number(n.peak)}" for n in needs
-        ],
+    """What so many daily users need, as a table; rates are a second's."""
+
+    def requests(users: int) -> float:
+        return users * sum(A_DAY.values())
+
+    def rates(users: int) -> str:
+        mean = requests(users) / DAY_S
+        return f"{_number(mean)}, {_number(mean * PEAK)}"
+
+    def service(name: str) -> Callable[[int], str]:
+        return lambda users: f"{_number(cores(name, users))}, **{pods(name, users)}**"
+
+    def scripts(users: int) -> str:
+        return f"{_number(at_peak('scripts', users))}, {cores('redis', users):.1%}"
+
+    def spans(users: int) -> str:
+        made = at_peak("spans", users)
+        return f"{_number(made)}, {_number(made * KEPT)}"
+
+    def kept(days: int) -> Callable[[int], str]:
+        gb = lambda users: stored_gb(users, days)  # noqa: E731
+        return lambda users: f"{_number(gb(users))}, {_number(gb(users) * DOLLARS)}"
+
+    rows: dict[str, Callable[[int], str]] = {
+        "requests a day": lambda users: _number(requests(users)),
+        "requests a second, mean and peak": rates,
+        **{f"{name}: cores at the peak, pods": service(name) for name in SERIES},
+        "claims a second at the peak": lambda n: _number(n * A_DAY["claim"] / DAY_S * PEAK),
+        "Redis: scripts a second, of its one core": scripts,
+        "spans a second, made and kept": spans,
+        "logs a day, GB": lambda users: _number(log_gb(users)),
         **{
-            f"{name}: cores at the peak, pods": [
-                f"{_number(each.cores[name])}, **{each.pods[name]}**" for each in needs
-            ]
-            for name in SERIES
+            f"in object storage for {days} days (`{kind}`): GB, dollars a month": kept(days)
+            for kind, days in retention.log_days().items()
         },
-        "claims a second at the peak": [_number(each.claims) for each in needs],
-        "Redis: scripts a second, of its one core": [
-            f"{_number(each.scripts)}, {each.redis_cores:.1%}" for each in needs
-        ],
-        "spans a second, made and kept": [
-            f"{_number(each.spans)}, {_number(each.spans_kept)}" for each in needs
-        ],
-        "logs a day, GB": [_number(each.log_gb_a_day) for each in needs],
-        **{
-            f"in object storage for {n} days (`{kind}`): GB, dollars a month": [
-                f"{_number(each.stored_gb(n))}, {_number(each.stored_gb(n) * DOLLARS)}"
-                for each in needs
-            ]
-            for kind, n in days.items()
-        },
-        "series of the three services": [f"{each.series:,}" for each in needs],
+        "series of the three services": lambda users: (
+            f"{sum(pods(name, users) * SERIES[name] for name in SERIES):,}"
+        ),
     }
     head = ["daily users", *(f"{users:,}" for users in USERS)]
-    return table(head, ([name, *cells] for name, cells in rows.items()))
-
-
-def redis() -> str:
-    """How far one Redis goes."""
-    scripts, users = one_redis()
-    return (
-        f"At {REDIS_BUSY:.0%} of its core one Redis does {scripts:,.0f} scripts a second in this "
-        f"mix, which {users:,} daily users make at their peak."
-    )
+    return table(head, ([name, *(show(n) for n in USERS)] for name, show in rows.items()))
 
 
 def blocks() -> dict[str, str]:
     """What is written into the page, by the name of its block."""
-    return {"one request": inputs(), "needs": need_table(), "one redis": redis()}
+    scripts, users = one_redis()
+    redis = (
+        f"At {REDIS_BUSY:.0%} of its core one Redis does {scripts:,.0f} scripts a second in this "
+        f"mix, which {users:,} daily users make at their peak."
+    )
+    return {"one request": inputs(), "needs": need_table(), "one redis": redis}

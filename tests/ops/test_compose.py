@@ -1,6 +1,5 @@
 """docker-compose.yml: what a first `docker compose up` on anybody's machine depends on."""
 
-import json
 import re
 import subprocess
 from pathlib import Path
@@ -12,7 +11,6 @@ from tests.stack.programs import ROOT
 
 OWN = {name for name, s in SERVICES.items() if s["image"].startswith("event-rewards:")}
 ALWAYS = {name for name, s in SERVICES.items() if "profiles" not in s}
-ONCE = {name for name, s in SERVICES.items() if s["restart"] == "no"}
 
 
 def conditions(service: str) -> dict[str, str]:
@@ -30,7 +28,6 @@ def before(service: str) -> set[str]:
 
 def test_one_service_builds_the_image_and_nobody_pulls_it() -> None:
     assert {name for name in OWN if "build" in SERVICES[name]} == {"setup"}
-    assert SERVICES["setup"]["pull_policy"] == "build"  # after `git pull` the new code
     for name in OWN - {"setup"}:
         assert SERVICES[name]["pull_policy"] == "never", name
         assert "setup" in before(name) or name == "vault", name
@@ -76,16 +73,8 @@ def test_no_file_of_the_host_is_mounted() -> None:
 
 
 def test_the_docker_socket_is_behind_docker_proxy_alone() -> None:
-    holders = {
-        name: [volume for volume in service.get("volumes", []) if ".sock" in volume]
-        for name, service in SERVICES.items()
-    }
-    assert {name for name, found in holders.items() if found} == {"docker-proxy"}
-    # rootless Docker and Podman have theirs elsewhere
-    (socket,) = holders["docker-proxy"]
-    assert socket == "${DOCKER_SOCKET:-/var/run/docker.sock}:/var/run/docker.sock:ro"
-    assert "label=disable" in SERVICES["docker-proxy"]["security_opt"]  # SELinux
-    assert SERVICES["docker-proxy"]["user"] == "0"
+    holders = {name for name, service in SERVICES.items() if ".sock" in str(service.get("volumes"))}
+    assert holders == {"docker-proxy"}
     users = {name for name in SERVICES if "docker-api" in SERVICES[name].get("networks", [])}
     assert users == {"docker-proxy", "alloy", "ready", "core"}
     assert COMPOSE["networks"]["docker-api"] == {"internal": True}
@@ -105,41 +94,10 @@ def test_the_message_waits_for_everything(service: str, all_of: set[str]) -> Non
     assert SERVICES[service]["environment"]["COLLECTOR_HEALTH"] == "http://collector:13133/"
 
 
-def test_what_runs_once_is_known_as_such() -> None:
-    assert {"setup", "mongo-users", "vault"} == ONCE
-
-
 def test_no_secret_can_reach_a_log() -> None:
     assert SERVICES["vault"]["logging"] == {"driver": "none"}
-    makefile = (ROOT / "Makefile").read_text()
-    for file in (ROOT / "docs").rglob("*.md"):
-        assert "run --rm --no-deps -T setup" not in file.read_text()
-    for line in makefile.splitlines():
-        if "ops.secrets" in line:
-            assert " run " in line
-            assert " vault " in line
-
-
-def test_mongodb_starts_on_kernels_of_today_and_makes_no_users_itself() -> None:
-    mongo = SERVICES["mongo"]
-    assert mongo["environment"] == {"GLIBC_TUNABLES": "glibc.pthread.rseq=1"}
-    assert "--auth" in mongo["command"]
-    assert "initdb" not in TEXT.replace("MONGO_INITDB_...", "")
-    assert "mongosh" not in json.dumps(mongo)
-    for name in ("auth", "event"):
-        assert conditions(name)["mongo-users"] == "service_completed_successfully"
-    assert SERVICES["mongo-users"]["network_mode"] == "service:mongo"
-
-
-def test_grafana_has_the_memory_that_it_needs() -> None:
-    grafana = SERVICES["grafana"]
-    major, minor, patch = map(int, grafana["image"].split(":")[1].split("."))
-    assert (major, minor) == (13, 1)
-    assert patch >= 5
-    assert grafana["environment"]["GF_SERVER_ENABLE_GZIP"] == "false"
-    soft = int(grafana["environment"]["GOMEMLIMIT"].removesuffix("MiB"))
-    assert soft < int(grafana["mem_limit"].removesuffix("m")) == 512
-    assert int(grafana["healthcheck"]["start_period"].removesuffix("s")) >= 120
+    for line in (ROOT / "Makefile").read_text().splitlines():
+        assert "ops.secrets" not in line or (" run " in line and " vault " in line)
 
 
 def test_alloy_is_not_well_before_it_is_ready(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from generate import pods, scaling
+from generate import pods
 from monitoring import rules
 from ops import secrets
 from shared.serve import STOP_S
@@ -232,17 +232,6 @@ def test_a_container_has_the_limits_of_compose() -> None:
         assert float(limits["cpu"]) == compose["cpus"], name
         if name not in pods.SERVICES:
             assert container["resources"]["requests"]["memory"] == limits["memory"]
-
-
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_our_pods_ask_for_what_requests_cost(overlay: str) -> None:
-    """The sums themselves are in tests/unit/generate/test_generate_scaling.py."""
-    for name in pods.SERVICES:
-        asked = containers(overlay)[name][0]["resources"]["requests"]
-        needs = pods.sized_for() * pods.cost_us(name) / 1000
-        assert 0 <= int(asked["cpu"].removesuffix("m")) - needs < pods.CPU_STEP, name
-        needs = scaling.PEAK_MIB[name] / 0.85
-        assert 0 <= int(asked["memory"].removesuffix("Mi")) - needs < pods.MEMORY_STEP, name
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

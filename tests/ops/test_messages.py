@@ -176,11 +176,3 @@ def test_a_mail_has_links_and_what_an_alert_says_stays_text(tmp_path: Path) -> N
     assert f'<a href="{link}">What to do</a><br>' in mail
     assert '<a href="http://localhost:3000/d/er-x">Dashboard</a><br>' in mail
     assert mail.startswith("<!doctype html>")
-
-
-def test_the_watchdog_comes_every_five_minutes() -> None:
-    """Grouped alerts are looked at once per `group_interval`, and sent again if the last message
-    is longer ago than `repeat_interval`: with 5 minutes that would be at the sixth minute."""
-    (route,) = [route for route in channels.ROUTES if route.severity == "none"]
-    assert (route.timing["group_interval"], route.timing["repeat_interval"]) == ("1m", "4m30s")
-    assert "every five minutes" in (ROOT / rules.RUNBOOKS / "watchdog.md").read_text()
