@@ -124,8 +124,11 @@ def need_table() -> str:
         return f"{_number(made)}, {_number(made * KEPT)}"
 
     def kept(days: int) -> Callable[[int], str]:
-        gb = lambda users: stored_gb(users, days)  # noqa: E731
-        return lambda users: f"{_number(gb(users))}, {_number(gb(users) * DOLLARS)}"
+        def cells(users: int) -> str:
+            gb = stored_gb(users, days)
+            return f"{_number(gb)}, {_number(gb * DOLLARS)}"
+
+        return cells
 
     rows: dict[str, Callable[[int], str]] = {
         "requests a day": lambda users: _number(requests(users)),
