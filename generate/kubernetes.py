@@ -82,18 +82,24 @@ _NAMES = [  # who answers questions of names: the cluster's own pods, and a cach
     {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}},
     {"ipBlock": {"cidr": "169.254.20.10/32"}},
 ]
-DENIED: Json = {
-    "apiVersion": "networking.k8s.io/v1",
-    "kind": "NetworkPolicy",
-    "metadata": {"name": "nothing-but-names"},
-    "spec": {
+
+
+def _object(version: str, kind: str, name: str, spec: Json) -> Json:
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+DENIED = _object(
+    "networking.k8s.io/v1",
+    "NetworkPolicy",
+    "nothing-but-names",
+    {
         "podSelector": {},
         "policyTypes": ["Ingress", "Egress"],
         "egress": [
             {"to": _NAMES, "ports": [{"port": 53, "protocol": word} for word in ("UDP", "TCP")]}
         ],
     },
-}
+)
 
 
 def _documents(objects: list[Json], source: str) -> str:
@@ -108,16 +114,6 @@ def _documents(objects: list[Json], source: str) -> str:
     )
 
 
-def _rules(ends: dict[str, list[int]], side: str) -> list[Json]:
-    made: list[Json] = []
-    for name, ports in ends.items():
-        rule: Json = {"ports": [{"port": port, "protocol": "TCP"} for port in ports]}
-        if name != ANYWHERE:
-            rule[side] = [{"podSelector": {"matchLabels": {NAME: name}}}]
-        made.append(rule)
-    return made
-
-
 def policies(part: str) -> list[Json]:
     """The policies of one part: of each workload, whom it hears and whom it calls."""
     heard: dict[str, dict[str, list[int]]] = {}
@@ -125,23 +121,21 @@ def policies(part: str) -> list[Json]:
     for source, target, port in CALLS[part]:
         heard.setdefault(target, {}).setdefault(source, []).append(port)
         called.setdefault(source, {}).setdefault(target, []).append(port)
+
+    def rule(side: str, name: str, ports: list[int]) -> Json:
+        opened: Json = {"ports": [{"port": port, "protocol": "TCP"} for port in ports]}
+        peer = [{"podSelector": {"matchLabels": {NAME: name}}}]
+        return opened if name == ANYWHERE else {**opened, side: peer}
+
     made = [DENIED] if part == "base" else []
     for name in sorted({*heard, *called} - {ANYWHERE}):
         spec: Json = {"podSelector": {"matchLabels": {NAME: name}}, "policyTypes": []}
-        if ends := heard.get(name):
-            spec["policyTypes"].append("Ingress")
-            spec["ingress"] = _rules(ends, "from")
-        if ends := called.get(name):
-            spec["policyTypes"].append("Egress")
-            spec["egress"] = _rules(ends, "to")
-        made.append(
-            {
-                "apiVersion": "networking.k8s.io/v1",
-                "kind": "NetworkPolicy",
-                "metadata": {"name": f"{name}-{part.rpartition('/')[2]}"},
-                "spec": spec,
-            }
-        )
+        for way, side, all_ends in (("Ingress", "from", heard), ("Egress", "to", called)):
+            if ends := all_ends.get(name):
+                spec["policyTypes"].append(way)
+                spec[way.lower()] = [rule(side, *end) for end in ends.items()]
+        title = f"{name}-{part.rpartition('/')[2]}"
+        made.append(_object("networking.k8s.io/v1", "NetworkPolicy", title, spec))
     return made
 
 
@@ -206,25 +200,15 @@ def monitors() -> list[Json]:
             spec["selector"]["matchLabels"]["app.kubernetes.io/component"] = "ops"
             spec["sampleLimit"] = job["sample_limit"]
         spec["endpoints" if ours else "podMetricsEndpoints"] = [endpoint]
-        made.append(
-            {
-                "apiVersion": "monitoring.coreos.com/v1",
-                "kind": "ServiceMonitor" if ours else "PodMonitor",
-                "metadata": {"name": job["job_name"]},
-                "spec": spec,
-            }
-        )
+        kind = "ServiceMonitor" if ours else "PodMonitor"
+        made.append(_object("monitoring.coreos.com/v1", kind, job["job_name"], spec))
     return made
 
 
 def prometheus_rule() -> Json:
     """Recording and alert rules as one object."""
-    return {
-        "apiVersion": "monitoring.coreos.com/v1",
-        "kind": "PrometheusRule",
-        "metadata": {"name": "event-rewards"},
-        "spec": {"groups": rules.groups()},
-    }
+    spec = {"groups": rules.groups()}
+    return _object("monitoring.coreos.com/v1", "PrometheusRule", "event-rewards", spec)
 
 
 def alloy() -> str:

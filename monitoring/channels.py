@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+from plainview.kit.documents import yaml_text
 
 Json = dict[str, Any]
 NOTIFICATIONS = Path("grafana/provisioning/alerting/notifications.yaml")
@@ -44,113 +44,88 @@ class Route:
 
 
 SLACK = Channel(
-    "Slack",
-    "slack",
+    "Slack", "slack",
     {"url": "$SLACK_WEBHOOK_URL", "username": "Grafana", "title": TITLE, "text": TEXT},
-    "slack",
-)
+    caught_as="slack",
+)  # fmt: skip
 PAGERDUTY = Channel(
-    "PagerDuty",
-    "pagerduty",
+    "PagerDuty", "pagerduty",
     {
-        "integrationKey": "$PAGERDUTY_KEY",
-        "url": "$PAGERDUTY_URL",
-        "severity": "critical",
-        "class": "{{ .CommonLabels.alertname }}",
-        "summary": TITLE,
+        "integrationKey": "$PAGERDUTY_KEY", "url": "$PAGERDUTY_URL", "severity": "critical",
+        "class": "{{ .CommonLabels.alertname }}", "summary": TITLE,
         # These two have texts of Grafana's own, which would be sent beside ours.
         "details": {
             "firing": '{{ template "er.firing" . }}',
             "resolved": '{{ template "er.resolved" . }}',
         },
     },
-    "pagerduty",
-)
+    caught_as="pagerduty",
+)  # fmt: skip
 # Grafana escapes the text; grafana/emails/ puts it into a mail in which links are links.
 EMAIL = Channel(
-    "e-mail",
-    "email",
+    "e-mail", "email",
     {"addresses": "$ALERT_EMAIL_TO", "singleEmail": True, "subject": TITLE, "message": TEXT},
-    "mail",
-)
+    caught_as="mail",
+)  # fmt: skip
 DEADMAN = Channel(
-    "the dead man's switch",
-    "webhook",
-    {"url": "$DEADMAN_URL", "httpMethod": "POST"},
-    "deadman",
-    resolved=False,
-)
+    "the dead man's switch", "webhook", {"url": "$DEADMAN_URL", "httpMethod": "POST"},
+    caught_as="deadman", resolved=False,
+)  # fmt: skip
 
 # The first route that matches decides. The watchdog has severity none: in Slack it is noise.
 ROUTES = (
     Route(
-        "none",
-        (DEADMAN,),
+        "none", (DEADMAN,), name="deadman",
         # Looked at every minute; at the fifth the last one is a moment less than 5 minutes ago.
-        {
-            "group_by": ["alertname"],
-            "group_wait": "0s",
-            "group_interval": "1m",
+        timing={
+            "group_by": ["alertname"], "group_wait": "0s", "group_interval": "1m",
             "repeat_interval": "4m30s",
         },
-        name="deadman",
     ),
     Route("critical", (PAGERDUTY, SLACK), {"repeat_interval": "1h"}),
     Route(
-        "ticket",
-        (EMAIL,),
-        {"group_wait": "5m", "group_interval": "1h", "repeat_interval": "1d"},
+        "ticket", (EMAIL,), {"group_wait": "5m", "group_interval": "1h", "repeat_interval": "1d"}
     ),
     # Warnings wait while the platform is maintained; critical alerts never do.
     Route("warning", (SLACK,), {"mute_time_intervals": ["maintenance"]}),
-)
+)  # fmt: skip
 CHANNELS = {route.severity: route.channels for route in ROUTES}
 FALLBACK = "warning"  # the severity of what matches no route
 
 
 def notifications() -> Json:
     """Contact points and the tree of policies, as Grafana provisions them."""
-    return {
-        "apiVersion": 1,
-        "contactPoints": [
-            {
-                "orgId": 1,
-                "name": route.receiver,
-                "receivers": [
-                    {
-                        "uid": f"{route.receiver}-{channel.kind}",
-                        "type": channel.kind,
-                        "disableResolveMessage": not channel.resolved,
-                        "settings": dict(channel.settings),
-                    }
-                    for channel in route.channels
-                ],
-            }
-            for route in ROUTES
-        ],
-        "policies": [
-            {
-                "orgId": 1,
-                "receiver": FALLBACK,
-                "group_by": ["alertname", "service"],
-                "group_wait": "10s",
-                "group_interval": "1m",
-                "repeat_interval": "4h",
-                "routes": [
-                    {
-                        "receiver": route.receiver,
-                        "object_matchers": [["severity", "=", route.severity]],
-                        **route.timing,
-                    }
-                    for route in ROUTES
-                ],
-            }
-        ],
-    }
+
+    def receiver(route: Route, channel: Channel) -> Json:
+        return {
+            "uid": f"{route.receiver}-{channel.kind}", "type": channel.kind,
+            "disableResolveMessage": not channel.resolved, "settings": dict(channel.settings),
+        }  # fmt: skip
+
+    points = [
+        {
+            "orgId": 1,
+            "name": route.receiver,
+            "receivers": [receiver(route, channel) for channel in route.channels],
+        }
+        for route in ROUTES
+    ]
+    routes = [
+        {
+            "receiver": route.receiver,
+            "object_matchers": [["severity", "=", route.severity]],
+            **route.timing,
+        }
+        for route in ROUTES
+    ]
+    tree = {
+        "orgId": 1, "receiver": FALLBACK, "group_by": ["alertname", "service"],
+        "group_wait": "10s", "group_interval": "1m", "repeat_interval": "4h", "routes": routes,
+    }  # fmt: skip
+    return {"apiVersion": 1, "contactPoints": points, "policies": [tree]}
 
 
 def generated() -> dict[Path, str]:
     """Grafana's file."""
-    text = yaml.safe_dump(notifications(), sort_keys=False, width=1000, allow_unicode=True)
     head = "# Written by `make generate` from monitoring/channels.py: change that, not this.\n"
-    return {NOTIFICATIONS: head + text}
+    return {NOTIFICATIONS: head + yaml_text(notifications())}

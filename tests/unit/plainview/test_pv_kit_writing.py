@@ -17,6 +17,9 @@ from plainview.kit.folder import MANIFEST, NotOurs
 from tests.support.processes import python
 
 REFUSED = Alert("OrdersRefused", "sum(rate(orders_total[5m])) > 1", "{value:humanize} a second")
+ON_FIRST_SCREEN = Alert(
+    "OrdersSlow", "orders_s > 1", "slow", dashboards=("system",), panel="Error ratio by service"
+)
 PAID = Slo("paid", 0.99, 'orders_total{outcome="paid"}', "orders_total", "paid at once")
 
 
@@ -104,9 +107,8 @@ def test_a_changed_runbook_stays_and_other_changes_are_refused(tmp_path):
     written = rules.read_text()
     rules.write_text("groups: []\n")
     before = files(tmp_path)
-    with pytest.raises(NotOurs, match=r"prometheus/rules/alerts\.yml") as caught:
+    with pytest.raises(NotOurs, match=r"since: prometheus/rules/alerts\.yml\."):
         write(tmp_path, service="shop", slos=[PAID])
-    assert caught.value.paths == [Path("prometheus/rules/alerts.yml")]
     assert files(tmp_path) == before, "nothing is written when something is refused"
     write(tmp_path, service="shop", alerts=[REFUSED], force=True)
     assert rules.read_text() == written
@@ -177,6 +179,14 @@ def test_alerts_that_several_workers_cannot_have_are_left_out(tmp_path):
     assert "process_" in more
     assert "process_" not in less
     assert not (fewer / "runbooks/high-cpu.md").exists()
+
+
+def test_an_alert_of_ones_own_leads_to_any_panel(tmp_path):
+    write(tmp_path, service="shop", alerts=[ON_FIRST_SCREEN])
+    (rules,) = [text for name, text in files(tmp_path).items() if name.endswith("alerts.yml")]
+    titles = json.loads((tmp_path / "grafana/dashboards/system.json").read_text())["panels"]
+    (number,) = [each["id"] for each in titles if each["title"] == ON_FIRST_SCREEN.panel]
+    assert rules.count(f"/d/shop-system?viewPanel={number}\n") == 2  # beside the usual one's
 
 
 def test_one_of_the_usual_can_be_replaced(tmp_path):

@@ -22,7 +22,6 @@ class NotOurs(Exception):
             f"{directory} has files that the kit did not write or that were changed since: {names}."
             " Nothing was written; --force overwrites them"
         )
-        self.paths = paths
 
 
 @dataclass
@@ -35,10 +34,15 @@ class Outcome:
     notes: list[str] = field(default_factory=list)  # sentences for whoever wrote the kit
 
 
-def plan(
-    directory: Path, files: Mapping[Path, str], editable: Set[Path], *, force: bool = False
-) -> Outcome:
-    """What `update` would do; NotOurs if it would refuse."""
+def update(
+    directory: Path, files: Mapping[Path, str], editable: Set[Path], *,
+    force: bool = False, dry: bool = False,
+) -> Outcome:  # fmt: skip
+    """Write what differs and remove what is no part any more; with `dry` only say so.
+
+    Changed files of `editable` are left as they are. NotOurs, with nothing written, if another file
+    is in the way and not `force`; OSError if a file cannot be written.
+    """
     before, outcome, refused = _manifest(directory), Outcome(), []
     for path, text in files.items():
         there = _hash_of(directory / path)
@@ -46,10 +50,8 @@ def plan(
             continue
         if there is None or there == before.get(str(path)) or force:
             outcome.written.append(path)
-        elif path in editable:
-            outcome.kept.append(path)
         else:
-            refused.append(path)
+            (outcome.kept if path in editable else refused).append(path)
     if refused:
         raise NotOurs(directory, refused)
     outcome.removed = [
@@ -60,18 +62,8 @@ def plan(
         and ".." not in path.parts
         and _hash_of(directory / path) == before[str(path)]
     ]
-    return outcome
-
-
-def update(
-    directory: Path, files: Mapping[Path, str], editable: Set[Path], *, force: bool = False
-) -> Outcome:
-    """Write what differs and remove what is no part any more.
-
-    Changed files of `editable` are left as they are. NotOurs, with nothing written, if another file
-    is in the way and not `force`; OSError if a file cannot be written.
-    """
-    outcome = plan(directory, files, editable, force=force)
+    if dry:
+        return outcome
     for path in outcome.written:
         _write(directory / path, files[path])
     for path in outcome.removed:

@@ -31,18 +31,22 @@ def groups(kit: Kit) -> list[Json]:
             for percent in (50, 95, 99)
         },
     }
-    fast: list[Json] = []
+    objectives, fast, burn = [], [], []
     for slo in kit.slos:
+        objectives.append(_record("slo:objective:ratio", f"vector({slo.objective})", slo.name))
         for window in DIRECT:
             total = f"sum by (environment, service) (rate({slo.total}[{window}]))"
             good = f"sum by (environment, service) (rate({slo.good}[{window}]))"
-            labels = {"slo": slo.name}
-            fast += [
-                _record(f"service:slo_requests:rate{window}", total, labels),
-                _record(
-                    f"service:slo_bad:rate{window}", f"{total} - ({good} or {total} * 0)", labels
-                ),
-            ]
+            bad = f"{total} - ({good} or {total} * 0)"
+            fast.append(_record(f"service:slo_requests:rate{window}", total, slo.name))
+            fast.append(_record(f"service:slo_bad:rate{window}", bad, slo.name))
+        for window in (*DIRECT, *DERIVED):
+            bad, every = (
+                f'service:slo_{part}:rate{window}{{slo="{slo.name}"}}'
+                for part in ("bad", "requests")
+            )
+            share = f"{bad} / ({every} > 0) / {round(1 - slo.objective, 6)}"
+            burn.append(_record(f"service:slo_burn:rate{window}", share, slo.name))
     # Long windows add up the rates of 5 minutes, as reading days of raw samples at each evaluation
     # is slow. Missing data counts as no traffic, so a new installation stays below `floor_rps`.
     slow = [
@@ -53,38 +57,18 @@ def groups(kit: Kit) -> list[Json]:
         for window, count in DERIVED.items()
         for part in ("requests", "bad")
     ]
-    slow.append(
-        # of 30 days, the share in which there was traffic
-        _record(
-            "service:slo_seen:ratio30d",
-            f"count_over_time(service:slo_requests:rate5m[30d:5m]) / {DERIVED['30d']}",
-        )
-    )
-    burn = [
-        _record(
-            f"service:slo_burn:rate{window}",
-            f'service:slo_bad:rate{window}{{slo="{slo.name}"}}'
-            f' / (service:slo_requests:rate{window}{{slo="{slo.name}"}} > 0)'
-            f" / {round(1 - slo.objective, 6)}",
-            {"slo": slo.name},
-        )
-        for slo in kit.slos
-        for window in (*DIRECT, *DERIVED)
-    ]
-    objectives = [
-        _record("slo:objective:ratio", f"vector({slo.objective})", {"slo": slo.name})
-        for slo in kit.slos
-    ]
+    # of 30 days, the share in which there was traffic
+    seen = f"count_over_time(service:slo_requests:rate5m[30d:5m]) / {DERIVED['30d']}"
     return [
         group("red", [_record(name, expr) for name, expr in red.items()]),
         group("slo", [*objectives, *fast]),
-        group("slo-long", slow, "1m"),
+        group("slo-long", [*slow, _record("service:slo_seen:ratio30d", seen)], "1m"),
         group("slo-burn", burn),
     ]
 
 
-def _record(name: str, expr: str, labels: dict[str, str] | None = None) -> Json:
-    return {"record": name, "expr": expr, **({"labels": labels} if labels else {})}
+def _record(name: str, expr: str, slo: str = "") -> Json:
+    return {"record": name, "expr": expr, **({"labels": {"slo": slo}} if slo else {})}
 
 
 def group(name: str, rules: list[Json], interval: str = INTERVAL) -> Json:

@@ -12,10 +12,9 @@ from plainview.signals import LIBRARY_METRICS
 
 from . import names, pages
 from .alerts import generic_alerts
-from .board import Dashboard
 from .config import Kit, Part, Thresholds
 from .documents import RUNBOOKS, Documents, labels
-from .folder import Outcome, plan, update
+from .folder import Outcome, update
 from .logs import logs_and_traces
 from .overview import overview
 from .slos import slos as slo_board
@@ -70,7 +69,8 @@ def write(
         ),
     )
     own = [*(alert for each in catalogues for alert in each.alerts), *alerts]
-    documents = _documents(kit, _unique_alerts(own), catalogues)
+    _check_alerts(own)
+    documents = _documents(kit, own, catalogues)
     books = pages.runbooks(documents.every_alert)
     files = {
         **documents.files(),
@@ -78,7 +78,7 @@ def write(
         Path("alerts.md"): pages.alerts_page(documents),
         Path("README.md"): pages.readme(documents, _jobs(kit)),
     }
-    outcome = (plan if dry else update)(Path(directory), files, books.keys(), force=force)
+    outcome = update(Path(directory), files, books.keys(), force=force, dry=dry)
     outcome.notes = _notes(documents) if catalogues else []
     outcome.notes += [
         f"{RUNBOOKS / alert.runbook}.md of your own alert {alert.name} is yours to fill in"
@@ -98,20 +98,10 @@ def _kit(services: Sequence[str], slos: Sequence[Slo], base: Kit) -> Kit:
         known = ", ".join(get_args(Part))
         raise ValueError(f"no such part: {', '.join(sorted(unknown))}; there are {known}")
     for slo in slos:
-        if not 0 < slo.objective < 1:
-            raise ValueError(f"objective {slo.name}: {slo.objective} is not between 0 and 1")
-        if not re.fullmatch(r"[A-Za-z_][\w-]*", slo.name, re.ASCII):
-            raise ValueError(f"objective {slo.name!r}: use letters, digits, '-' and '_'")
-        for selector in (slo.good, slo.total):
-            if not re.fullmatch(r"[a-zA-Z_:][\w:]*(\{[^}]*\})?", selector, re.ASCII):
-                raise ValueError(
-                    f"objective {slo.name}: {selector!r} is not the selector of a counter, such as"
-                    ' orders_total{outcome="paid"}; the kit puts rate() around it'
-                )
+        _check_objective(slo)
     if twice := [name for name, n in Counter(slo.name for slo in slos).items() if n > 1]:
         raise ValueError(f"objective {twice[0]} is declared twice")
     slug = re.sub(r"[^a-z0-9]+", "-", services[0].lower()).strip("-")[:24]
-    around = "|".join(_jobs(base))
     return replace(
         base,
         services=tuple(dict.fromkeys(services)),
@@ -119,22 +109,32 @@ def _kit(services: Sequence[str], slos: Sequence[Slo], base: Kit) -> Kit:
         tag=slug,
         rule_prefix=f"{slug}-",
         objectives=tuple(slos),
-        around=f'job=~"{around}"',
+        around=f'job=~"{"|".join(_jobs(base))}"',
     )
 
 
-def _unique_alerts(alerts: Sequence[Alert]) -> list[Alert]:
-    found: dict[tuple[str, str], Alert] = {}
+def _check_objective(slo: Slo) -> None:
+    if not 0 < slo.objective < 1:
+        raise ValueError(f"objective {slo.name}: {slo.objective} is not between 0 and 1")
+    if not re.fullmatch(r"[A-Za-z_][\w-]*", slo.name, re.ASCII):
+        raise ValueError(f"objective {slo.name!r}: use letters, digits, '-' and '_'")
+    for selector in (slo.good, slo.total):
+        if not re.fullmatch(r"[a-zA-Z_:][\w:]*(\{[^}]*\})?", selector, re.ASCII):
+            raise ValueError(
+                f"objective {slo.name}: {selector!r} is not the selector of a counter, such as"
+                ' orders_total{outcome="paid"}; the kit puts rate() around it'
+            )
+
+
+def _check_alerts(alerts: Sequence[Alert]) -> None:
     for alert in alerts:
         if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", alert.name):
             raise ValueError(f"alert {alert.name!r}: write its name as RewardStockLow")
         if not re.fullmatch(r"(\d+(ms|[smhdwy]))+", alert.for_):
             raise ValueError(f"alert {alert.name}: for_={alert.for_!r} is no duration such as 5m")
-        key = alert.name, str(sorted(labels(alert).items()))
-        if key in found:
-            raise ValueError(f"alert {alert.name} is declared twice with the same labels")
-        found[key] = alert
-    return list(found.values())
+    keys = Counter((alert.name, *sorted(labels(alert).items())) for alert in alerts)
+    if twice := [name for (name, *_), n in keys.items() if n > 1]:
+        raise ValueError(f"alert {twice[0]} is declared twice with the same labels")
 
 
 def _documents(kit: Kit, own: list[Alert], catalogues: Sequence[Catalogue]) -> Documents:
@@ -144,8 +144,10 @@ def _documents(kit: Kit, own: list[Alert], catalogues: Sequence[Catalogue]) -> D
         known = ", ".join(sorted(every))
         raise ValueError(f"no usual alert {', '.join(sorted(unknown))}; there are {known}")
     usual = [alert for alert in generic_alerts(kit) if alert.name not in named]
-    groups = {kit.prefix: usual, **({f"{kit.prefix}-own": own} if own else {})}
-    boards = _boards(kit, [*usual, *own])
+    logs = [logs_and_traces(kit)] if "loki" in kit.parts else []
+    first = overview(kit, [*usual, *own])
+    made = (first, system(kit), slo_board(kit), *logs, telemetry(kit))
+    boards = {board.name: board for board in made}
     for alert in own:
         for name in alert.dashboards[:1]:
             if name not in boards:
@@ -157,18 +159,11 @@ def _documents(kit: Kit, own: list[Alert], catalogues: Sequence[Catalogue]) -> D
     return Documents(
         kit=kit,
         boards=boards,
-        alerts=groups,
+        alerts={kit.prefix: usual, **({f"{kit.prefix}-own": own} if own else {})},
         known=names.known(kit, [LIBRARY_METRICS, *catalogues]),
         folder=f"{kit.prefix} alerts",
         origin=f"Written by `plainview kit` for {', '.join(kit.services)}.",
     )
-
-
-def _boards(kit: Kit, alerts: Sequence[Alert]) -> dict[str, Dashboard]:
-    made = [overview(kit, alerts), system(kit), slo_board(kit)]
-    if "loki" in kit.parts:
-        made.append(logs_and_traces(kit))
-    return {board.name: board for board in (*made, telemetry(kit))}
 
 
 def _jobs(kit: Kit) -> tuple[str, ...]:
