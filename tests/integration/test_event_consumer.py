@@ -22,9 +22,9 @@ from plainview.testing import captured_spans, metric_delta
 from shared.announcements import STREAM
 from shared.background import repeat
 from shared.storage import redis as redis_storage
-from shared.storage.mongo import Database, connect
+from shared.storage.mongo import Database
 from shared.storage.mongo_calls import DatabaseUnavailable
-from tests.support.servers import EmbeddedMongo, EmbeddedValkey
+from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import soon
 
 SEOUL = ZoneInfo("Asia/Seoul")
@@ -163,25 +163,20 @@ async def test_an_outage_of_the_database_kills_no_message(
     assert await redis.xlen(DEAD_LETTERS) == 0
 
 
-async def test_it_goes_on_after_redis_was_killed_and_came_back_empty() -> None:
-    with EmbeddedValkey() as valkey, EmbeddedMongo() as mongo:
-        redis = redis_storage.connect(valkey.url, timeout_s=4)
-        client = connect(mongo.url, "pymongo", "test")
-        members = MemberRepository(client.database("event"))
-        stack = AsyncExitStack()
+async def test_it_goes_on_after_redis_was_killed_and_came_back(
+    own_valkey: EmbeddedValkey, members: MemberRepository
+) -> None:
+    redis = redis_storage.connect(own_valkey.url, timeout_s=4)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(redis.aclose)
         repeat(stack, "consumer", Consumer(redis, members, SEOUL).turn)
-        try:
-            await announce(redis, "user.registered", "before")
-            await soon(lambda: members.member("before"))
-            valkey.kill()
-            await asyncio.sleep(0.5)
-            valkey.start()
-            await announce(redis, "user.registered", "after", datetime.now(UTC).isoformat())
-            await soon(lambda: members.member("after"))
-        finally:
-            await stack.aclose()
-            await redis.aclose()
-            await client.close()
+        await announce(redis, "user.registered", "before")
+        await soon(lambda: members.member("before"))
+        own_valkey.kill()
+        await asyncio.sleep(0.5)
+        own_valkey.start()
+        await announce(redis, "user.registered", "after", datetime.now(UTC).isoformat())
+        await soon(lambda: members.member("after"))
 
 
 async def test_what_is_no_utf_8_is_a_dead_letter_and_the_others_are_read(

@@ -1,7 +1,7 @@
 """The gateway on a real Valkey: who is limited, who is active, and what a hang costs."""
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import date, datetime
 from itertools import count
@@ -27,13 +27,6 @@ EVENTS = "/api/v1/events"
 SEOUL = ZoneInfo("Asia/Seoul")
 BEHIND = {"trusted_proxies": "127.0.0.1"}
 _NUMBERS = count()
-
-
-@pytest.fixture(scope="module")
-def own_valkey() -> Iterator[EmbeddedValkey]:
-    """One that may be paused."""
-    with EmbeddedValkey() as server:
-        yield server
 
 
 @pytest.fixture

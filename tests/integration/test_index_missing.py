@@ -1,6 +1,5 @@
 """An index that MongoDB does not want to make: not ready, the reason is told, nothing is stored."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import uuid4
@@ -17,6 +16,7 @@ from plainview.health import reason_of
 from plainview.testing import captured_logs
 from shared.storage.mongo import Collection, IndexMissing
 from tests.support.auth_app import auth_settings
+from tests.support.waiting import soon
 
 PERSON = {"email": "a@example.com", "password": "a staple that is correct", "display_name": "A"}
 CONFLICT, UNAUTHORIZED = 85, 13
@@ -55,24 +55,22 @@ async def test_not_ready_until_the_index_is_there(
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=transport, base_url="http://test") as client,
         ):
-            async with asyncio.timeout(30):
-                while not any(line["event"] == "index.failed" for line in lines):
-                    await asyncio.sleep(0.05)
+
+            async def ready(status: int, text: str = "") -> httpx.Response | None:
+                reply = await client.get("/health/ready")
+                return reply if reply.status_code == status and text in reply.text else None
+
+            await soon(lambda: any(line["event"] == "index.failed" for line in lines))
             with pytest.raises(IndexMissing) as raised:
                 await app.state.deps.checks["mongo"].ping()
             assert reason_of(raised.value) == "index"
-            async with asyncio.timeout(30):
-                while "index" not in (ready := await client.get("/health/ready")).text:
-                    await asyncio.sleep(0.05)
-            assert ready.status_code == 503
-            assert "other options" not in ready.text  # the exception's text is for the log alone
+            told = await soon(lambda: ready(503, "index"))
+            assert "other options" not in told.text  # the exception's text is for the log alone
             if make is auth:
                 reply = await client.post("/api/v1/auth/register", json=PERSON)
                 assert (reply.status_code, reply.json()["code"]) == (503, "index_missing")
             monkeypatch.undo()
-            async with asyncio.timeout(30):
-                while (await client.get("/health/ready")).status_code != 200:
-                    await asyncio.sleep(0.1)
+            await soon(lambda: ready(200))
             if make is auth:
                 assert (await client.post("/api/v1/auth/register", json=PERSON)).status_code == 201
     (line,) = [line for line in lines if line["event"] == "index.failed"]
