@@ -4,9 +4,14 @@ import time
 from collections.abc import Callable
 from math import ceil
 
+FAILURES = 5  # in a row
+# Retries are a fifth of the calls, and a few more. Without a bound of what is saved up, an hour
+# without failures would save up a storm of retries.
+RATIO, FLOOR, SAVED_UP = 0.2, 3.0, 20.0
+
 
 class Breaker:
-    """Opens after `failures` failed calls in a row and then refuses calls.
+    """Opens after FAILURES failed calls in a row and then refuses calls.
 
     After `open_s` seconds it lets one trial call through at a time; a success closes it again.
     Each change begins a new period. A call from an earlier one that ends late tells how the
@@ -15,12 +20,11 @@ class Breaker:
 
     def __init__(
         self,
-        failures: int = 5,
+        on_change: Callable[[bool], None],
         open_s: float = 10.0,
-        on_change: Callable[[bool], None] = lambda is_open: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._limit, self._open_s, self._on_change, self._clock = failures, open_s, on_change, clock
+        self._limit, self._open_s, self._on_change, self._clock = FAILURES, open_s, on_change, clock
         self._failures = 0
         self._open_until: float | None = None
         self._trial = False
@@ -75,15 +79,13 @@ class Breaker:
 
 
 class RetryBudget:
-    """Allows retries up to `ratio` of the calls, plus `floor`; saves up at most `ceiling`."""
+    """Allows retries up to RATIO of the calls, plus FLOOR."""
 
-    def __init__(self, ratio: float = 0.2, floor: float = 3.0, ceiling: float = 20.0) -> None:
-        # With no ceiling, an hour without failures would save up a storm of retries.
-        self._ratio, self._tokens, self._ceiling = ratio, floor, ceiling
+    _tokens = FLOOR
 
     def deposit(self) -> None:
-        """Earn `ratio` of a retry, for a call."""
-        self._tokens = min(self._ceiling, self._tokens + self._ratio)
+        """Earn RATIO of a retry, for a call."""
+        self._tokens = min(SAVED_UP, self._tokens + RATIO)
 
     def withdraw(self) -> bool:
         """Spend one retry; False if the budget has none."""

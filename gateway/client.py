@@ -87,7 +87,6 @@ class UpstreamClient:
         connect_s: float = 1.0,
         reply_s: float = 5.0,
         idle_s: float = 60.0,
-        breaker_failures: int = 5,
         breaker_open_s: float = 10.0,
     ) -> None:
         self.name, self.transport = name, transport
@@ -95,9 +94,7 @@ class UpstreamClient:
         self._prefix = self._base.raw_path.rstrip(b"/")
         self._timeout = {"connect": connect_s, "read": reply_s, "idle": idle_s}
         self._budget = RetryBudget()
-        self.breaker = Breaker(
-            breaker_failures, breaker_open_s, lambda is_open: signals.breaker_open(name, is_open)
-        )
+        self.breaker = Breaker(lambda is_open: signals.breaker_open(name, is_open), breaker_open_s)
 
     @asynccontextmanager
     async def exchange(

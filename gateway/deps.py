@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import httpx
 
@@ -12,7 +12,7 @@ from gateway.limits import Limits
 from gateway.settings import Settings
 from gateway.signals import Upstream
 from plainview import Check, checks, observe_httpx
-from plainview.client_address import IPV6_PREFIX, Networks
+from plainview.client_address import Networks
 from shared.background import close_at_exit, repeat
 from shared.storage import redis
 from shared.storage.fallback import CLIENT_TIMEOUT_S
@@ -31,9 +31,9 @@ class Deps:
     verifier: TokenVerifier
     active_users: ActiveUsers
     upstreams: Mapping[Upstream, UpstreamClient]
-    trusted_proxies: Networks = ()
-    checks: Mapping[str, Check] = field(default_factory=dict)
-    ipv6_prefix: int = IPV6_PREFIX
+    trusted_proxies: Networks
+    checks: Mapping[str, Check]
+    ipv6_prefix: int
 
 
 def connect(settings: Settings, stack: AsyncExitStack) -> Deps:

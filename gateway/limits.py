@@ -58,7 +58,7 @@ class Limits:
     def __init__(self, redis: Redis | None, limits: Mapping[signals.Limit, str]) -> None:
         self._limits = {name: _Limit(name, text) for name, text in limits.items()}
         self._local = LocalWindows()
-        self._trips = RoundTrips(redis, MOVING_WINDOW, BUDGET_S) if redis is not None else None
+        self._trips = RoundTrips(redis) if redis is not None else None
         self.fallback = Fallback(_changed)
 
     async def check(self, *asked: tuple[signals.Limit, str]) -> None:
@@ -99,14 +99,10 @@ def _changed(degraded: bool) -> None:
 
 
 class LocalWindows:
-    """MOVING_WINDOW in this process, for at most `max_keys` keys and `max_times` times.
+    """MOVING_WINDOW in this process; beyond its bounds the longest unused keys are forgotten."""
 
-    Beyond that the longest unused keys are forgotten.
-    """
-
-    def __init__(self, max_keys: int = MAX_LOCAL, max_times: int = MAX_TIMES) -> None:
+    def __init__(self) -> None:
         self._times: OrderedDict[str, deque[int]] = OrderedDict()
-        self._max_keys, self._max_times = max_keys, max_times
         self.kept = 0  # times of all keys
 
     def hit(self, call: Call, now: int) -> int:
@@ -126,7 +122,7 @@ class LocalWindows:
         if len(times) > limit:
             times.popleft()
             self.kept -= 1
-        while len(self._times) > self._max_keys or self.kept > self._max_times > len(times):
+        while len(self._times) > MAX_LOCAL or self.kept > MAX_TIMES > len(times):
             self.kept -= len(self._times.popitem(last=False)[1])
         return 0
 
@@ -152,15 +148,16 @@ class _Ask:
 
 
 class RoundTrips:
-    """Calls one script in batches: calls that come during one round trip share the next.
+    """Calls MOVING_WINDOW in batches: calls that come during one round trip share the next.
 
     No timer delays a call, and the busier the process is, the more calls a round trip carries. A
-    round trip that takes longer than `budget_s` has failed.
+    round trip that takes longer than BUDGET_S has failed.
     """
 
-    def __init__(self, redis: Redis, script: str, budget_s: float) -> None:
-        self._redis, self._script, self._budget_s = redis, script, budget_s
-        self._sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+    _sha = hashlib.sha1(MOVING_WINDOW.encode(), usedforsecurity=False).hexdigest()
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
         self._waiting: list[_Ask] = []
         self._trip: asyncio.Task[None] | None = None
 
@@ -168,7 +165,7 @@ class RoundTrips:
         """The script's replies, in the order of `calls`.
 
         RedisError if Redis refuses one of them, is away or too slow. It takes at most twice
-        `budget_s`: for the rest of the round trip that is under way, and for the one with these
+        BUDGET_S: for the rest of the round trip that is under way, and for the one with these
         calls.
         """
         ask = _Ask(calls, asyncio.get_running_loop().create_future())
@@ -186,7 +183,7 @@ class RoundTrips:
     async def _serve(self, batch: list[_Ask]) -> None:
         try:
             calls = [call for ask in batch for call in ask.calls]
-            replies = iter(await patiently(self._send(calls), self._budget_s))
+            replies = iter(await patiently(self._send(calls), BUDGET_S))
             for ask in batch:
                 values = [next(replies) for _ in ask.calls]
                 refused = next((one for one in values if isinstance(one, Exception)), None)
@@ -214,7 +211,7 @@ class RoundTrips:
         replies = await self._pipeline("EVALSHA", self._sha, calls)
         missing = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if missing:  # Redis does not know the script, e.g. after a restart; EVAL loads it
-            again = await self._pipeline("EVAL", self._script, [calls[n] for n in missing])
+            again = await self._pipeline("EVAL", MOVING_WINDOW, [calls[n] for n in missing])
             for n, reply in zip(missing, again, strict=True):
                 replies[n] = reply
         return replies

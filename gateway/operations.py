@@ -34,9 +34,9 @@ class Operation:
         return not self.roles and self.path.rsplit("/", 1)[-1] in ("login", "register")
 
 
-def load_document(path: Path = DOCUMENT) -> dict[str, Any]:
+def load_document() -> dict[str, Any]:
     """The merged document that `make generate` writes."""
-    document: dict[str, Any] = json.loads(path.read_text())
+    document: dict[str, Any] = json.loads(DOCUMENT.read_text())
     return document
 
 

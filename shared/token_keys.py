@@ -85,22 +85,14 @@ class StaticKeys:
 
 
 class RemoteJwks:
-    """The keys that `url` publishes, fetched again every `refresh_s` seconds while they are used.
+    """The keys that `url` publishes, fetched again every `REFRESH_S` seconds while they are used.
 
-    While the source is away, the last keys stay in use for `kept_s` seconds after they were
+    While the source is away, the last keys stay in use for `KEPT_S` seconds after they were
     fetched. Keys are renewed in the background; only a lookup of an unknown key ID waits for it.
     """
 
-    def __init__(
-        self,
-        client: httpx.AsyncClient,
-        url: str,
-        *,
-        refresh_s: float = REFRESH_S,
-        kept_s: float = KEPT_S,
-    ) -> None:
+    def __init__(self, client: httpx.AsyncClient, url: str) -> None:
         self._client, self._url = client, url
-        self._refresh_s, self._kept_s = refresh_s, kept_s
         self._keys: StaticKeys | None = None
         self._version = 0
         self._fetched = self._tried = float("-inf")
@@ -110,10 +102,10 @@ class RemoteJwks:
         """The version of the key set; also starts a renewal in the background if one is due."""
         if self._keys is not None:
             age = time.monotonic() - self._fetched
-            if age > self._kept_s:
+            if age > KEPT_S:
                 self._replace(None)
                 get_logger("security").warning("token_keys.expired")
-            elif age > self._refresh_s:
+            elif age > REFRESH_S:
                 self._refresh()
         return self._version
 

@@ -87,16 +87,14 @@ class TokenIssuer:
 
 
 class TokenVerifier:
-    """Turns an access token into its principal; remembers up to `remembered` verified tokens.
+    """Turns an access token into its principal; remembers up to REMEMBERED of them.
 
     Checking the signature is the costly part, and a token comes with each request of its user. A
     remembered token is found by a hash of the whole token, until the token expires or the keys
     change. Refused tokens are not remembered.
     """
 
-    def __init__(
-        self, keys: KeySource, issuer: str, audience: str, *, remembered: int = REMEMBERED
-    ) -> None:
+    def __init__(self, keys: KeySource, issuer: str, audience: str) -> None:
         self._keys = keys
         self._claims = jwt.JWTClaimsRegistry(
             leeway=LEEWAY_S,
@@ -106,7 +104,7 @@ class TokenVerifier:
         )
         # by hash: the principal, and when the token becomes valid and expires (Unix seconds)
         self._remembered: dict[bytes, tuple[Principal, float, float]] = {}
-        self._max, self._version = remembered, keys.version()
+        self._version = keys.version()
 
     def recall(self, token: str) -> Principal | None:
         """The principal, if this token was verified before and is still valid, else None."""
@@ -140,7 +138,7 @@ class TokenVerifier:
         first = max(claims["nbf"], claims["iat"]) - LEEWAY_S
         remembered, digest = self._of_these_keys(), _digest(token)
         remembered.pop(digest, None)
-        if len(remembered) >= self._max:
+        if len(remembered) >= REMEMBERED:
             del remembered[next(iter(remembered))]  # the oldest
         remembered[digest] = principal, first, claims["exp"] + LEEWAY_S
 

@@ -74,9 +74,6 @@ class Replicas:
             self._known.remove(address)
 
 
-def _nothing() -> None: ...
-
-
 class UpstreamTransport(httpx.AsyncBaseTransport):
     """Connections of one origin: its addresses are asked in turn, each on the last used one.
 
@@ -102,7 +99,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         """Send the request; returns when the head of the reply has come."""
         extensions = request.extensions
         timeout = extensions.get("timeout", {})
-        on_end: Callable[[], None] = extensions.get("on_end", _nothing)
+        on_end: Callable[[], None] = extensions.get("on_end", lambda: None)
         body = await request.aread()
         head = self._head(request, body)
         connection = await self._connection(timeout.get("connect"))

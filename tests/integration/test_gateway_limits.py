@@ -242,13 +242,15 @@ async def test_a_redis_that_refuses_everything_is_away() -> None:
         await client.aclose()
 
 
-async def test_local_windows_are_bounded() -> None:
+async def test_local_windows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all keys together, as one key may hold as many times as its limit allows."""
-    local = LocalWindows(max_keys=100)
+    monkeypatch.setattr("gateway.limits.MAX_LOCAL", 100)
+    local = LocalWindows()
     for number in range(1000):
         local.hit((f"k{number}", 5, 1_000_000), number)
     assert len(local._times) == local.kept == 100
-    local = LocalWindows(max_keys=100, max_times=1000)
+    monkeypatch.setattr("gateway.limits.MAX_TIMES", 1000)
+    local = LocalWindows()
     for number in range(200_000):
         local.hit((f"k{number % 50}", 600, 10**12), number)
     kept = [len(times) for times in local._times.values()]

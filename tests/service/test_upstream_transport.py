@@ -122,7 +122,8 @@ async def test_no_client_decides_how_long_a_trial_takes():
         await send({"type": "http.response.body", "body": b""})
 
     async with served(app) as url:
-        upstream = client(url, breaker_failures=1, breaker_open_s=0)
+        upstream = client(url, breaker_open_s=0)
+        upstream.breaker._limit = 1
 
         async def ask() -> None:
             async with upstream.exchange("POST", b"/", [], b"", client="ann"):

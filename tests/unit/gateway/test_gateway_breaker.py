@@ -16,7 +16,7 @@ def fail(breaker: Breaker) -> None:
 
 def test_a_breaker_opens_after_five_failures_in_a_row() -> None:
     changes: list[bool] = []
-    breaker = Breaker(5, 10, changes.append, Clock())
+    breaker = Breaker(changes.append, 10, Clock())
     for _ in range(4):
         fail(breaker)
     breaker.succeeded(breaker.allow())
@@ -28,10 +28,11 @@ def test_a_breaker_opens_after_five_failures_in_a_row() -> None:
     assert not breaker.allow()
 
 
-def test_half_open_it_lets_one_through_at_a_time() -> None:
+def test_half_open_it_lets_one_through_at_a_time(monkeypatch) -> None:
     changes: list[bool] = []
     clock = Clock()
-    breaker = Breaker(1, 10, changes.append, clock)
+    monkeypatch.setattr("gateway.breaker.FAILURES", 1)
+    breaker = Breaker(changes.append, 10, clock)
     fail(breaker)
     assert breaker.retry_after == 10
     clock.now += 9.9
@@ -52,10 +53,11 @@ def test_half_open_it_lets_one_through_at_a_time() -> None:
     assert changes == [True, True, False]
 
 
-def test_calls_from_before_a_change_tell_nothing() -> None:
+def test_calls_from_before_a_change_tell_nothing(monkeypatch) -> None:
     """They neither prolong the wait, nor end somebody's trial, nor open it anew after one."""
     clock = Clock()
-    breaker = Breaker(2, 10, clock=clock)
+    monkeypatch.setattr("gateway.breaker.FAILURES", 2)
+    breaker = Breaker(lambda _: None, 10, clock)
     before = [breaker.allow() for _ in range(9)]
     fail(breaker)
     fail(breaker)
@@ -77,7 +79,7 @@ def test_calls_from_before_a_change_tell_nothing() -> None:
 
 
 def test_a_quiet_hour_saves_up_no_storm() -> None:
-    budget = RetryBudget(0.2, 3, 20)
+    budget = RetryBudget()
     for _ in range(10_000):
         budget.deposit()
     assert sum(budget.withdraw() for _ in range(100)) == 20
