@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import FileResponse
 from nicegui import ui
 from starlette.requests import Request
 
-from console import docs
 from console.render import HERE, LANGUAGES, language_of, piece, word
 from console.view import Rows, View
 
 TITLE = "Event Rewards"
+HANDBOOK = Path(__file__).resolve().parents[1] / "docs"
 PANELS = (  # of the page Now: name, width of twelve, the text when it is empty
     ("people", "w4", ""),
     ("events", "w4", "no_events"),
@@ -50,18 +52,16 @@ class KeyedList:
 
 def add_pages(app: FastAPI, view: View, links: Links) -> None:
     """Serve `/`, `/follow` and `/docs/` of this app; once per process, as NiceGUI has it."""
-    docs.add_pictures(app)
+
+    @app.get("/docs/images/{name}", include_in_schema=False)
+    async def picture(name: str) -> FileResponse:
+        return FileResponse(find(f"images/{name}", ".png"))
+
     register(view, links)
     ui.run_with(
-        app,
-        title=TITLE,
-        favicon="📡",
-        dark=None,
-        tailwind=False,
-        show_welcome_message=False,
-        binding_refresh_interval=None,
-        reconnect_timeout=10,
-    )
+        app, title=TITLE, favicon="📡", dark=None, tailwind=False, show_welcome_message=False,
+        binding_refresh_interval=None, reconnect_timeout=10,
+    )  # fmt: skip
 
 
 def register(view: View, links: Links) -> None:
@@ -111,9 +111,8 @@ def register(view: View, links: Links) -> None:
             nonlocal looks
             looks += 1
             rows = view.picks(language)
-            if wanted and (
-                looks < 30 or looks % 10 == 0
-            ):  # late spans come within the first looks; then every tenth is enough
+            # late spans come within the first looks; then every tenth is enough
+            if wanted and (looks < 30 or looks % 10 == 0):
                 rows = {**rows, **view.follow(language, wanted, links)}
             for name, items in rows.items():
                 shown[name].show(items)
@@ -123,13 +122,23 @@ def register(view: View, links: Links) -> None:
 
     @ui.page("/docs/{path:path}", title=f"{TITLE}: Docs")
     def handbook(request: Request, path: str) -> None:
-        text = docs.find(path, ".md").read_text("utf-8")
+        text = find(path, ".md").read_text("utf-8")
         _frame(request, "docs")
         extras = ["fenced-code-blocks", "tables", "cuddled-lists"]
         with ui.element("article").classes("board").props("id=main lang=en"):
-            ui.markdown(text, extras=extras, sanitize=False).classes(
-                "panel prose"
-            )  # the repository's own pages, so nothing has to be sanitised
+            # the repository's own pages, so nothing has to be sanitised
+            ui.markdown(text, extras=extras, sanitize=False).classes("panel prose")
+
+
+def find(path: str, suffix: str) -> Path:
+    """The file below docs/, which alerts link; 404 for anything else, wherever it may be."""
+    try:
+        file = (HANDBOOK / path).resolve()
+        if file.suffix == suffix and file.is_relative_to(HANDBOOK) and file.is_file():
+            return file
+    except (OSError, ValueError):  # a name that is too long, or holds what no name can
+        pass
+    raise HTTPException(404, "no such page")
 
 
 def _section(title: str, classes: str, *, titled: bool = True) -> ui.element:
@@ -144,11 +153,8 @@ def _frame(request: Request, page: str, wanted: str = "") -> str:
     language = language_of(request)
     other = LANGUAGES[1 - LANGUAGES.index(language)]
     ui.add_head_html(_head(language))
-    ui.html(
-        piece(language, "header", page=page, wanted=wanted, other=other),
-        sanitize=False,
-        tag="header",
-    ).classes("bar-top")
+    header = piece(language, "header", page=page, wanted=wanted, other=other)
+    ui.html(header, sanitize=False, tag="header").classes("bar-top")
     return language
 
 

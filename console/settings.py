@@ -21,9 +21,8 @@ class ConsoleSettings(ServiceSettings):
     log_dir: Path = Path(".local/logs")
     reader_email: str = ""  # an account that may read the names of events and rewards
     reader_password: SecretStr | None = None
-    seed_file: Path = Path(
-        ".local/seed.json"
-    )  # of the demo: without reader_email its auditor is used
+    # of the demo: without reader_email its auditor is used
+    seed_file: Path = Path(".local/seed.json")
     loki_url: str = ""  # where lines come from when there are no files
     grafana_link: str = ""  # as the browser reaches it
     jaeger_link: str = ""
@@ -68,11 +67,8 @@ class ConsoleSettings(ServiceSettings):
     def links(self) -> dict[str, str]:
         """Where a request can be seen elsewhere; `{trace}` stands for its trace ID."""
         logs = {"refId": "A", "expr": '{service=~".+"} | trace_id="{trace}"'}
-        explore = {
-            "datasource": "loki",
-            "queries": [logs],
-            "range": {"from": "now-6h", "to": "now"},
-        }
+        hours = {"from": "now-6h", "to": "now"}
+        explore = {"datasource": "loki", "queries": [logs], "range": hours}
         left = quote(json.dumps(explore)).replace("%7Btrace%7D", "{trace}")
         links = {}
         if self.jaeger_link:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from sys import intern
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -17,6 +17,7 @@ from shared.thresholds import SERVICE
 MAX_LINE = 8_192  # characters kept of one log line
 MAX_ATTRIBUTE = 1_024  # characters kept of one attribute
 MAX_ATTRIBUTES = 64  # attributes kept of one span
+EDGE = "gateway"  # the outermost service: what it saw is a request
 FEED = {"reward.claimed", "reward.refused", "reward.decided"}
 CHANGES = {"event.created", "event.changed", "reward.created", "reward.restocked"}
 
@@ -92,30 +93,23 @@ class Request:
         return self.duration_s >= SERVICE.latency_s
 
 
-@dataclass(slots=True)
-class Found:
+class Found(NamedTuple):
     """All that is known about one request: spans by start, lines by time."""
 
-    spans: list[SpanRecord] = field(default_factory=list)
-    lines: list[Line] = field(default_factory=list)
+    spans: list[SpanRecord]
+    lines: list[Line]
 
 
 class Store:
     """Bounded memory of one process; used from one event loop only."""
 
     def __init__(
-        self,
-        *,
-        traces: int = 2_000,
-        spans_per_trace: int = 200,
-        spans: int = 30_000,
+        self, traces: int = 2_000, spans_per_trace: int = 200, spans: int = 30_000,
         lines: int = 20_000,
-        edge: str = "gateway",
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._max_traces, self._max_trace, self._max_spans = traces, spans_per_trace, spans
         self._traces: OrderedDict[str, dict[str, SpanRecord]] = OrderedDict()
         self._requests: OrderedDict[str, Request] = OrderedDict()
-        self._edge = edge
         self.lines: deque[Line] = deque(maxlen=lines)
         self.feed: deque[Line] = deque(maxlen=50)
         self.changes: deque[Line] = deque(maxlen=50)
@@ -135,7 +129,7 @@ class Store:
                 self.spans_seen += 1
             _trim(span.attributes)
             trace[span.span_id] = span
-            if span.kind == "server" and span.service == self._edge:
+            if span.kind == "server" and span.service == EDGE:
                 self._saw_span(span)
         while len(self._traces) > self._max_traces or self.span_count > self._max_spans:
             self.span_count -= len(self._traces.popitem(last=False)[1])
@@ -148,7 +142,7 @@ class Store:
             self.feed.append(line)
         elif line.event in CHANGES:
             self.changes.append(line)
-        if line.event == "http.request" and line.service == self._edge and line.trace_id:
+        if line.event == "http.request" and line.service == EDGE and line.trace_id:
             doc = line.fields()
             key = str(doc.get("span_id") or line.request_id)
             request = self._request(key, line.trace_id, line.at)

@@ -47,23 +47,20 @@ class View:
         status, reasons = self.verdict()
         users = self._page("auth").by("active_users", "window")
         recent = self._page("event").by("activity_recent", "kind")
+        services = self.watcher.services.values()
+        newest = islice(reversed(self.store.feed), LISTED)
         return {
             "verdict": [("verdict", piece(lang, "verdict", status=status, reasons=reasons))],
-            "services": [
-                (s.name, piece(lang, "service", s=s)) for s in self.watcher.services.values()
-            ],
+            "services": [(s.name, piece(lang, "service", s=s)) for s in services],
             "people": [("people", piece(lang, "people", users=users, recent=recent))],
             "events": list(self._events(lang)),
-            "feed": [
-                (
-                    f"{line.at}{line.request_id}",
-                    piece(lang, "feed", line=line, doc=line.fields(), titles=self.titles),
-                )
-                for line in islice(reversed(self.store.feed), LISTED)
-            ],
+            "feed": [(f"{line.at}{line.request_id}", self._fed(lang, line)) for line in newest],
             "trouble": self._picks(lang, "trouble")[:8],
             "changes": self._changes(lang),
         }
+
+    def _fed(self, lang: str, line: Line) -> str:
+        return piece(lang, "feed", line=line, doc=line.fields(), titles=self.titles)
 
     def verdict(self) -> tuple[str, Reasons]:
         """`pass`, `warn`, `fail` or `unknown`, and why."""
@@ -104,10 +101,8 @@ class View:
                 if sample.labels["event_id"] == event_id
             ]
             about = {"id": event_id, "participants": count, "rate": rates.get(event_id, 0.0)}
-            yield (
-                event_id,
-                piece(lang, "event", **about, rewards=rewards[:6], titles=self.titles),
-            )
+            shown = piece(lang, "event", **about, rewards=rewards[:6], titles=self.titles)
+            yield event_id, shown
 
     def _changes(self, lang: str) -> Rows:
         found: list[tuple[float, str, str, bool]] = list(self.watcher.changes)
@@ -147,28 +142,20 @@ class View:
             return {"facts": [], "spans": [], "lines": []}
         known: list[SpanRecord | Line] = [*found.spans, *found.lines]
         trace = next((x.trace_id for x in known if x.trace_id), "")
+        of_it = (r for r in self.store.requests() if wanted in (r.request_id, r.trace_id))
+        ids = (x.request_id for x in found.lines if x.request_id)
         facts = piece(
-            lang,
-            "facts",
-            r=next(
-                (r for r in self.store.requests() if wanted in (r.request_id, r.trace_id)), None
-            ),
-            trace_id=trace,
-            request_id=next((x.request_id for x in found.lines if x.request_id), ""),
-            services={x.service for x in known},
-            links=links,
-        )
+            lang, "facts", r=next(of_it, None), trace_id=trace, request_id=next(ids, ""),
+            services={x.service for x in known}, links=links,
+        )  # fmt: skip
         self.titles.hear(self._page("event"))
         lines = []
         for number, line in enumerate(found.lines[:MAX_LINES]):
             fields = line.fields()
             told = {"line": line, "fields": fields, "named": self._named(fields)}
             lines.append((f"{number}{line.at}", piece(lang, "line", **told)))
-        return {
-            "facts": [("facts", facts)],
-            "spans": list(_waterfall(lang, found.spans)),
-            "lines": lines,
-        }
+        spans = list(_waterfall(lang, found.spans))
+        return {"facts": [("facts", facts)], "spans": spans, "lines": lines}
 
 
 def _waterfall(lang: str, spans: list[SpanRecord]) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from fastapi import HTTPException
 from starlette.responses import PlainTextResponse
 
 from console.access import Guard
-from console.docs import find
+from console.pages import find
 from console.settings import ConsoleSettings
 
 TOKEN = "a-token-of-some-length"

@@ -43,7 +43,8 @@ def update(
     Changed files of `editable` are left as they are. NotOurs, with nothing written, if another file
     is in the way and not `force`; OSError if a file cannot be written.
     """
-    before, outcome, refused = _manifest(directory), Outcome(), []
+    before, outcome = _manifest(directory), Outcome()
+    refused: list[Path] = []
     for path, text in files.items():
         there = _hash_of(directory / path)
         if there == _hash(text):
