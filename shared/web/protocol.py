@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
 import re
 import socket
 import struct
@@ -16,10 +15,11 @@ from typing import Any, ClassVar
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from plainview import REQUEST_ID_HEADER, new_request_id
+from plainview import REQUEST_ID_HEADER, request_context
 from plainview.client_address import Networks
 from shared.web.bounds import DIGITS, Bounds
 from shared.web.connections import Connections
+from shared.web.problems import problem
 
 # RFC 3986: a registered name or IPv4 address, or an IP literal in brackets; then a port
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
@@ -400,22 +400,6 @@ class BoundedProtocol(HttpToolsProtocol):
         If replies to earlier requests of the connection are still to come, they are sent, and no
         refusal: it would land in the middle of one of them.
         """
-        request_id, title = new_request_id(), HTTPStatus(status).phrase
-        document = {
-            "type": "about:blank",
-            "title": title,
-            "status": status,
-            "code": title.lower().replace(" ", "_"),
-            "request_id": request_id,
-        }
-        body = json.dumps(document).encode()
-        head = (
-            f"HTTP/1.1 {status} {title}\r\n"
-            "content-type: application/problem+json\r\n"
-            f"content-length: {len(body)}\r\n"
-            f"{REQUEST_ID_HEADER.lower()}: {request_id}\r\n"
-            "connection: close\r\n\r\n"
-        )
         served = not self._in_head and self._arriving  # whether its head became a request
         self._arriving = True  # makes `end` drop the rest
         if not self.idle:
@@ -432,7 +416,12 @@ class BoundedProtocol(HttpToolsProtocol):
                 return
             running.disconnected = True  # the application has this request's head: it is over
             running.message_event.set()
-        self.transport.write(head.encode() + body)
+        with request_context() as context:
+            headers = {REQUEST_ID_HEADER: context.request_id, "Connection": "close"}
+            reply = problem(status, headers=headers)
+        lines = [b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode())]
+        lines += [b"%b: %b" % pair for pair in reply.raw_headers]
+        self.transport.write(b"\r\n".join([*lines, b"", reply.body]))
         self.end()
 
 
