@@ -28,7 +28,7 @@ class Situation:
     fails: bool = False  # the application raises: one line `http.request.failed`
     late: bool = False  # it does so after the reply was sent, so the span is no failure
     code: str = ""  # of a connection: why it was closed, as the metric says it
-    needs: str = ""  # what not every server or client can do, see `CANNOT`
+    needs: str = ""  # what not every server, client or middleware can do
 
     @property
     def label(self) -> str:
@@ -96,23 +96,10 @@ ALL = [
 if LIVE_ROUTERS:
     ALL.append(Situation("GET", "/api/deep/1", "/api/deep/{i}"))
 
-HTTPTOOLS = {"methods of one's own": "httptools answers 400 before the application is called"}
-# Of a server, client or middleware: what it cannot do, and why.
-CANNOT = {
-    "BaseHTTPMiddleware": {
-        "breaking off": "it ends the reply as if it were whole, and raises only afterwards",
-    },
-    "TestClient": {"leaving": "it reads the reply to its end before the caller sees it"},
-    "uvicorn": HTTPTOOLS,
-    "uvicorn.run": HTTPTOOLS,
-    "gunicorn and uvicorn": HTTPTOOLS,
-}
 
-
-def possible(*names: str) -> list[Situation]:
-    """All but what these servers, clients and middlewares cannot do."""
-    cannot = {need for name in names for need in CANNOT.get(name, {})}
-    return [each for each in ALL if each.needs not in cannot]
+def possible(*lacking: str) -> list[Situation]:
+    """All but what `needs` something that a server, client or middleware lacks."""
+    return [each for each in ALL if each.needs not in lacking]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ OWN = ("method", "path", "status_code", "app_name")
 _NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _LONGEST = 100  # characters of a label's value
 _GUARD = guarded("metrics")
-_SIZE_NAMES = ("http_request_size_bytes", "http_response_size_bytes")
 _SIZES = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)  # bytes
 
 
@@ -89,15 +88,14 @@ class Collectors:
         self, buckets: tuple[float, ...], own: tuple[str, ...] = (), *, sizes: bool = False
     ) -> None:
         self.shape = (buckets, own, sizes)
-        self.sizes: tuple[Histogram, Histogram] | None = None
         labels = (*OWN, *own)
+
+        def histogram(name: str, text: str, bounds: tuple[float, ...]) -> Histogram:
+            return Histogram(name, text, labels, buckets=bounds, registry=None)
+
         self.requests = Counter("http_requests_total", "Total HTTP requests", labels, registry=None)
-        self.duration = Histogram(
-            "http_request_duration_seconds",
-            "HTTP request duration, in seconds",
-            labels,
-            buckets=buckets,
-            registry=None,
+        self.duration = histogram(
+            "http_request_duration_seconds", "HTTP request duration, in seconds", buckets
         )
         self.in_progress = Gauge(
             "http_requests_in_progress",
@@ -106,21 +104,24 @@ class Collectors:
             registry=None,
             multiprocess_mode="livesum",
         )
-        if sizes:
-            self.sizes = (
-                self._size("request", "read by the application", labels),
-                self._size("response", "sent", labels),
+        #: by name, all but the sizes
+        self.named: Mapping[str, Any] = {
+            "http_requests_total": self.requests,
+            "http_request_duration_seconds": self.duration,
+            "http_requests_in_progress": self.in_progress,
+        }
+        bodies = {"request": "as read by the application", "response": "as sent"}
+        self.sizes = {
+            (name := f"http_{of}_size_bytes"): histogram(
+                name, f"Bytes of the {of}'s body, {how}", _SIZES
             )
-
-    @staticmethod
-    def _size(of: str, what: str, labels: tuple[str, ...]) -> Histogram:
-        text = f"Bytes of the {of}'s body, as {what}"
-        return Histogram(f"http_{of}_size_bytes", text, labels, buckets=_SIZES, registry=None)
+            for of, how in (bodies.items() if sizes else ())
+        }
 
     def register(self) -> list[str]:
         """Expose them; returns the names that another library has registered already."""
         taken = []
-        for name, collector in self.named().items():
+        for name, collector in {**self.named, **self.sizes}.items():
             try:
                 # gauges are few
                 few = isinstance(collector, Gauge)
@@ -128,15 +129,6 @@ class Collectors:
             except ValueError:
                 taken.append(name)
         return taken
-
-    def named(self) -> Mapping[str, Any]:
-        sizes = zip(_SIZE_NAMES, self.sizes or (), strict=False)
-        return {
-            "http_requests_total": self.requests,
-            "http_request_duration_seconds": self.duration,
-            "http_requests_in_progress": self.in_progress,
-            **dict(sizes),
-        }
 
 
 _collectors: Collectors | None = None
@@ -178,7 +170,7 @@ class HttpMetrics:
         self._labels = labels if labels is not None and own and labels.names == own else None
         self._none = ("",) * len(own)
         #: whether the bytes of requests are to be counted
-        self.sizes = made.sizes is not None
+        self.sizes = bool(made.sizes)
         self._children: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         # series that any client can cause exist from the start, so that a scan adds none
         for method, status in (("GET", 404), ("POST", 404), (OTHER_METHOD, 405)):
@@ -220,7 +212,7 @@ class HttpMetrics:
 
     def _add(self, key: tuple[str, str, int], own: tuple[str, ...]) -> tuple[Any, ...]:
         labels = (*key, self._app_name, *own)
-        metrics = (self._made.requests, self._made.duration, *(self._made.sizes or ()))
+        metrics = (self._made.requests, self._made.duration, *self._made.sizes.values())
         made = tuple([metric.labels(*labels) for metric in metrics])
         self._children[key if self._labels is None else (*key, *own)] = made
         return made

@@ -84,7 +84,7 @@ def counting(made: Collectors, settings: ObservabilitySettings) -> Callable[[ASG
     """What lets starlette-exporter count an app in the metrics `made`; ImportError without it."""
     from starlette_exporter import PrometheusMiddleware  # noqa: PLC0415
 
-    PrometheusMiddleware._metrics.update(made.named())
+    PrometheusMiddleware._metrics.update(made.named)
 
     def wrap(app: ASGIApp) -> ASGIApp:
         counted = PrometheusMiddleware(

@@ -3,11 +3,12 @@ import asyncio
 import pytest
 
 from plainview.guarded import guarded
+from plainview.signals import TELEMETRY_ERRORS
 from plainview.testing import metric_delta
 
 
 def errors(part):
-    return metric_delta("telemetry_errors_total", part=part)
+    return metric_delta(TELEMETRY_ERRORS, part=part)
 
 
 @pytest.mark.parametrize(("part", "counted"), [("logs", "logs"), ("of the user", "other")])
