@@ -115,9 +115,9 @@ audit: $(VENV)/.dev  ## known vulnerabilities of the pinned Python packages; say
 generate: $(VENV)/.dev  ## write everything that is generated: merged OpenAPI, dashboards, tables
 	$(BIN)/python -m generate
 
-lock: $(VENV)/.dev  ## pin the three requirements*.in anew, with hashes
+lock: $(VENV)/.dev  ## pin what the three requirements*.in need, with hashes; what is pinned stays (UPGRADE=1: the newest of all)
 	for file in requirements requirements-demo requirements-dev; do \
-	  $(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 $$file.in -o $$file.txt; \
+	  $(BIN)/uv pip compile -q $(if $(UPGRADE),--upgrade) --universal --generate-hashes --no-header --python-version 3.11 $$file.in -o $$file.txt; \
 	done
 
 screenshots: $(VENV)/.dev  ## pictures of the running demo's console into docs/images (Chromium); GRAFANA=http://admin:PASSWORD@localhost:3000 of dashboards
