@@ -25,5 +25,5 @@ def five(expr: str, pick: str = "topk") -> str:
 
     `topk` alone picks anew at each moment, so that a legend has all that were ever among the five.
     """
-    at_end = re.sub(r"(\{[^{}]*\})", r"\1 @ end()", expr)
+    at_end = re.sub(r"(\{[^{}]*\}(\[[^]]*\])?)", r"\1 @ end()", expr)
     return f"({expr}) and {pick}(5, {at_end})"

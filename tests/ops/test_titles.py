@@ -46,10 +46,13 @@ def test_every_number_has_one_title_while_replicas_differ(tmp_path: Path) -> Non
 def test_five_are_the_five_of_the_end(tmp_path: Path) -> None:
     """Of six the lowest at the end is left out, at whatever time one looks."""
     series = {f'left{{reward_id="r{number}"}}': f"{number}x4" for number in range(6)}
+    series |= {f'done_total{{reward_id="r{number}"}}': f"0+{number}x4" for number in range(6)}
     highest, lowest = five('max by (reward_id) (left{reward_id=~".+"})'), five("left{}", "bottomk")
     cases = [
         (f"count({expr}) * 10 + {end}({expr})", "30s", {"{}": 50 + value})
         for expr, end, value in ((highest, "min", 1), (lowest, "max", 4))
     ]
+    grown = five("max by (reward_id) (increase(done_total{}[30s]))")
+    cases.append((f"count({grown}) * 10 + min({grown})", "60s", {"{}": 52}))
     gives(tmp_path, "15s", series, cases)
     assert highest.endswith('and topk(5, max by (reward_id) (left{reward_id=~".+"} @ end()))')
