@@ -32,11 +32,10 @@ Channel = Annotated[str, Path(pattern=r"^[a-z-]{1,30}$")]
 
 def state_of(message: dict[str, Any]) -> str:
     """`firing` or `resolved`, as far as the message says."""
-    titles = [str(part.get("title", "")) for part in message.get("attachments") or []]
     over = (
         message.get("event_action") == "resolve"  # PagerDuty
         or message.get("status") == "resolved"  # a webhook
-        or any(title.upper().startswith("RESOLVED") for title in titles)  # Slack
+        or '"RESOLVED' in json.dumps(message)  # our title, wherever a channel has it
     )
     return "resolved" if over else "firing"
 

@@ -145,12 +145,14 @@ def test_several_alerts_and_a_rule_that_cannot_be_evaluated(tmp_path: Path) -> N
     assert nothing == "FIRING NotReady: no more is known"
 
 
-@pytest.mark.parametrize(
-    "channel", [channels.SLACK, channels.PAGERDUTY, channels.EMAIL], ids=lambda each: each.name
-)
-def test_people_read_our_words_alone(channel: channels.Channel, tmp_path: Path) -> None:
+READ = {each.name: each for told in channels.CHANNELS.values() for each in told}
+READ.pop(channels.DEADMAN.name)  # a program asks for it
+
+
+@pytest.mark.parametrize("name", READ)
+def test_people_read_our_words_alone(name: str, tmp_path: Path) -> None:
     """Where a setting is left out, Grafana writes a text of its own, which says `[no value]`."""
-    settings = channel.settings
+    settings = READ[name].settings
     title = settings.get("title", settings.get("summary", settings.get("subject")))
     texts = settings.get("details", {"text": settings.get("text", settings.get("message"))})
     assert title == channels.TITLE

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import yaml
 
+from monitoring.channels import CHANNELS
 from tests.stack.programs import ROOT, Program, binary
 from tests.support.servers import free_port, free_ports
 
@@ -26,7 +27,7 @@ TIMES = ("group_wait", "group_interval", "repeat_interval")
 
 @dataclass
 class Sinks:
-    """Where messages go: Slack, PagerDuty and the dead man's switch to one, e-mail to the other."""
+    """Where messages go: those by hooks to one, e-mail to the other."""
 
     hook: str
     mail: str
@@ -34,7 +35,7 @@ class Sinks:
     http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
 
     def hooks(self, channel: str) -> list[Json]:
-        """Messages of `slack`, `pagerduty` or `deadman`, oldest first."""
+        """Messages of `slack` or another hook, oldest first."""
         params = {"channel": channel}
         found: list[Json] = self.http.get(f"{self.hook}/messages", params=params).json()
         return found
@@ -78,11 +79,14 @@ def alertmanager(
     for name in ("messages.yaml", "notifications.yaml"):
         document |= yaml.safe_load((PROVISIONED / name).read_text())
     environment = {
-        "SLACK_WEBHOOK_URL": f"{sinks.hook}/slack",
-        "PAGERDUTY_URL": f"{sinks.hook}/pagerduty",
         "PAGERDUTY_KEY": "local-sink",
-        "DEADMAN_URL": f"{sinks.hook}/deadman",
         "ALERT_EMAIL_TO": "operators@event-rewards.test",
+        **{
+            channel.settings["url"][1:]: f"{sinks.hook}/{channel.caught_as}"
+            for told in CHANNELS.values()
+            for channel in told
+            if "url" in channel.settings
+        },
     }
     (tree,) = document["policies"]
     config = {
@@ -138,16 +142,16 @@ def _shorter(duration: str, by: int) -> str:
 
 def _receiver(point: Json, environment: dict[str, str]) -> Json:
     """One contact point; KeyError for a setting that has no counterpart, so that none is lost."""
-    names = {
-        "slack": {"url": "api_url"},
-        "pagerduty": {"integrationKey": "routing_key", "summary": "description"},
-        "email": {"addresses": "to", "message": "text"},
-        "webhook": {},
+    kinds = {  # of Grafana: Alertmanager's kind, and how it calls what Grafana calls otherwise
+        "slack": ("slack", {"url": "api_url"}),
+        "pagerduty": ("pagerduty", {"integrationKey": "routing_key", "summary": "description"}),
+        "email": ("email", {"addresses": "to", "message": "text"}),
+        "webhook": ("webhook", {}),
     }
     same = {"url", "username", "title", "text", "severity", "class", "details"}
     found: Json = {"name": point["name"]}
     for receiver in point["receivers"]:
-        kind = receiver["type"]
+        kind, names = kinds[receiver["type"]]
         settings: Json = {"send_resolved": not receiver.get("disableResolveMessage", False)}
         for key, given in receiver["settings"].items():
             if key in ("singleEmail", "httpMethod"):  # what Alertmanager does anyway
@@ -156,6 +160,6 @@ def _receiver(point: Json, environment: dict[str, str]) -> Json:
             if key == "subject":
                 settings |= {"headers": {"Subject": value}, "html": ""}  # the text alone
                 continue
-            settings[key if key in same and key not in names[kind] else names[kind][key]] = value
+            settings[key if key in same and key not in names else names[key]] = value
         found.setdefault(f"{kind}_configs", []).append(settings)
     return found

@@ -5,6 +5,8 @@ from fastapi.testclient import TestClient
 
 from ops.notify_sink import BODY_LIMIT, KEPT, create_app
 
+CARD = {"content": {"body": [{"text": "RESOLVED x is over after 2m"}, {"text": "x is over"}]}}
+
 
 @pytest.fixture
 def sink():
@@ -20,6 +22,7 @@ def sink():
         ("/pagerduty", {"event_action": "resolve"}, ("pagerduty", "resolved", 202)),
         ("/deadman", {"status": "firing"}, ("deadman", "firing", 200)),
         ("/teams", ["no object"], ("teams", "firing", 200)),
+        ("/teams", {"attachments": [CARD]}, ("teams", "resolved", 200)),
     ],
 )
 def test_a_message_is_kept(sink, path, body, expected):
