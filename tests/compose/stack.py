@@ -4,12 +4,13 @@ import json
 import os
 import shlex
 import subprocess
-import time
-from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
 import httpx
+
+from seed.client import Client
+from tests.support.waiting import until
 
 
 def published(variable: str, default: int) -> str:
@@ -21,6 +22,8 @@ GATEWAY = published("GATEWAY_PORTS", 8000)
 PROMETHEUS = published("PROMETHEUS_PORT", 9090)
 JAEGER = published("JAEGER_PORT", 16686)
 GRAFANA = published("GRAFANA_PORT", 3000)
+API = Client(GATEWAY)
+API.patience_s = 0  # the first answer counts
 PAGES = [
     published("CONSOLE_PORT", 8080) + "/health/ready",
     published("SINK_PORT", 8090),
@@ -40,15 +43,6 @@ def compose(*arguments: str, timeout: float = 120) -> str:
     return run(*COMPOSE, *arguments, timeout=timeout)
 
 
-def eventually(look: Callable[[], Any], timeout_s: float = 60) -> Any:
-    """The first true value of `look()`."""
-    end = time.monotonic() + timeout_s
-    while not (value := look()):
-        assert time.monotonic() < end, f"not within {timeout_s} s"
-        time.sleep(0.5)
-    return value
-
-
 def seed() -> dict[str, Any]:
     """Accounts and example of the seeder, as soon as it has made them."""
 
@@ -61,29 +55,29 @@ def seed() -> dict[str, Any]:
         )
         return done.stdout if done.returncode == 0 else ""
 
-    return dict(json.loads(eventually(read, 90)))
+    return dict(json.loads(until(read, 90)))
 
 
-def client(token: str = "") -> httpx.Client:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return httpx.Client(base_url=f"{GATEWAY}/api/v1", headers=headers, timeout=15)
-
-
-def signed_in(account: dict[str, str]) -> httpx.Client:
-    """A client with the tokens of this account."""
-    with client() as http:
-        body = {"email": account["email"], "password": account["password"]}
-        reply = http.post("/auth/login", json=body).raise_for_status()
-    return client(reply.json()["access_token"])
-
-
-def newcomer() -> httpx.Client:
-    """A client of somebody who has just registered."""
+def newcomer() -> str:
+    """A token of somebody who has just registered."""
     account = {"email": f"{uuid4().hex}@example.com", "password": uuid4().hex}
-    with client() as http:
-        reply = http.post("/auth/register", json={**account, "display_name": "Tourist"})
-        assert reply.status_code == 201, reply.text
-    return signed_in(account)
+    API.call("POST", "/auth/register", json={**account, "display_name": "Tourist"})
+    return API.token(account)
+
+
+def offer(**stock: int) -> tuple[str, dict[str, str]]:
+    """A running event, and its rewards by name with so many pieces of each."""
+    operator = API.token(seed()["accounts"]["OPERATOR"])
+    event = API.new_event(operator, "Tour")
+    return event, {
+        name: API.new_reward(operator, event, name=name, kind="points", stock=pieces)
+        for name, pieces in stock.items()
+    }
+
+
+def claim(token: str, reward: str, key: str = "tour-key-1") -> httpx.Response:
+    headers = {"Idempotency-Key": key}
+    return API.send("POST", f"/rewards/{reward}/requests", token, headers=headers)
 
 
 def up_targets(job: str) -> set[str]:

@@ -1,17 +1,15 @@
 """Life after the first day: backup, restore and rotation against the running stack. Runs last."""
 
-import os
-import subprocess
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
 import pytest
 
-from tests.compose.stack import GRAFANA, client, compose, run, seed, signed_in
+from tests.compose.stack import API, GRAFANA, compose, run, seed
+from tests.support.processes import ROOT, ended
 
 pytestmark = pytest.mark.timeout(1200)  # all containers are started anew several times
-ROOT = Path(__file__).parents[2]
 SECRETS = {
     "grafana": "/secrets/grafana/admin_password",
     "console": "/secrets/console/token",
@@ -21,16 +19,8 @@ SECRETS = {
 }
 
 
-def make(*arguments: str, **environment: str) -> None:
-    done = subprocess.run(
-        ["make", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
+def make(*arguments: str) -> None:
+    done = ended(["make", *arguments], 400)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
@@ -42,16 +32,8 @@ def secrets() -> dict[str, str]:
 
 def registered() -> dict[str, str]:
     account = {"email": f"{uuid4().hex}@example.com", "password": uuid4().hex}
-    with client() as http:
-        body = {**account, "display_name": "Late"}
-        http.post("/auth/register", json=body).raise_for_status()
+    API.call("POST", "/auth/register", json={**account, "display_name": "Late"})
     return account
-
-
-def sign_in(account: dict[str, str]) -> httpx.Response:
-    with client() as http:
-        body = {"email": account["email"], "password": account["password"]}
-        return http.post("/auth/login", json=body)
 
 
 def started(*services: str) -> dict[str, str]:
@@ -82,21 +64,21 @@ def test_a_restored_backup_is_the_state_of_then(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o077 for path in (tmp_path / "backup").iterdir()} == {0}
     late = registered()
     make("rotate")
-    make("restore", f"FROM={tmp_path / 'backup'}", YES="1")
+    make("restore", f"FROM={tmp_path / 'backup'}", "YES=1")
     assert secrets() == before
-    assert sign_in(early).status_code == 200
-    assert sign_in(operator).status_code == 200
-    assert sign_in(late).status_code == 401
+    assert API.token(early)
+    assert API.token(operator)
+    assert not API.token(late)
 
 
 def test_rotation_gives_new_secrets_and_keeps_who_is_signed_in() -> None:
     operator, before = seed()["accounts"]["OPERATOR"], secrets()
-    with signed_in(operator) as http:
-        make("rotate")
-        after = secrets()
-        assert [service for service in SECRETS if after[service] == before[service]] == []
-        assert http.get("/auth/me").status_code == 200  # a token of the key before
-    assert sign_in(operator).status_code == 200
+    token = API.token(operator)
+    make("rotate")
+    after = secrets()
+    assert [service for service in SECRETS if after[service] == before[service]] == []
+    assert API.call("GET", "/auth/me", token)  # a token of the key before
+    assert API.token(operator)
     reply = httpx.get(f"{GRAFANA}/api/user", auth=("admin", after["grafana"]), timeout=10)
     assert reply.status_code == 200
     if not reply.headers.get("Content-Type", "").startswith("application/json"):  # the stand-in
