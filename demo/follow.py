@@ -28,7 +28,6 @@ DETAILS = ("http.response.status_code", "db.operation.name", "db.collection.name
 NAMED = {"event_id": "event", "reward_id": "reward", "user_id": "user"}
 LONGEST_NAME = 80  # characters
 MOST_NAMES = 20  # asked for at once
-FILE_TAIL = 32 << 20  # bytes of each log file searched when no console runs
 Row = dict[str, Any]
 
 
@@ -61,24 +60,11 @@ def from_console(http: httpx.Client, url: str, wanted: str) -> Found:
     return Found(doc["lines"], doc["spans"], doc.get("names", {}))
 
 
-def from_files(folder: Path, wanted: str) -> Found:
-    """Read the log files themselves, rotated ones too: no spans, but it always works."""
-    rows: list[Row] = []
-    for path in sorted(folder.glob("*.log*")):
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - FILE_TAIL))
-            found = [
-                _row(raw, path.name.partition(".")[0]) for raw in file if wanted.encode() in raw
-            ]
-        rows += [row for row in found if wanted in (row.get("request_id"), row.get("trace_id"))]
-    return Found(sorted(rows, key=lambda row: str(row.get("timestamp"))), [])
-
-
-def _row(text: bytes | str, service: str) -> Row:
+def _row(text: str, service: str) -> Row:
     with suppress(ValueError):
         if isinstance(row := json.loads(text), dict):
             return {"service": service, **row}
-    return {"service": service, "event": str(text)}
+    return {"service": service, "event": text}
 
 
 def from_loki(http: httpx.Client, url: str, wanted: str) -> list[Row]:
@@ -259,8 +245,7 @@ def _source(
         return (lambda: from_console(http, url, wanted)), f"the demo's console at {url}"
     if token := os.environ.get("CONSOLE_TOKEN"):
         http.headers["Authorization"] = f"Bearer {token}"
-        return (lambda: from_console(http, at.console, wanted)), f"the console at {at.console}"
-    return (lambda: from_files(demo / "logs", wanted)), f"the files under {demo / 'logs'}"
+    return (lambda: from_console(http, at.console, wanted)), f"the console at {at.console}"
 
 
 def main(

@@ -19,11 +19,11 @@ import httpx
 import redis
 import zstandard
 
-from lab.bench.parts import make_event
 from lab.bench.rig import MANY, Rig
 from lab.processes import Process
 from ops.secrets import new_signing_key
 from plainview.decode import Metrics, parse_metrics
+from seed.client import Client
 from shared.tokens import Role, TokenIssuer
 
 REQUESTS, CLIENTS = 400, 8
@@ -50,17 +50,13 @@ class Watched:
         reply = httpx.get(f"{self._services[name].url}/metrics", timeout=20)
         return Metrics(parse_metrics(reply.text))
 
-    def _spans(self) -> float:
-        return sum(
-            self._page(name).value("telemetry_spans_exported_total") for name in self._services
-        )
-
     def _settled(self) -> float:
         """Spans, once no more come."""
-        before, now = -1.0, self._spans()
+        before, now = -1.0, 0.0
         while before != now:
             time.sleep(1)
-            before, now = now, self._spans()
+            spans = "telemetry_spans_exported_total"
+            before, now = now, sum(self._page(name).value(spans) for name in self._services)
         return now
 
     def _cpu(self) -> dict[str, float]:
@@ -114,15 +110,12 @@ def measured(directory: Path, stack: ExitStack, requests: int) -> dict[str, dict
     http = stack.enter_context(
         httpx.Client(base_url=f"{gateway.url}/api/v1", trust_env=False, timeout=30)
     )
-    users = [rig.bearer(f"user-{number}", Role.USER) for number in range(requests)]
-    event_id = make_event(rig, event)
+    users = [rig.bearer(f"user-{number}") for number in range(requests)]
+    event_id = rig.new_event(event.url)
     reward = {"name": "A reward", "kind": "points", "amount": 1, "approval": "automatic"}
-    made = http.post(
-        f"/events/{event_id}/rewards",
-        headers=rig.bearer("boss", Role.OPERATOR),
-        json={**reward, "stock": requests},
-    )
-    claim = f"/rewards/{made.raise_for_status().json()['id']}/requests"
+    boss = rig.token("boss", Role.OPERATOR)
+    made = Client(gateway.url).new_reward(boss, event_id, **reward, stock=requests)
+    claim = f"/rewards/{made}/requests"
     account = {"email": f"{uuid4().hex[:10]}@example.com", "password": PASSWORD}
     http.post("/auth/register", json={**account, "display_name": "Ann"}).raise_for_status()
     # Redis learns the scripts of signing in: several first ones at once would send them again

@@ -3,9 +3,7 @@
 import shutil
 import statistics
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import bson
@@ -16,6 +14,7 @@ from event.settings import Settings
 from lab.bench.load import CONNECTIONS
 from lab.bench.rig import MANY, OFF, Measured, Rig, median_ratio, table
 from lab.processes import Process, free_port
+from seed.client import Client
 from shared.tokens import Role
 
 USERS = 300  # who claim
@@ -53,7 +52,7 @@ def gateway(rig: Rig) -> dict[str, float]:
     for percent, name in names.items():
         own = {"TRACE_SAMPLE_RATIO": str(percent / 100)}
         ways.append(rig.service("gateway", name, environment | own))
-    found = rig.in_turn(ways, "/api/v1/events", lambda: rig.bearer("bench", Role.USER))
+    found = rig.in_turn(ways, "/api/v1/events", lambda: rig.bearer("bench"))
     table("proxy", found)
     return {
         f"gateway_{percent}pct_over_raw": median_ratio(
@@ -74,9 +73,9 @@ def _nginx(rig: Rig, upstream: int) -> Process:
 def event(rig: Rig) -> dict[str, float]:
     """CPU per read, since the database's stand-in shares the machine's cores."""
     services, mongo = _event_services(rig)
-    path = f"/api/v1/events/{make_event(rig, services[0])}"
+    path = f"/api/v1/events/{rig.new_event(services[0].url)}"
     ways = [rig.stand_in("bare", mongo), *services]
-    found = rig.in_turn(ways, path, lambda: rig.bearer("bench", Role.USER))
+    found = rig.in_turn(ways, path, lambda: rig.bearer("bench"))
     table("one event by ID", found)
     bare, off, on = (found[way.name] for way in ways)
     return {
@@ -100,26 +99,11 @@ def _event_services(rig: Rig) -> tuple[list[Process], str]:
     return [off, rig.service("event", "event, 10% of traces", {**common, **on})], mongo
 
 
-def make_event(rig: Rig, service: Process) -> str:
-    """The ID of a new active event."""
-    now = datetime.now(UTC)
-    body = {
-        "title": "The bench's own",
-        "status": "active",
-        "starts_at": (now - timedelta(days=1)).isoformat(),
-        "ends_at": (now + timedelta(days=1)).isoformat(),
-    }
-    headers = rig.bearer("boss", Role.OPERATOR)
-    url = f"{service.url}/api/v1/events"
-    with httpx.Client(trust_env=False, timeout=10) as client:
-        return str(client.post(url, json=body, headers=headers).raise_for_status().json()["id"])
-
-
 def claims(rig: Rig) -> dict[str, float]:
     """CPU of event per claim of one reward by users who take part, on the stand-in database."""
     services, mongo = _event_services(rig)
-    service, event_id = services[1], make_event(rig, services[1])
-    users = [rig.bearer(f"user-{number}", Role.USER) for number in range(USERS)]
+    service, event_id = services[1], rig.new_event(services[1].url)
+    users = [rig.bearer(f"user-{number}") for number in range(USERS)]
     found: dict[str, list[Measured]] = {"granted": [], "sold out": []}
     base = f"{service.url}/api/v1"
     with (
@@ -127,15 +111,12 @@ def claims(rig: Rig) -> dict[str, float]:
         ThreadPoolExecutor(CONNECTIONS) as pool,
     ):
 
-        def post(path: str, headers: Mapping[str, str], expected: int, body: Any = None) -> Any:
-            reply = http.post(path, headers=headers, json=body)
-            if reply.status_code != expected:
-                raise RuntimeError(f"{path}: {reply.status_code} {reply.text}")
-            return reply.json()
-
         def all_post(path: str, expected: int, key: str) -> None:
             def one(number: int) -> None:
-                post(path, {**users[number], "Idempotency-Key": f"{key}-{number}"}, expected)
+                headers = {**users[number], "Idempotency-Key": f"{key}-{number}"}
+                reply = http.post(path, headers=headers)
+                if reply.status_code != expected:
+                    raise RuntimeError(f"{path}: {reply.status_code} {reply.text}")
 
             list(pool.map(one, range(USERS)))
 
@@ -143,8 +124,8 @@ def claims(rig: Rig) -> dict[str, float]:
         reward = {"name": "A reward", "kind": "points", "amount": 1, "approval": "automatic"}
         for number in range(rig.rounds + 1):
             for name, stock, expected in (("granted", USERS, 201), ("sold out", 0, 409)):
-                boss, path = rig.bearer("boss", Role.OPERATOR), f"/events/{event_id}/rewards"
-                made = str(post(path, boss, 201, {**reward, "stock": stock})["id"])
+                boss = rig.token("boss", Role.OPERATOR)
+                made = Client(service.url).new_reward(boss, event_id, **reward, stock=stock)
                 cpu, began = service.cpu_s, time.monotonic()
                 all_post(f"/rewards/{made}/requests", expected, made)
                 took = time.monotonic() - began

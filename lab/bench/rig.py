@@ -12,6 +12,7 @@ from demo.embedded import mongo_command, valkey_command
 from lab.bench.load import drive
 from lab.processes import Process, free_port
 from ops.secrets import new_signing_key
+from seed.client import Client
 from shared.tokens import Role, TokenIssuer
 
 NAME = "event-rewards"
@@ -37,9 +38,17 @@ class Rig:
     rounds: int
     issuer: TokenIssuer = field(default_factory=lambda: TokenIssuer(new_signing_key(), NAME, NAME))
 
-    def bearer(self, user: str, *roles: Role) -> dict[str, str]:
-        """The header that makes a request this user's, for five minutes."""
-        return {"Authorization": f"Bearer {self.issuer.access(user, roles)[0]}"}
+    def token(self, user: str, role: Role = Role.USER) -> str:
+        """An access token, good for five minutes."""
+        return self.issuer.access(user, [role])[0]
+
+    def bearer(self, user: str) -> dict[str, str]:
+        """The header that makes a request this user's."""
+        return {"Authorization": f"Bearer {self.token(user)}"}
+
+    def new_event(self, url: str) -> str:
+        """The ID of a new active event of the service at this address."""
+        return Client(url).new_event(self.token("boss", Role.OPERATOR), "The bench's own")
 
     def start(
         self,

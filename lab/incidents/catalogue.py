@@ -4,11 +4,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from time import sleep
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 import httpx
 
-from lab.incidents.places import Demo, Details, Place, Verb
+from lab.incidents.places import Details, Place, Verb
 from lab.incidents.work import Work, browse, crash, flood, guess, slow_wire, stutter
 from lab.processes import free_port
 from monitoring.alerts import ALERTS
@@ -22,14 +22,15 @@ RELEASE = ("ServiceDown", "NotReady", "RestartLoop", "SloBurnPage")
 BY_NAME = {alert.name: alert for alert in ALERTS}
 
 
-Step = Callable[[Place, Details], None]
+# The place is a demo where the incident is not for compose.
+Step = Callable[[Any, Details], None]
 
 
-def nothing(place: Place, details: Details) -> None:
+def nothing(place: Any, details: Details) -> None:
     """The fault consists of its `work` alone."""
 
 
-def no_details(place: Place) -> Details:
+def no_details(place: Any) -> Details:
     """The fault needs no preparation."""
     return {}
 
@@ -55,7 +56,7 @@ class Incident:
     window: str  # of the expression: how long it remembers after the repair
     consequences: tuple[str, ...] = ()
     fault: Fault = Fault()  # noqa: RUF009 - it is immutable
-    prepare: Callable[[Place], Details] = no_details
+    prepare: Callable[[Any], Details] = no_details
     work: tuple[Work, ...] = (browse,)
     compose: bool = False  # whether it can be broken in compose too
     own_series: bool = False  # the alert may be true for other series before
@@ -63,10 +64,6 @@ class Incident:
 
 def _done(verb: Verb, program: str, undo: Verb) -> Fault:
     return Fault(lambda place, _: place.do(verb, program), lambda place, _: place.do(undo, program))
-
-
-def _deploy(place: Place, **environment: str) -> None:
-    cast(Demo, place).deploy("gateway", **environment)
 
 
 def _used_token(place: Place) -> Details:
@@ -82,23 +79,22 @@ def _replay(place: Place, details: Details) -> None:
         place.api.call("POST", "/auth/refresh", json=details)
 
 
-def _put_back(place: Place, details: Details) -> None:
-    cast(Demo, place).set_stock_left(details["reward_id"], 5)
-    place.close_event(details["event_id"])
+def _put_back(demo: Any, details: Details) -> None:
+    demo.set_stock_left(details["reward_id"], 5)
+    demo.close_event(details["event_id"])
 
 
 ASIDE = f"{STREAM}:aside"
 
 
-def _write_over_the_stream(place: Place, _: Details) -> None:
-    demo = cast(Demo, place)
+def _write_over_the_stream(demo: Any, _: Details) -> None:
     demo.redis("RENAMENX", STREAM, ASIDE)
     demo.redis("SET", STREAM, "something else", "NX")
 
 
-def _put_the_stream_back(place: Place, _: Details) -> None:
+def _put_the_stream_back(demo: Any, _: Details) -> None:
     # refused without the key that was put aside: then there is nothing to repair
-    cast(Demo, place).redis("RENAME", ASIDE, STREAM)
+    demo.redis("RENAME", ASIDE, STREAM)
 
 
 INCIDENTS = (
@@ -123,20 +119,18 @@ INCIDENTS = (
         "slow-wire", "The way from the gateway to event takes 0.7 s longer",
         BY_NAME["ApiLatencyP95"], "5 min", RELEASE,
         Fault(
-            lambda place, details: _deploy(
-                place, EVENT_URL=f"http://127.0.0.1:{details['port']}"
-            ),
-            lambda place, _: _deploy(place),
+            lambda demo, details: demo.deploy("gateway", EVENT_URL=details["url"]),
+            lambda demo, _: demo.deploy("gateway"),
         ),
-        prepare=lambda _: {"port": free_port()},
+        prepare=lambda _: {"url": f"http://127.0.0.1:{free_port()}"},
         work=(browse, slow_wire("event", 0.7)),
     ),
     Incident(
         "bad-deploy", "A release of the gateway has a wrong address of event",
         BY_NAME["ApiErrorRate"], "5 min", RELEASE,
         Fault(
-            lambda place, _: _deploy(place, EVENT_URL="http://127.0.0.1:1"),
-            lambda place, _: _deploy(place),
+            lambda demo, _: demo.deploy("gateway", EVENT_URL="http://127.0.0.1:1"),
+            lambda demo, _: demo.deploy("gateway"),
         ),
     ),
     Incident(
@@ -185,7 +179,7 @@ INCIDENTS = (
         "books-wrong", "Somebody changed a stock in the database", BY_NAME["ClaimInvariant"],
         "none", (),
         Fault(
-            lambda place, details: cast(Demo, place).set_stock_left(details["reward_id"], 4),
+            lambda demo, details: demo.set_stock_left(details["reward_id"], 4),
             _put_back,
         ),
         # Nobody meets this condition, so no claim changes the stock meanwhile.

@@ -5,16 +5,17 @@ import itertools
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import cast
+from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
-from lab.incidents.places import Demo, Details, Place
+from lab.incidents.places import Details, Place
 
 BOUND_S = 1800.0  # seconds; the work of a fault that nobody repairs ends after this
 RPS = 4.0
 SIGN_IN_S = 3.0  # seconds between sign-ins, which are limited
-Work = Callable[[Place, Details, threading.Event], None]
+Work = Callable[[Any, Details, threading.Event], None]
 
 
 def browse(place: Place, details: Details, stop: threading.Event) -> None:
@@ -51,7 +52,7 @@ def guess(place: Place, details: Details, stop: threading.Event) -> None:
 def stutter(program: str, pause_s: float, run_s: float) -> Work:
     """The program hangs for a moment again and again."""
 
-    def work(place: Place, details: Details, stop: threading.Event) -> None:
+    def work(place: Any, details: Details, stop: threading.Event) -> None:
         while not stop.wait(run_s):
             place.do("pause", program)
             try:
@@ -65,10 +66,10 @@ def stutter(program: str, pause_s: float, run_s: float) -> Work:
 def crash(program: str, times: int, every_s: float) -> Work:
     """The program is killed again and again; between two kills it is up and scraped."""
 
-    def work(place: Place, details: Details, stop: threading.Event) -> None:
+    def work(place: Any, details: Details, stop: threading.Event) -> None:
         for _ in range(times):
             with suppress(ProcessLookupError):
-                if pid := cast(Demo, place).pid(program):
+                if pid := place.pid(program):
                     place.do("kill", program)
                     print(f"killed {program}, process {pid}", flush=True)
             if stop.wait(every_s):
@@ -80,11 +81,11 @@ def crash(program: str, times: int, every_s: float) -> Work:
 def flood(service: str, requests: int) -> Work:
     """So many refused requests, each a log line; four at a time, as fast as they are answered."""
 
-    def work(place: Place, details: Details, stop: threading.Event) -> None:
+    def work(place: Any, details: Details, stop: threading.Event) -> None:
         left = iter(range(requests))
 
         def client() -> None:
-            with httpx.Client(base_url=cast(Demo, place).urls[service], timeout=10) as http:
+            with httpx.Client(base_url=place.urls[service], timeout=10) as http:
                 for _ in left:
                     if stop.is_set():
                         return
@@ -101,10 +102,10 @@ def flood(service: str, requests: int) -> Work:
 
 
 def slow_wire(to: str, delay_s: float) -> Work:
-    """A TCP proxy on `details["port"]` in front of a service that holds back what is sent to it."""
+    """A TCP proxy at `details["url"]` in front of a service that holds back what is sent to it."""
 
-    def work(place: Place, details: Details, stop: threading.Event) -> None:
-        host, port = cast(Demo, place).targets[to][0].split(":")
+    def work(place: Any, details: Details, stop: threading.Event) -> None:
+        host, port = place.targets[to][0].split(":")
 
         async def pump(
             source: asyncio.StreamReader, sink: asyncio.StreamWriter, late: float
@@ -122,7 +123,7 @@ def slow_wire(to: str, delay_s: float) -> Work:
                 await asyncio.gather(pump(reader, there[1], delay_s), pump(there[0], writer, 0))
 
         async def run() -> None:
-            await asyncio.start_server(serve, "127.0.0.1", details["port"])
+            await asyncio.start_server(serve, "127.0.0.1", urlsplit(details["url"]).port)
             await asyncio.to_thread(stop.wait)
 
         asyncio.run(run())

@@ -1,21 +1,19 @@
 """Serves the shop of `examples/troubles` with uvicorn, and keeps what it writes and exports."""
 
 import contextlib
-import gzip
 import json
 import os
-import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 from websockets.sync.client import connect
 
+from lab.otlp import Receiver
 from lab.processes import Process, free_port
-from plainview.decode import SpanRecord, parse_otlp
+from plainview.decode import SpanRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOP = ROOT / "examples" / "troubles"
@@ -28,7 +26,12 @@ class Served:
 
     url: str
     output: Path
-    spans: list[SpanRecord] = field(default_factory=list)
+    receiver: Receiver
+
+    @property
+    def spans(self) -> list[SpanRecord]:
+        """Those that came from it so far."""
+        return self.receiver.spans
 
     @property
     def text(self) -> str:
@@ -69,38 +72,6 @@ class Served:
 
 
 @contextlib.contextmanager
-def receiver(spans: list[SpanRecord]) -> Iterator[str]:
-    """Take spans by OTLP over HTTP, on whatever path; yields the base URL."""
-
-    class Take(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
-            # logs and metrics, which others send too, are not looked at
-            if "metrics" not in self.path and "logs" not in self.path:
-                with contextlib.suppress(Exception):
-                    spans.extend(parse_otlp(body))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Nobody reads it."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Take)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-@contextlib.contextmanager
 def serving(
     python: Path,
     directory: Path,
@@ -114,13 +85,12 @@ def serving(
     port, name = free_port(), target.partition(":")[0]
 
     command = [str(python), "-m", "uvicorn", target, "--port", str(port), *options]
-    served = Served(f"http://127.0.0.1:{port}", directory / f"{name}.log")
     kept = ("OTEL_", "PLAINVIEW_", "PROMETHEUS_", "PYTHON")
-    with receiver(served.spans) as endpoint:
+    with Receiver() as receiver:
         environment = {
             **{name: text for name, text in os.environ.items() if not name.startswith(kept)},
             "PYTHONPATH": os.pathsep.join(map(str, paths)),
-            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
             "OTEL_BSP_SCHEDULE_DELAY": "200",
             **variables,
@@ -128,6 +98,6 @@ def serving(
         process = Process(name, command, port, directory, environment, cwd=directory)
         try:
             process.wait_ready()
-            yield served
+            yield Served(process.url, process.log, receiver)
         finally:
             process.stop()

@@ -176,14 +176,6 @@ def test_what_is_not_known_is_said(console: SimpleNamespace) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_without_a_console_the_files_are_read(console: SimpleNamespace, tmp_path: Path) -> None:
-    (tmp_path / "logs").mkdir()
-    write_lines(tmp_path, "req-in-files", "cd" * 16)
-    done = follow("req-in-files", tmp_path, "--wait", "0")
-    assert done.returncode == 0, done.stderr
-    assert "2 log lines" in done.stdout
-
-
 def test_a_console_that_is_away_is_said(tmp_path: Path) -> None:
     demo = {"services": {"console": f"http://127.0.0.1:{free_port()}"}}
     (tmp_path / "demo.json").write_text(json.dumps(demo))

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
-
 from demo.embedded import mongo_command, valkey_command
+from demo.machine import answers, listens
 from lab.processes import free_port
 from tests.support.waiting import until
 
@@ -20,19 +19,6 @@ from tests.support.waiting import until
 def free_ports(count: int) -> list[int]:
     """So many of them."""
     return [free_port() for _ in range(count)]
-
-
-def listens(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5):
-        return True
-    return False
-
-
-def answers(url: str) -> bool:
-    """Somebody is there, and it is no error."""
-    with contextlib.suppress(httpx.TransportError):
-        return httpx.get(url, timeout=1).is_success
-    return False
 
 
 def ready(url: str) -> bool:

@@ -2,7 +2,6 @@
 
 import io
 import json
-from pathlib import Path
 
 import httpx
 from rich.console import Console
@@ -10,7 +9,6 @@ from rich.console import Console
 from demo.follow import (
     Found,
     complete,
-    from_files,
     from_jaeger,
     from_loki,
     from_prometheus,
@@ -102,17 +100,6 @@ def test_waiting_ends_as_soon_as_it_is_complete() -> None:
     answers = [Found([], []), Found([row("gateway"), row("event")], SPANS)]
     assert wait_for(lambda: answers.pop(0), 60).spans == SPANS
     assert wait_for(lambda: Found([], []), 0) == Found([], [])
-
-
-def test_files_are_searched_with_the_rotated_ones(tmp_path: Path) -> None:
-    (tmp_path / "auth.log").write_text(json.dumps(row("auth", request_id="req-00000001")) + "\nx\n")
-    old = row("gateway", request_id="req-00000001", timestamp="2026-11-20T09:00:00Z")
-    (tmp_path / "gateway.log.1").write_text(f"req-00000001 plain\n{json.dumps(old)}\n")
-    lines, spans, _ = from_files(tmp_path, "req-00000001")
-    assert [line["service"] for line in lines] == ["gateway", "auth"]
-    assert not spans
-    assert len(from_files(tmp_path, TRACE).lines) == 2
-    assert from_files(tmp_path, "req-0000000") == Found([], [])
 
 
 def client(answer: dict[str, object], status: int = 200) -> tuple[httpx.Client, list[httpx.URL]]:
