@@ -30,21 +30,20 @@ TOKEN = "a-token-of-some-length"
 
 def start(folder: Path, **more: str) -> SimpleNamespace:
     port, otlp = free_port(), free_port()
-    environment = {
-        **os.environ,
-        "CONSOLE_PORT": str(port),
-        "OTLP_PORT": str(otlp),
-        "LOG_DIR": str(folder / "logs"),
-        "SERVICES": f"gateway=http://127.0.0.1:{free_port()}",
-        "LOG_FORMAT": "json",
-        **more,
-    }
+    ports = {"CONSOLE_PORT": str(port), "OTLP_PORT": str(otlp), "LOG_FORMAT": "json"}
+    services = {"SERVICES": f"gateway=http://127.0.0.1:{free_port()}"}
     (folder / "logs").mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "console"]
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+        [sys.executable, "-m", "console"],
+        env={**os.environ, **ports, **services, "LOG_DIR": str(folder / "logs"), **more},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
     return SimpleNamespace(process=process, url=f"http://127.0.0.1:{port}", otlp=otlp)
+
+
+def log(folder: Path, service: str, **fields: object) -> None:
+    with (folder / "logs" / f"{service}.log").open("a") as file:
+        file.write(json.dumps({"service": service, **fields}) + "\n")
 
 
 @pytest.fixture(scope="module")
@@ -94,16 +93,10 @@ def send_spans(otlp: int) -> str:
 
 def write_lines(folder: Path, request: str, trace: str) -> None:
     for service in ("gateway", "event"):
-        line = {
-            "timestamp": "2026-11-20T10:00:00Z",
-            "service": service,
-            "level": "info",
-            "event": "http.request",
-            "request_id": request,
-            "trace_id": trace,
-        }
-        with (folder / "logs" / f"{service}.log").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        log(
+            folder, service, timestamp="2026-11-20T10:00:00Z", level="info", event="http.request",
+            request_id=request, trace_id=trace,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("by", ["request", "trace"])
@@ -123,9 +116,7 @@ def test_one_request_is_shown_with_lines_and_spans_of_both_services(
 
 def claimed(folder: Path, request: str) -> None:
     ids = {"event_id": EVENT, "reward_id": REWARD, "user_id": "024b5de4d06ae299"}
-    line = {"service": "event", "event": "reward.claimed", "request_id": request, **ids}
-    with (folder / "logs" / "event.log").open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    log(folder, "event", event="reward.claimed", request_id=request, **ids)
 
 
 def test_events_and_rewards_are_named_and_users_are_not(console: SimpleNamespace) -> None:
@@ -139,16 +130,12 @@ def test_events_and_rewards_are_named_and_users_are_not(console: SimpleNamespace
 
 
 def test_requests_are_listed_newest_first_by_kind(console: SimpleNamespace) -> None:
-    access = {"event": "http.request", "service": "gateway", "http_request_method": "GET"}
-    with (console.folder / "logs" / "gateway.log").open("a") as file:
-        for number, (status, seconds) in enumerate([(200, 0.1), (503, 0.1), (200, 0.9)]):
-            ids = {
-                "request_id": f"req-listed-{number}",
-                "trace_id": f"{number:032x}",
-                "span_id": f"{number:016x}",
-            }
-            result = {"http_response_status_code": status, "duration_s": seconds}
-            file.write(json.dumps({**access, **ids, **result}) + "\n")
+    for number, (status, seconds) in enumerate([(200, 0.1), (503, 0.1), (200, 0.9)]):
+        log(
+            console.folder, "gateway", event="http.request", http_request_method="GET",
+            request_id=f"req-listed-{number}", trace_id=f"{number:032x}", span_id=f"{number:016x}",
+            http_response_status_code=status, duration_s=seconds,
+        )  # fmt: skip
 
     def listed(kind: str) -> list[str]:
         reply = httpx.get(f"{console.url}/api/requests", params={"kind": kind, "limit": 2})

@@ -30,28 +30,25 @@ def test_compose_by_its_schema() -> None:
         [program("docker-compose"), "-f", "compose.yaml", "config", "--format", "json"], cwd=FOLDER
     )
     assert done.returncode == 0, done.stderr
-    config = json.loads(done.stdout)
-    build = config["services"]["hello"]["build"]
+    services = json.loads(done.stdout)["services"]
+    build = services["hello"]["build"]
     assert Path(build["context"]) == ROOT / "shared/observability"
-    dockerfile = Path(build["context"]) / build["dockerfile"]
-    assert dockerfile.resolve() == FOLDER / "Dockerfile"
-    for service in config["services"].values():
-        for volume in service.get("volumes", []):
-            assert volume["type"] == "volume" or Path(volume["source"]).exists() or (
-                volume["target"] == "/var/run/docker.sock"
-            )  # fmt: skip
+    assert Path(build["context"], build["dockerfile"]).resolve() == FOLDER / "Dockerfile"
+    mounted = [volume for each in services.values() for volume in each.get("volumes", [])]
+    for volume in mounted:
+        named = volume["type"] == "volume" or volume["target"] == "/var/run/docker.sock"
+        assert named or Path(volume["source"]).exists(), volume
 
 
 def test_images_are_those_of_the_whole_stack() -> None:
     for name in THEIRS:
         assert SERVICES[name]["image"] == MAIN[name]["image"], name
-    assert {service["image"] for name, service in SERVICES.items() if name not in THEIRS} == {
-        "adopt-hello"
-    }
-    bases = [
-        re.findall(r"(?m)^FROM (\S+)", (each / "Dockerfile").read_text()) for each in (ROOT, FOLDER)
-    ]
-    assert set(bases[1]) <= set(bases[0])
+    assert {SERVICES[name]["image"] for name in SERVICES.keys() - THEIRS} == {"adopt-hello"}
+    ours, theirs = (
+        set(re.findall(r"(?m)^FROM (\S+)", (each / "Dockerfile").read_text()))
+        for each in (FOLDER, ROOT)
+    )
+    assert ours <= theirs
 
 
 def test_memory_is_bounded_and_ports_are_on_loopback() -> None:
@@ -77,10 +74,10 @@ def test_the_kit_is_where_it_is_read() -> None:
     for name in ("prometheus", "grafana"):
         assert "kit:/kit:ro" in SERVICES[name]["volumes"]
         assert SERVICES[name]["depends_on"]["kit"]["condition"] == "service_completed_successfully"
-    sources = {
-        each["uid"]: each["type"] for each in read("grafana/datasources.yaml")["datasources"]
+    sources = read("grafana/datasources.yaml")["datasources"]
+    assert {each["uid"]: each["type"] for each in sources} == {
+        name: name for name in ("prometheus", "loki", "jaeger")
     }
-    assert sources == {name: name for name in ("prometheus", "loki", "jaeger")}
 
 
 def test_names_are_the_same_everywhere() -> None:
@@ -94,10 +91,8 @@ def test_names_are_the_same_everywhere() -> None:
     assert SERVICES["alloy"]["environment"]["ENVIRONMENT"] == environment
     alloy = (FOLDER / "config.alloy").read_text()
     assert f"com.docker.compose.project={COMPOSE['name']}" in alloy
-    for host, _ in re.findall(
-        r"\b([a-z]+):(\d{4,5})\b", alloy + (FOLDER / "prometheus.yml").read_text()
-    ):
-        assert host in {*SERVICES, "localhost"}
+    texts = alloy + (FOLDER / "prometheus.yml").read_text()
+    assert set(re.findall(r"\b([a-z]+):\d{4,5}\b", texts)) <= {*SERVICES, "localhost"}
 
 
 def test_prometheus() -> None:

@@ -24,6 +24,11 @@ COMPONENTS = ("autoscaling-in-flight", "ingress")  # those that no overlay has b
 DNS_S = 5  # how long an answer of the cluster's DNS may be kept: CoreDNS' default
 IMAGES = {service["image"] for service in SERVICES.values()}
 
+NO_RIGHTS = {
+    "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}  # fmt: skip
+
 pytestmark = pytest.mark.usefixtures("there")
 
 
@@ -49,18 +54,10 @@ def with_components(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def validate(manifests: Path) -> None:
     where = cluster.schemas()
-    run(
-        program("kubectl-validate"),
-        f"--local-schemas={where}",
-        f"--local-crds={where / 'crds'}",
-        str(manifests),
-    )
-    run(
-        program("kubeconform"),
-        "-strict",
-        f"-schema-location={where}/json/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json",
-        str(manifests),
-    )
+    known = (f"--local-schemas={where}", f"--local-crds={where / 'crds'}")
+    run(program("kubectl-validate"), *known, str(manifests))
+    files = f"-schema-location={where}/json/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
+    run(program("kubeconform"), "-strict", files, str(manifests))
 
 
 @pytest.mark.parametrize("which", [*OVERLAYS, "components"])
@@ -96,11 +93,7 @@ def test_every_container_is_probed_bounded_and_has_no_rights(overlay: str) -> No
         assert probes <= set(container) or not container.get("ports"), name
         for bound in ("requests", "limits"):
             assert set(container["resources"][bound]) == {"cpu", "memory"}, name
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        }, name
+        assert container["securityContext"] == NO_RIGHTS, name
         context = pod["securityContext"]
         assert context["runAsNonRoot"] is True
         assert context["runAsUser"] > 0
@@ -282,14 +275,13 @@ def test_programs_read_the_files_of_compose(overlay: str) -> None:
     for name in names.get(overlay, ("collector", "collector-agent", "jaeger")):
         for file, text in cluster.config(overlay, name).items():
             assert text == (ROOT / "telemetry" / file).read_text()
-    for path in (ROOT / "grafana/dashboards").iterdir():
-        held = cluster.config(overlay, f"grafana-dashboard-{path.stem}")
-        assert held == {path.name: path.read_text()}
-    for path in (ROOT / "grafana/provisioning").rglob("*.yaml"):
-        part = "providers" if path.parent.name == "dashboards" else path.parent.name
+    grafana = ROOT / "grafana"
+    parts = {path: f"dashboard-{path.stem}" for path in (grafana / "dashboards").iterdir()}
+    for path in (grafana / "provisioning").rglob("*.yaml"):
+        parts[path] = "providers" if path.parent.name == "dashboards" else path.parent.name
+    parts |= dict.fromkeys((grafana / "emails").iterdir(), "emails")
+    for path, part in parts.items():
         assert cluster.config(overlay, f"grafana-{part}")[path.name] == path.read_text()
-    for path in (ROOT / "grafana/emails").iterdir():
-        assert cluster.config(overlay, "grafana-emails")[path.name] == path.read_text()
     alloy = cluster.config(overlay, "alloy")["alloy.alloy"]
     compose = (ROOT / "telemetry/alloy.alloy").read_text()
     begin = 'loki.process "lines"'

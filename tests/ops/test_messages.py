@@ -46,14 +46,9 @@ def rendered(
         "Mails": list(mails),
     }  # fmt: skip
     done = subprocess.run(
-        [go, "run", str(GO)],
-        input=json.dumps(asked),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=110,
-        cwd=directory,
-    )
+        [go, "run", str(GO)], input=json.dumps(asked), cwd=directory,
+        capture_output=True, text=True, check=False, timeout=110,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found: list[str] = json.loads(done.stdout)
     return found
@@ -127,21 +122,17 @@ def test_several_alerts_and_a_rule_that_cannot_be_evaluated(tmp_path: Path) -> N
     one, two = alert("event at a is not"), alert("event at b is not", service="event")
     failed = alert("", alertname="DatasourceError", rulename="NotReady", severity="critical")
     failed["Annotations"] = {"Error": "no route to host"}
-    title, text, error, nothing = rendered(
-        [],
-        [
-            message(channels.TITLE, "firing", one, two),
-            message(channels.TEXT, "firing", one, two),
-            message(channels.TITLE, "firing", failed),
-            message(channels.TITLE, "firing", alert("")),
-        ],
-        tmp_path,
-    )
+    asked = [
+        message(channels.TITLE, "firing", one, two),
+        message(channels.TEXT, "firing", one, two),
+        message(channels.TITLE, "firing", failed),
+        message(channels.TITLE, "firing", alert("")),
+    ]
+    title, text, error, nothing = rendered([], asked, tmp_path)
     assert title == "FIRING NotReady: event at a is not (one of 2)"
     assert text.index("event at a") < text.index("event at b")
-    assert (
-        error == "FIRING DatasourceError: the rule NotReady cannot be evaluated: no route to host"
-    )
+    why = "the rule NotReady cannot be evaluated: no route to host"
+    assert error == f"FIRING DatasourceError: {why}"
     assert nothing == "FIRING NotReady: no more is known"
 
 

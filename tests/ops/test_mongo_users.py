@@ -25,18 +25,11 @@ class Ferret(Server):
 
     def command(self) -> list[str]:
         return [
-            program("ferretdb"),
-            "--handler=sqlite",
-            f"--sqlite-url=file:{self.directory}/",
-            f"--state-dir={self.directory}",
-            f"--listen-addr=127.0.0.1:{self.port}",
-            "--debug-addr=-",
-            "--telemetry=disable",
-            "--test-enable-new-auth",
-            "--setup-database=admin",
-            "--setup-username=root",
-            f"--setup-password={FIRST}",
-        ]
+            program("ferretdb"), "--handler=sqlite", f"--sqlite-url=file:{self.directory}/",
+            f"--state-dir={self.directory}", f"--listen-addr=127.0.0.1:{self.port}",
+            "--debug-addr=-", "--telemetry=disable", "--test-enable-new-auth",
+            "--setup-database=admin", "--setup-username=root", f"--setup-password={FIRST}",
+        ]  # fmt: skip
 
 
 @pytest.fixture
@@ -99,9 +92,7 @@ def test_secrets_of_a_backup_meet_a_database_with_others(ferret: str, tmp_path: 
         assert signs_in(ferret, user, secrets.read(there, f"mongo/{user}_password"))
 
 
-def test_a_lost_password_is_one_message_with_the_command(
-    ferret: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lost_password_is_one_message_with_the_command(ferret: str, tmp_path: Path) -> None:
     secrets.make(tmp_path)
     said = mongo_users.main([str(tmp_path), ferret])
     assert said == mongo_users.LOCKED_OUT

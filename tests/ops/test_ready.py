@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,13 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = Engine(tmp_path / "docker.sock")
     yield engine
     engine.close()
+
+
+def published(about: dict[str, Any], port: int, at: int) -> dict[str, Any]:
+    """The container, with its port on the host."""
+    listens = [{"HostIp": "127.0.0.1", "HostPort": str(at)}]
+    about["NetworkSettings"]["Ports"] = {f"{port}/tcp": listens}
+    return about
 
 
 def api(tmp_path: Path) -> DockerApi:
@@ -103,9 +111,7 @@ def test_the_whole_of_a_start(engine: Engine, tmp_path: Path) -> None:
     setup, gateway = container(1, "setup", Status="exited"), container(2, "gateway")
     setup["HostConfig"]["RestartPolicy"]["Name"] = "no"
     gateway["State"]["Health"] = {"Status": "starting"}
-    gateway["NetworkSettings"]["Ports"] = {
-        "8000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "18000"}]
-    }
+    published(gateway, 8000, 18000)
     engine.containers = [setup, gateway, container(9, "loki-restore", Status="exited")]
     mark, out = tmp_path / "mark", tmp_path / "out"
     code = (
@@ -142,10 +148,7 @@ def test_the_whole_of_a_start(engine: Engine, tmp_path: Path) -> None:
 
 
 def test_the_message_names_no_password_and_only_what_is_there() -> None:
-    grafana = container(1, "grafana")
-    grafana["NetworkSettings"]["Ports"] = {
-        "3000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "13000"}]
-    }
+    grafana = published(container(1, "grafana"), 3000, 13000)
     text = ready.message([read_container(grafana)], 48.4)
     assert "Everything runs, after 48 s." in text
     assert "http://127.0.0.1:13000" in text
@@ -162,9 +165,7 @@ def test_every_command_names_a_project_of_ones_own() -> None:
     compose = ready.command("mine")
     services = [container(n, name) for n, (name, *_) in enumerate([*ready.ADDRESSES, ("seeder",)])]
     for about, (_, port, *_) in zip(services, ready.ADDRESSES, strict=False):
-        about["NetworkSettings"]["Ports"] = {
-            f"{port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]
-        }
+        published(about, port, port)
     text = ready.message([read_container(about) for about in services], 48.4, compose)
     many = [f'{{"level":"error","event":"{chr(97 + n) * 7}"}}' for n in range(20)]
     text += ready.News(compose).of_service("event", many)[-1]

@@ -35,12 +35,17 @@ def test_what_is_read_is_made_and_stays(tmp_path: Path) -> None:
     assert files(tmp_path) == made
 
 
+def put(root: Path, name: str) -> None:
+    """A password of one's own."""
+    (root / name).chmod(0o600)
+    (root / name).write_text(AWKWARD + "\n")
+    secrets.make(root)
+
+
 def test_a_password_of_ones_own_reaches_all_that_is_derived(tmp_path: Path) -> None:
     secrets.make(tmp_path)
     for name in ("mongo/auth_password", "mongo/root_password", "redis/password"):
-        (tmp_path / name).chmod(0o600)
-        (tmp_path / name).write_text(AWKWARD + "\n")
-    secrets.make(tmp_path)
+        put(tmp_path, name)
     url = urlsplit((tmp_path / "auth/mongo_url").read_text())
     assert (url.username, unquote(url.password or ""), url.hostname) == ("auth", AWKWARD, "mongo")
     url = urlsplit((tmp_path / "gateway/redis_url").read_text())
@@ -52,9 +57,7 @@ def test_a_password_of_ones_own_reaches_all_that_is_derived(tmp_path: Path) -> N
 
 def test_redis_takes_any_password_out_of_its_configuration(tmp_path: Path) -> None:
     secrets.make(tmp_path)
-    (tmp_path / "redis/password").chmod(0o600)
-    (tmp_path / "redis/password").write_text(AWKWARD)
-    secrets.make(tmp_path)
+    put(tmp_path, "redis/password")
     config = (tmp_path / "redis/redis.conf").read_text().replace("dir /data", f"dir {tmp_path}")
     (tmp_path / "own.conf").write_text(config)
 
@@ -104,9 +107,7 @@ def command(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[
 def test_saved_and_restored_elsewhere(tmp_path: Path) -> None:
     there, here = tmp_path / "there", tmp_path / "here"
     secrets.make(there)
-    (there / "mongo/event_password").chmod(0o600)
-    (there / "mongo/event_password").write_text(AWKWARD)
-    secrets.make(there)
+    put(there, "mongo/event_password")
     secrets.make(here)
     before = files(here)["mongo/root_password"]
     archive = command("save", str(there))

@@ -60,8 +60,8 @@ def test_memory_stays_within_its_bounds():
 
 def test_a_trace_in_use_is_not_the_one_to_go():
     store = Store(traces=2)
-    store.add_spans([span("a" * 32, "1"), span("b" * 32, "1"), span("a" * 32, "2")])
-    store.add_spans([span("c" * 32, "1")])
+    sent = [("a", "1"), ("b", "1"), ("a", "2"), ("c", "1")]
+    store.add_spans(span(trace * 32, number) for trace, number in sent)
     assert store.find("a" * 32)
     assert store.find("b" * 32) is None
 
