@@ -16,7 +16,7 @@ from fastapi import FastAPI, Response
 from motor.motor_asyncio import AsyncIOMotorClient
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from plainview import Check, checks
@@ -102,19 +102,6 @@ async def test_sqlalchemy(make: Any, driver: str, tmp_path: Path) -> None:
         await closed(engine)
     # aiosqlite's thread of a connection that failed answers to the event loop once more
     await soon(lambda: not any("_connection_worker" in t.name for t in threading.enumerate()))
-
-
-async def test_a_sync_database_that_hangs(tmp_path: Path) -> None:
-    engine, release = create_engine(f"sqlite:///{tmp_path}/x.db"), threading.Event()
-
-    def hang(*_: object) -> None:
-        release.wait(AT_MOST_S)
-
-    event.listen(engine, "do_connect", hang)
-    check = checks.sqlalchemy(engine, timeout_s=0.2)
-    assert [await reason(check) for _ in range(2)] == ["timeout", "timeout"]
-    release.set()
-    engine.dispose()
 
 
 async def test_postgresql_that_is_away_or_does_not_know_us() -> None:

@@ -42,10 +42,9 @@ class HttpLabels:
             if name in (*OWN, "le") or not _NAME.fullmatch(name):
                 raise ValueError(f"http_labels: {name!r} cannot be the name of a label of yours")
         self.names = tuple(sources)
-        self.none = ("",) * len(self.names)
         self._sources = [_reader(name, source) for name, source in sources.items()]
         self._limit = limit
-        self._known = {self.none}
+        self._known = {("",) * len(self.names)}
 
     def of(self, scope: Scope) -> tuple[str, ...]:
         found = tuple([_text(source, scope) for source in self._sources])

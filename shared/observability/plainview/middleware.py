@@ -16,7 +16,7 @@ from .client_address import Networks, handed_on, may_read
 from .context import REQUEST_ID_HEADER, accepted_id, current, enter, leave, new_request_id
 from .guarded import guarded
 from .http_metrics import HttpMetrics
-from .record import CLIENT_CLOSED_REQUEST, METHODS, OTHER_METHOD, Record, Writer
+from .record import CLIENT_CLOSED_REQUEST, METHODS, OTHER_METHOD, Record
 from .routes import RouteFinder, path_below
 from .server_spans import ServerSpans
 from .websockets import Connection
@@ -44,7 +44,7 @@ class RequestMiddleware:
         traced: bool = False,
         metrics: HttpMetrics | None = None,
         app_name: str = "service",
-        access: Writer | None = None,
+        access: Callable[[Record, Scope], None] | None = None,
         failure: Callable[[BaseException], None] | None = None,
     ) -> None:
         """`access` and `failure` are called at the end, `failure` if nothing handled an error."""

@@ -4,12 +4,10 @@ There is one record per request, so these three cannot disagree about method, ro
 and duration.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
 
 from opentelemetry import trace
-from starlette.types import Scope
 
 from .context import RequestContext
 
@@ -55,7 +53,3 @@ class Record(RequestContext):
     def error_type(self) -> str:
         """`error.type` of the semantic conventions: the status, else the exception's class."""
         return str(self.status) if self.status >= 500 else type(self.error).__qualname__
-
-
-#: is called with the record and the request's scope at the end of the reply
-Writer = Callable[[Record, Scope], None]

@@ -143,16 +143,13 @@ class ObservabilitySettings(BaseSettings):
 
     _told: list[str] = PrivateAttr(default_factory=list)
 
-    @field_validator("log_level", mode="before")
+    @field_validator("log_level", "log_format", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
-        text = value.strip().lower() if isinstance(value, str) else value
-        return _LEVEL_ALIASES.get(text, text) if isinstance(text, str) else text
-
-    @field_validator("log_format", mode="before")
-    @classmethod
-    def _lower_format(cls, value: object) -> object:
-        return value.strip().lower() if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        text = value.strip().lower()
+        return _LEVEL_ALIASES.get(text, text)
 
     @field_validator("allow", "trusted_proxies", mode="before")
     @classmethod

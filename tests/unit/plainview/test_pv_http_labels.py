@@ -58,6 +58,7 @@ def requests(samples: list[Sample], *names: str) -> dict[tuple[str, ...], float]
 def test_values_come_from_headers_state_and_functions():
     samples, _ = page({"tenant": "header:X-Tenant", "plan": "state:plan"})
     counts = requests(samples, "path", "tenant", "plan", "kind", "fails")
+    assert not [s for s in samples if "size_bytes" in s.name]
     assert counts == {
         **{("/items/{item}", f"t{n}", str(n % 2), "/i?", ""): 1 for n in range(6)},
         ("__unknown__", "", "", "/n?", ""): 1,
@@ -66,24 +67,18 @@ def test_values_come_from_headers_state_and_functions():
     assert [s.value for s in timed if s.labels["tenant"] == "t3"] == [1]
 
 
-def test_further_values_are_other_and_sizes_are_not_there_unasked():
-    samples, told = page({"tenant": "header:X-Tenant"}, http_labels_limit=2)
+def test_further_values_are_other_and_sizes_are_there_by_setting():
+    samples, told = page({"tenant": "header:X-Tenant"}, http_labels_limit=2, http_sizes=True)
     assert told == []
-    assert not [s for s in samples if "size_bytes" in s.name]
     assert requests(samples, "path", "tenant", "kind") == {
         ("/items/{item}", "t0", "/i?"): 1,
         ("/items/{item}", "t1", "/i?"): 1,
         ("/items/{item}", "_other", "_other"): 4,
         ("__unknown__", "_other", "_other"): 1,
     }
-
-
-def test_sizes_by_setting():
-    samples, _ = page(None, http_sizes=True)
-    sums = {(s.name, s.labels["path"]): s.value for s in samples if s.name.endswith("bytes_sum")}
-    assert sums["http_request_size_bytes_sum", "/items/{item}"] == 3000
-    assert sums["http_response_size_bytes_sum", "/items/{item}"] == 18
-    assert {len(s.labels) for s in samples if s.name == "http_requests_total"} == {4}
+    sums = {(s.name, s.labels["tenant"]): s.value for s in samples if s.name.endswith("bytes_sum")}
+    assert sums["http_request_size_bytes_sum", "t1"] == 500
+    assert sums["http_response_size_bytes_sum", "t1"] == 3
 
 
 def test_the_stock_way_has_neither_and_says_so():

@@ -86,13 +86,6 @@ def test_only_series_that_changed_are_written_anew(accept):
     assert len(written) == 5  # a series of each metric more
 
 
-def test_registry_without_a_page_has_all_series():
-    both = Both()
-    both.count("/a", 0.5)
-    assert both.remembers.get_sample_value("a_total", {"path": "/a"}) == 1
-    assert both.remembers.get_sample_value("b_count", {"path": "/a", "x": "y"}) == 1
-
-
 def test_other_readers_of_the_registry_have_the_values_of_now_even_while_a_page_is_made():
     both = Both()
     both.count("/a", 0.5)
