@@ -40,13 +40,13 @@ class ServerSpans:
 
     def begin(self, record: Record, scope: Scope, traceparents: list[bytes]) -> Context:
         """Start the record's span; returns the context that the request is handled in."""
-        parent = Context()
         if self._plain:
+            parent = Context()
             if len(traceparents) == 1:
                 carrier = {"traceparent": traceparents[0].decode("latin-1")}
                 parent = self._propagator.extract(carrier, parent)
         else:
-            parent = self._propagator.extract(_headers(scope), parent)
+            parent = self._propagator.extract(_headers(scope))
         record.span, record.parent = self._maker.start(_name(record), parent)
         return trace.set_span_in_context(record.span, parent)
 

@@ -164,8 +164,64 @@ async def test_the_applications_own_provider_gets_the_path(foreign):
 
 
 async def test_another_implementation_of_the_api_is_asked_for_spans(monkeypatch):
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER", trace.NoOpTracerProvider())
+    started = []
+
+    class Other(trace.NoOpTracer):
+        def start_span(self, name, *args, **options):
+            started.append(name)
+            return super().start_span(name, *args, **options)
+
+    class Provider(trace.TracerProvider):
+        def get_tracer(self, *_args, **_options):
+            return Other()
+
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", Provider())
     upstream, context = Upstream(), SpanContext(7, 8, is_remote=True, trace_flags=TraceFlags(1))
     with trace.use_span(NonRecordingSpan(context)):
         await by_transport(upstream)
+    assert started == ["GET"]
     assert upstream.headers["traceparent"] == f"00-{7:032x}-{8:016x}-01"
+
+
+async def test_a_client_that_was_used_before_there_was_a_provider_makes_spans(monkeypatch):
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    observed = observe_httpx(Upstream(), "up")
+    await observed.handle_async_request(httpx.Request("GET", URL))
+    monkeypatch.undo()
+    with captured_spans() as spans:
+        await observed.handle_async_request(httpx.Request("GET", URL))
+    assert [span.name for span in spans] == ["GET"]
+
+
+async def test_a_reply_that_breaks_off_is_a_failure_of_the_call():
+    class Broken(httpx.AsyncByteStream):
+        async def __aiter__(self):
+            yield b"half"
+            raise httpx.ReadTimeout("the rest does not come")
+
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Broken()))
+    failed = metric_delta(HTTP_CLIENT_FAILURES, upstream="up", error_type="timeout")
+    async with observe_httpx(httpx.AsyncClient(transport=transport), "up") as client:
+        with failed, pytest.raises(httpx.ReadTimeout):
+            await client.get(URL)
+    assert failed.value == 1
+
+
+async def test_each_request_of_a_redirect_and_of_a_mounted_transport_has_its_span():
+    def reply(request: httpx.Request) -> httpx.Response:
+        moved = {"Location": "http://b.example/"}
+        other = {"extensions": {"http_version": b"HTTP/2"}}
+        return httpx.Response(200, **other) if request.url.host[0] == "b" else httpx.Response(
+            302, headers=moved
+        )  # fmt: skip
+
+    mounts = {"http://b.example": httpx.MockTransport(reply), "all://c.example": None}
+    client = httpx.AsyncClient(
+        transport=httpx.MockTransport(reply), mounts=mounts, follow_redirects=True
+    )
+    async with observe_httpx(client, "up"):
+        with captured_spans() as spans:
+            await client.get("http://a.example/")
+    asked = ("server.address", "http.response.status_code", "network.protocol.version")
+    found = [tuple(span.attributes[name] for name in asked) for span in spans]
+    assert found == [("a.example", 302, "1.1"), ("b.example", 200, "2")]

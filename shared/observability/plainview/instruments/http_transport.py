@@ -4,6 +4,7 @@ A request that is redirected is several: each has its span, and is counted.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 from time import perf_counter
 from typing import Any, Self
 
@@ -51,24 +52,29 @@ def observe(
 
 
 def _wrapped(inner: httpx.AsyncBaseTransport, upstream: str) -> httpx.AsyncBaseTransport:
-    return inner if isinstance(inner, ObservedTransport) else ObservedTransport(inner, upstream)
+    if isinstance(inner, ObservedTransport):
+        return inner
+    return ObservedTransport(inner, upstream, bodies=True)
 
 
 class ObservedTransport(httpx.AsyncBaseTransport):
     """Around `inner`: a client span, `traceparent`, the request ID, latency and failures.
 
-    The names follow OpenTelemetry's semantic conventions for HTTP client spans.
+    The names follow OpenTelemetry's semantic conventions for HTTP client spans. With `bodies` a
+    reply that breaks off is a failure too.
     """
 
-    def __init__(self, inner: httpx.AsyncBaseTransport, upstream: str) -> None:
-        self.inner, self._upstream = inner, upstream
+    def __init__(
+        self, inner: httpx.AsyncBaseTransport, upstream: str, *, bodies: bool = False
+    ) -> None:
+        self.inner, self._upstream, self._bodies = inner, upstream, bodies
         self._spans: _Spans | None = None
         for kind in CLIENT_ERRORS:
             HTTP_CLIENT_FAILURES.inc(0, upstream=upstream, error_type=kind)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send it through the inner transport; return when the head of the reply is here."""
-        span: RequestSpan | None = None
+        span: trace.Span | None = None
         with _GUARD:
             if self._spans is None:  # only now: the provider may be set after this was made
                 self._spans = _Spans()
@@ -76,11 +82,12 @@ class ObservedTransport(httpx.AsyncBaseTransport):
         if (identity := request_id()) is not None:
             request.headers[REQUEST_ID_HEADER] = identity
         method = request.method if request.method in CLIENT_METHODS else "_other"
-        start, status = perf_counter(), 0
-        error: BaseException | None = None
+        start, error = perf_counter(), None
+        response: httpx.Response | None = None
         try:
             response = await self.inner.handle_async_request(request)
-            status = response.status_code
+            if self._bodies and isinstance(response.stream, httpx.AsyncByteStream):
+                response.stream = _Body(response.stream, self._upstream)
             return response
         except BaseException as raised:
             error = raised
@@ -92,11 +99,11 @@ class ObservedTransport(httpx.AsyncBaseTransport):
                 duration,
                 upstream=self._upstream,
                 method=method,
-                status_class=f"{status // 100}xx" if status else "error",
+                status_class=f"{response.status_code // 100}xx" if response else "error",
             )
             if span is not None and self._spans is not None:
                 with _GUARD:
-                    self._spans.end(span, request, status, error, duration)
+                    self._spans.end(span, request, response, error, duration)
 
     async def __aenter__(self) -> Self:
         await self.inner.__aenter__()
@@ -109,12 +116,30 @@ class ObservedTransport(httpx.AsyncBaseTransport):
         await self.inner.aclose()
 
 
+class _Body(httpx.AsyncByteStream):
+    """The body of a reply, which may fail after its head has come."""
+
+    def __init__(self, inner: httpx.AsyncByteStream, upstream: str) -> None:
+        self._inner, self._upstream = inner, upstream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for part in self._inner:
+                yield part
+        except (Exception, asyncio.CancelledError) as error:
+            HTTP_CLIENT_FAILURES.inc(upstream=self._upstream, error_type=error_type(error))
+            raise
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
 class _Spans:
     """Makes the spans of calls with the process's provider, and tells upstreams of them."""
 
     def __init__(self) -> None:
-        tracer = trace.get_tracer(__name__)
-        #: None if the process has another implementation of OpenTelemetry than the SDK
+        tracer = self._tracer = trace.get_tracer(__name__)
+        #: None without the SDK: there is another implementation, or no provider yet
         self._maker: SpanMaker | None = None
         if isinstance(tracer, Tracer):
             self._maker = SpanMaker(tracer, __name__, trace.SpanKind.CLIENT)
@@ -122,12 +147,17 @@ class _Spans:
         self._plain = isinstance(propagate.get_global_textmap(), TraceparentPropagator)
         self._origins: dict[tuple[bytes, bytes, int | None], tuple[str, str, int]] = {}
 
-    def begin(self, request: httpx.Request) -> RequestSpan | None:
+    def begin(self, request: httpx.Request) -> trace.Span | None:
         """Write `traceparent`; returns the call's span, which has to be ended, if it has one."""
-        if self._maker is None or tracing.left_out():
+        if tracing.left_out():
             self._tell(request, trace.get_current_span())
             return None
-        span, _ = self._maker.start(request.method if request.method in CLIENT_METHODS else "HTTP")
+        name = request.method if request.method in CLIENT_METHODS else "HTTP"
+        if self._maker is None:
+            plain = self._tracer.start_span(name, kind=trace.SpanKind.CLIENT)
+            self._tell(request, plain)
+            return plain
+        span, _ = self._maker.start(name)
         self._tell(request, span)
         return span if isinstance(span, RequestSpan) else None
 
@@ -142,22 +172,24 @@ class _Spans:
 
     def end(
         self,
-        span: RequestSpan,
+        span: trace.Span,
         request: httpx.Request,
-        status: int,
+        reply: httpx.Response | None,
         error: BaseException | None,
         duration_s: float,
     ) -> None:
-        """End the span; a status of 0 stands for no reply."""
-        assert self._maker is not None  # noqa: S101 - it has started the span
-        if error is not None or status >= 400:
+        if reply is None or reply.status_code >= 400:
             span.set_status(trace.StatusCode.ERROR)
-        attributes = self._attributes(request, status, error)
-        masked = self._own and tracing.PIPELINE.masking
-        self._maker.end(span, attributes, duration_s, clean=masked)
+        attributes = self._attributes(request, reply, error)
+        if isinstance(span, RequestSpan) and self._maker is not None:
+            masked = self._own and tracing.PIPELINE.masking
+            self._maker.end(span, attributes, duration_s, clean=masked)
+        else:
+            span.set_attributes(attributes)
+            span.end()
 
     def _attributes(
-        self, request: httpx.Request, status: int, error: BaseException | None
+        self, request: httpx.Request, reply: httpx.Response | None, error: BaseException | None
     ) -> dict[str, AttributeValue]:
         url, method = request.url, request.method
         key = (url.raw_scheme, url.raw_host, url.port)
@@ -169,18 +201,19 @@ class _Spans:
             "url.full": f"{origin}/***",
             "server.address": host,
             "server.port": port,
-            "network.protocol.version": "1.1",
         }
         if not (self._own and tracing.PIPELINE.masking):
             target: bytes | None = request.extensions.get("target")
             path = url.raw_path if target is None else target.partition(b"?")[0]
             made["url.full"] = origin + path.decode("ascii", "backslashreplace")
-        if status:
-            made["http.response.status_code"] = status
-        if error is not None:
+        if reply is not None:
+            version: bytes = reply.extensions.get("http_version", b"HTTP/1.1")
+            made["network.protocol.version"] = version.decode("ascii", "replace")[5:]
+            made["http.response.status_code"] = reply.status_code
+            if reply.status_code >= 400:
+                made["error.type"] = str(reply.status_code)
+        elif error is not None:
             made["error.type"] = type(error).__qualname__
-        elif status >= 400:
-            made["error.type"] = str(status)
         return made
 
 
