@@ -8,13 +8,13 @@ from tests.support.gateway_app import gateway, upstream
 
 
 @pytest.fixture
-async def auth():
+async def auth(no_worker_threads):
     async with auth_app() as app:
         yield app
 
 
 @pytest.fixture
-async def service():
+async def service(no_worker_threads):
     """The event service."""
     async with event_app() as app:
         yield app
@@ -32,3 +32,14 @@ async def gw(up, issuer):
     """The gateway with `up` as its event service and `issuer` as its auth service."""
     async with gateway(event_url=up.url, auth_url=issuer.url) as made:
         yield made
+
+
+@pytest.fixture
+def no_worker_threads(monkeypatch):
+    """FastAPI hands plain functions to worker threads, which costs more than a small request."""
+
+    async def refuse(function, *_args, **_named):
+        raise AssertionError(f"{function} is no coroutine function")
+
+    for module in ("fastapi.routing", "fastapi.dependencies.utils", "starlette.routing"):
+        monkeypatch.setattr(f"{module}.run_in_threadpool", refuse)

@@ -35,7 +35,7 @@ async def test_two_authorizations_are_none(auth):
     assert (await auth.client.get("/api/v1/auth/me", headers=headers)).status_code == 401
 
 
-async def test_two_keys_are_published_and_tokens_verify_on_them():
+async def test_two_keys_are_published_and_tokens_verify_on_them(no_worker_threads):
     old = new_signing_key()
     async with auth_app(auth_signing_key=old) as before:
         token, _ = before.issuer.access("u1", [Role.USER])

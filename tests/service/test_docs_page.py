@@ -11,6 +11,7 @@ from tests.support.event_app import event_app
 from tests.support.gateway_app import gateway
 
 
+@pytest.mark.usefixtures("no_worker_threads")
 @pytest.mark.parametrize("make", [auth_app, event_app, gateway])
 async def test_everything_comes_from_here(make: type[AbstractAsyncContextManager[object]]) -> None:
     async with make() as made:
@@ -31,7 +32,8 @@ async def test_everything_comes_from_here(make: type[AbstractAsyncContextManager
                 assert reply.headers["x-content-type-options"] == "nosniff"
             assert 'url: "openapi.json"' in (await client.get("/docs/start.js")).text
             assert (await client.head("/docs")).status_code == 200
-            assert (await client.get("/openapi.json")).status_code == 200
+            for own in ("/openapi.json", "/metrics", "/health/live"):
+                assert (await client.get(own)).status_code == 200
             for odd in ("core.py", "..%2fcore.py", "redoc.standalone.js", "%00"):
                 assert (await client.get(f"/docs/{odd}")).status_code == 404
             assert (await client.get("/redoc")).status_code == 404
