@@ -60,117 +60,82 @@ class Stranger:
         self.socket.close()
 
 
-async def silent(one: Stranger) -> None:
-    await one.wait()
+Says = Callable[[Stranger], bytes]
+Then = Callable[[Stranger], Awaitable[None]]
 
 
-async def half_a_head(one: Stranger) -> None:
-    await one.say(one.head()[:-4])
-    await one.wait()
+def idles(seconds: float) -> Then:
+    return lambda _: asyncio.sleep(seconds)
 
 
-async def head_by_bytes(one: Stranger) -> None:
+def leaves(seconds: float) -> Then:
+    async def then(one: Stranger) -> None:
+        await asyncio.sleep(seconds)
+        one.reset()
+        await asyncio.sleep(0.5)
+
+    return then
+
+
+def drips(data: bytes) -> Then:
+    async def then(one: Stranger) -> None:
+        while True:
+            await one.say(data)
+            await asyncio.sleep(0.2)
+
+    return then
+
+
+async def spells_its_head(one: Stranger) -> None:
     for byte in one.head():
         await one.say(bytes([byte]))
         await asyncio.sleep(0.2)
 
 
-async def body_that_never_comes(one: Stranger) -> None:
-    await one.say(one.head(b"POST", b"", b"Content-Length: 100") + b"{")
-    await one.wait()
-
-
-async def body_by_bytes(one: Stranger) -> None:
-    await one.say(one.head(b"POST", b"", b"Content-Length: 30000") + b"x" * 20_000)
-    while True:
-        await one.say(b"x")
-        await asyncio.sleep(0.2)
-
-
-async def chunks_by_bytes(one: Stranger) -> None:
-    await one.say(one.head(b"POST", b"", b"Transfer-Encoding: chunked"))
-    while True:
-        await one.say(b"1\r\nx\r\n")
-        await asyncio.sleep(0.2)
-
-
-async def unread_reply(one: Stranger) -> None:
-    await one.say(one.head(b"GET", b"400000"))
-    await asyncio.sleep(60)
-
-
-async def dripping_reader(one: Stranger) -> None:
-    await one.say(one.head(b"GET", b"8000000"))
+async def reads_by_drops(one: Stranger) -> None:
     while True:
         await one.hear(100)
         await asyncio.sleep(0.2)
 
 
-async def reader_of_a_stream(one: Stranger) -> None:
-    await one.say(one.head(b"GET", b"flow"))
-    while True:
-        await one.hear()
-
-
-async def idle_keep_alive(one: Stranger) -> None:
-    await one.say(one.head())
-    await one.wait()
-
-
-async def leaver(one: Stranger) -> None:
-    """It asks for what takes long, and is gone before it comes."""
-    await one.say(one.head(b"GET", b"late"))
-    await asyncio.sleep(0.5)
-    one.reset()
-    await asyncio.sleep(0.5)
-
-
-async def leaves_in_its_body(one: Stranger) -> None:
-    await one.say(one.head(b"POST", b"", b"Content-Length: 30000") + b"x" * 10_000)
-    await asyncio.sleep(0.5)
-    one.reset()
-    await asyncio.sleep(0.5)
-
-
-async def pipeliner(one: Stranger) -> None:
-    """It sends requests ahead, more than are taken, and reads no reply."""
-    await one.say(one.head(b"GET", b"late") + one.head() * 40)
-    await asyncio.sleep(4)
-    one.reset()
-
-
-async def asks_to_upgrade(one: Stranger) -> None:
-    lines = (b"Connection: Upgrade", b"Upgrade: websocket", b"Content-Length: 9")
-    await one.say(one.head(b"POST", b"", *lines) + b"{}")
-    await one.wait()
-
-
-async def large_head(one: Stranger) -> None:
-    await one.say(one.head(b"GET", b"", b"X-Large: " + b"x" * 20_000))
-    await asyncio.sleep(1)
-
-
-async def asks_for_a_large_head(one: Stranger) -> None:
+async def asks_for_large_heads(one: Stranger) -> None:
     while True:
         await one.say(one.head(b"GET", b"head"))
         await one.hear()
         await asyncio.sleep(1)
 
 
-async def garbage(one: Stranger) -> None:
-    await one.say(os.urandom(5000))
-    await asyncio.sleep(1)
-
-
-Kind = Callable[[Stranger], Awaitable[None]]
-KINDS: dict[str, Kind] = {
-    kind.__name__: kind
-    for kind in (
-        silent, half_a_head, head_by_bytes, body_that_never_comes, body_by_bytes, chunks_by_bytes,
-        unread_reply, dripping_reader, reader_of_a_stream, idle_keep_alive, leaver,
-        leaves_in_its_body, pipeliner, asks_to_upgrade, large_head, asks_for_a_large_head, garbage,
-    )
-}  # fmt: skip
+POST = (b"POST", b"")
+LONG = b"Content-Length: 30000"
+UPGRADE = (b"Connection: Upgrade", b"Upgrade: websocket", b"Content-Length: 9")
+#: what one says first, and what it does then
+KINDS: dict[str, tuple[Says, Then]] = {
+    "silent": (lambda _: b"", Stranger.wait),
+    "half_a_head": (lambda one: one.head()[:-4], Stranger.wait),
+    "head_by_bytes": (lambda _: b"", spells_its_head),
+    "body_that_never_comes": (
+        lambda one: one.head(*POST, b"Content-Length: 100") + b"{",
+        Stranger.wait,
+    ),
+    "body_by_bytes": (lambda one: one.head(*POST, LONG) + b"x" * 20_000, drips(b"x")),
+    "chunks_by_bytes": (
+        lambda one: one.head(*POST, b"Transfer-Encoding: chunked"),
+        drips(b"1\r\nx\r\n"),
+    ),
+    "unread_reply": (lambda one: one.head(b"GET", b"400000"), idles(60)),
+    "dripping_reader": (lambda one: one.head(b"GET", b"8000000"), reads_by_drops),
+    "reader_of_a_stream": (lambda one: one.head(b"GET", b"flow"), Stranger.wait),
+    "idle_keep_alive": (lambda one: one.head(), Stranger.wait),
+    # it asks for what takes long, and is gone before it comes
+    "leaver": (lambda one: one.head(b"GET", b"late"), leaves(0.5)),
+    "leaves_in_its_body": (lambda one: one.head(*POST, LONG) + b"x" * 10_000, leaves(0.5)),
+    # it sends requests ahead, more than are taken, and reads no reply
+    "pipeliner": (lambda one: one.head(b"GET", b"late") + one.head() * 40, leaves(4)),
+    "asks_to_upgrade": (lambda one: one.head(*POST, *UPGRADE) + b"{}", Stranger.wait),
+    "large_head": (lambda one: one.head(b"GET", b"", b"X-Large: " + b"x" * 20_000), idles(1)),
+    "asks_for_a_large_head": (lambda _: b"", asks_for_large_heads),
+    "garbage": (lambda _: os.urandom(5000), idles(1)),
+}
 
 
 def address(number: int, own: bool) -> str:
@@ -178,20 +143,21 @@ def address(number: int, own: bool) -> str:
     return f"127.0.1.{number + 1}" if own else "127.0.1.1"
 
 
-async def _go_on(one: Stranger, kind: Kind) -> None:
+async def _go_on(one: Stranger, says: Says, then: Then) -> None:
     await asyncio.sleep(one.number * COMING_S / CROWD)
     while True:
         with contextlib.suppress(OSError):
             await one.open()
             with contextlib.closing(one.socket):
-                await kind(one)
+                await one.say(says(one))
+                await then(one)
         await asyncio.sleep(0.2)
 
 
 async def main(kind: str, port: int, own: bool, tokens: list[str]) -> None:
     """All of one kind, for ever."""
     crowd = [Stranger(n, port, address(n, own), tokens[n]) for n in range(CROWD)]
-    going = [asyncio.create_task(_go_on(one, KINDS[kind])) for one in crowd]
+    going = [asyncio.create_task(_go_on(one, *KINDS[kind])) for one in crowd]
     await asyncio.sleep(2.5 * COMING_S)  # the first megabytes of long replies have come as well
     print("all have come", flush=True)  # noqa: T201 - tells the test
     await asyncio.gather(*going)
