@@ -1,22 +1,22 @@
 """A bounded OTLP/HTTP receiver: `POST /v1/traces`, protobuf, plain or gzip."""
 
-import asyncio
 import zlib
 
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from console.store import Store
 from plainview.decode import parse_otlp
+from shared.web.body_limit import BodyLimit
 
 MAX_BODY = 4 << 20  # bytes on the wire
 MAX_DECODED = 8 << 20  # bytes after gzip: parsing them takes the event loop a second
-RECEIVE_SECONDS = 10  # seconds; a slower body is refused with 408
 PROTOBUF = "application/x-protobuf"
 
 
-def otlp_app(store: Store) -> ASGIApp:
+def otlp_app(store: Store, receive_s: float = 10.0) -> ASGIApp:
     """The receiver as an ASGI app; 400 malformed, 404, 405, 408, 413, 415 as HTTP means them."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -24,7 +24,7 @@ def otlp_app(store: Store) -> ASGIApp:
             reply = await _take(store, Request(scope, receive))
             await reply(scope, receive, send)
 
-    return app
+    return BodyLimit(RequestBodyLimitMiddleware(app, max_body_size=MAX_BODY), receive_s)
 
 
 async def _take(store: Store, request: Request) -> Response:  # noqa: PLR0911 - refusals
@@ -37,16 +37,9 @@ async def _take(store: Store, request: Request) -> Response:  # noqa: PLR0911 - 
     encoding = request.headers.get("content-encoding", "identity").strip()
     if encoding not in ("identity", "gzip"):
         return PlainTextResponse("gzip or identity only", 415)
-    body = bytearray()
     try:
-        async with asyncio.timeout(RECEIVE_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY:
-                    return PlainTextResponse(f"more than {MAX_BODY} bytes", 413)
-        store.add_spans(parse_otlp(_unzipped(body) if encoding == "gzip" else bytes(body)))
-    except TimeoutError:
-        return PlainTextResponse("body too slow", 408)
+        body = await request.body()
+        store.add_spans(parse_otlp(_unzipped(body) if encoding == "gzip" else body))
     except OverflowError:
         return PlainTextResponse(f"more than {MAX_DECODED} bytes unpacked", 413)
     except (ClientDisconnect, ValueError, zlib.error):
@@ -54,7 +47,7 @@ async def _take(store: Store, request: Request) -> Response:  # noqa: PLR0911 - 
     return Response(b"", media_type=PROTOBUF)  # an empty message: everything accepted
 
 
-def _unzipped(body: bytearray) -> bytes:
+def _unzipped(body: bytes) -> bytes:
     unzip = zlib.decompressobj(wbits=31)
     decoded = unzip.decompress(body, MAX_DECODED)
     if unzip.unconsumed_tail:

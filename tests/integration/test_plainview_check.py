@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,73 +25,76 @@ HEALTH, PROBLEM = "application/health+json", "application/problem+json"
 EARLIER = "0123456789abcdef0123456789abcdef"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Answer:
     status: int
     kind: str
     body: str | bytes
 
 
-class Right:
-    """A service that does everything right; a test changes one thing of it."""
+OF_HEALTH = Answer(200, HEALTH, '{"status": "pass"}')
+PROCESS = "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds 1.7e9\n"
 
-    def __init__(self) -> None:
-        self.requests = 0
-        self.trace = EARLIER
+
+@dataclass
+class Service:
+    """One that does everything right; a test changes one thing of it."""
+
+    ids: Callable[[str, int], list[str]] = lambda sent, number: [sent]
+    page: Answer = Answer(200, "application/json", "{}")
+    unknown: Answer = Answer(404, PROBLEM, '{"title": "Not Found", "status": 404}')
+    live: Answer = OF_HEALTH
+    ready: Answer = OF_HEALTH
+    metrics: Answer | None = None  # instead of its page
+    openmetrics: bool = True
+    exemplars: bool = True
+    of_other_traces: bool = False
+    counts: bool = True
+    process: str = PROCESS
+    spans: int = 12
+    more: str = ""  # samples
+    by_path: bool = False  # whether each path becomes a label
+    hangs: threading.Event | None = None  # until then, on its own pages
+    paths: list[str] = field(default_factory=list)
+    trace: str = EARLIER
 
     def answer(self, path: str, headers: Any) -> tuple[Answer, list[str]]:
         """The reply to a GET, and its request IDs."""
+        own = {"/health/live": self.live, "/health/ready": self.ready}
+        if self.hangs and path in (*own, "/metrics"):
+            self.hangs.wait(30)
         if path == "/metrics":
-            return self.metrics(headers.get("Accept", "")), []
-        if path.startswith("/health/"):
-            return self.health(path.removeprefix("/health/")), []
-        self.requests += 1
+            return self.metrics or self.samples(headers.get("Accept", "")), []
+        if path in own:
+            return own[path], []
+        self.paths.append(path)
         self.trace = headers["traceparent"].split("-")[1]
-        answer = self.page(path) if path == "/" else self.unknown(path)
-        return answer, self.ids(headers["X-Request-ID"])
+        ids = self.ids(headers["X-Request-ID"], len(self.paths))
+        return self.page if path == "/" else self.unknown, ids
 
-    def ids(self, sent: str) -> list[str]:
-        return [sent]
-
-    def page(self, path: str) -> Answer:
-        return Answer(200, "application/json", "{}")
-
-    def unknown(self, path: str) -> Answer:
-        return Answer(404, PROBLEM, '{"title": "Not Found", "status": 404}')
-
-    def health(self, probe: str) -> Answer:
-        return Answer(200, HEALTH, '{"status": "pass"}')
-
-    def metrics(self, accept: str) -> Answer:
-        if accept == "text/plain":
-            return Answer(200, PLAIN, self.samples(""))
-        exemplar = f' # {{trace_id="{self.trace}"}} 0.1'
-        return Answer(200, OPENMETRICS, f"{self.samples(exemplar)}# EOF\n")
-
-    def samples(self, exemplar: str) -> str:
-        family = "http_requests" if exemplar or self.trace != EARLIER else "http_requests_total"
-        name = 'app_name="shop"'
-        return f"""# TYPE {family} counter
-http_requests_total{{{name}}} {self.requests}
+    def samples(self, accept: str) -> Answer:
+        plain = accept == "text/plain" or not self.openmetrics
+        trace = EARLIER[::-1] if self.of_other_traces else self.trace
+        exemplar = f' # {{trace_id="{trace}"}} 0.1' if self.exemplars and not plain else ""
+        end, name = ("_total", "") if plain else ("", "# EOF\n"), 'app_name="shop"'
+        requests = len(self.paths) if self.counts else 0
+        more = "".join(f'by_path{{path="{path}"}} 1\n' for path in self.paths * self.by_path)
+        text = f"""# TYPE http_requests{end[0]} counter
+http_requests_total{{{name}}} {requests}
 # TYPE http_request_duration_seconds histogram
-http_request_duration_seconds_bucket{{{name},le="+Inf"}} {self.requests}{exemplar}
-http_request_duration_seconds_count{{{name}}} {self.requests}
+http_request_duration_seconds_bucket{{{name},le="+Inf"}} {requests}{exemplar}
+http_request_duration_seconds_count{{{name}}} {requests}
 http_request_duration_seconds_sum{{{name}}} 1.0
 # TYPE service_ready gauge
 service_ready 1
-{self.process()}# TYPE telemetry_spans_exported counter
-telemetry_spans_exported_total{{outcome="success"}} 12
-{self.more()}"""
-
-    def process(self) -> str:
-        return "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds 1.7e9\n"
-
-    def more(self) -> str:
-        return ""
+{self.process}# TYPE telemetry_spans_exported{end[0]} counter
+telemetry_spans_exported_total{{outcome="success"}} {self.spans}
+{self.more}{more}{end[1]}"""
+        return Answer(200, PLAIN if plain else OPENMETRICS, text)
 
 
 @contextmanager
-def serving(service: Right) -> Iterator[str]:
+def serving(service: Service) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             answer, ids = service.answer(self.path, self.headers)
@@ -126,7 +129,7 @@ def checked(url: str, capsys: Capture, *more: str) -> tuple[int, dict[str, Any]]
 
 
 def test_a_right_service_is_right_in_everything(capsys: Capture) -> None:
-    with serving(Right()) as url:
+    with serving(Service()) as url:
         status, document = checked(url, capsys, "--strict")
     assert (status, document["verdict"]) == (0, "ok"), document
     assert {each["level"] for each in document["findings"]} == {"ok"}
@@ -136,161 +139,94 @@ def test_a_right_service_is_right_in_everything(capsys: Capture) -> None:
     ]  # fmt: skip
 
 
-def changed(name: str, value: Callable[..., Any]) -> Callable[[Right], None]:
-    return lambda service: setattr(service, name, value)
-
-
-def page(status: int, kind: str, body: str) -> Callable[..., Answer]:
-    return lambda *_: Answer(status, kind, body)
-
-
-def not_ready(body: str, status: int = 503) -> Callable[[str], Answer]:
-    return lambda probe: Answer(status if probe == "ready" else 200, HEALTH, body)
-
-
-def with_path(service: Right) -> None:
-    """The path of a request becomes a label."""
-    paths: list[str] = []
-    service.unknown = lambda path: (  # type: ignore[method-assign]
-        paths.append(path), Answer(404, PROBLEM, '{"title": "x"}')
-    )[1]  # fmt: skip
-    service.more = lambda: "".join(f'by_path{{path="{path}"}} 1\n' for path in paths)  # type: ignore[method-assign]
-
-
-def no_openmetrics(service: Right) -> None:
-    made = service.metrics
-    service.metrics = lambda accept: made("text/plain")  # type: ignore[method-assign]
-
-
-def without_exemplars(service: Right) -> None:
-    def metrics(accept: str) -> Answer:
-        if accept == "text/plain":
-            return Answer(200, PLAIN, service.samples(""))
-        return Answer(200, OPENMETRICS, service.samples("") + "# EOF\n")
-
-    service.metrics = metrics  # type: ignore[method-assign]
-
-
-def other_traces(service: Right) -> None:
-    made = service.metrics
-
-    def metrics(accept: str) -> Answer:
-        service.trace = EARLIER[::-1]
-        return made(accept)
-
-    service.metrics = metrics  # type: ignore[method-assign]
-
-
-def many(count: int) -> Callable[[], str]:
-    return lambda: "".join(f'orders{{id="{n}"}} 1\n' for n in range(count))
-
-
 FAILS = '{"status": "fail", "checks": {"mongo": [{"status": "fail", "output": "refused"}]}}'
 WARNS = '{"status": "warn", "checks": {"cache": [{"status": "warn", "output": "timeout"}]}}'
+STARTING = '{"status": "fail", "output": "starting", "checks": {}}'
+ODD = '{"status": "fail", "checks": {"a": 7, "b": ["c"]}}'
+OF_ANOTHER = '{"title": "x", "status": 400}'
+MANY = "".join(f'orders{{id="{n}"}} 1\n' for n in range(10_001))
+APART = "# TYPE telemetry_workers_apart gauge\ntelemetry_workers_apart 1\n"
+DROPPED = "# TYPE telemetry_log_lines_dropped counter\ntelemetry_log_lines_dropped_total 2\n"
+ERRORS = "# TYPE telemetry_errors counter\ntelemetry_errors_total 1\n"
 # name: what is changed, what it is found under, how bad, words of it
-WRONG: dict[str, tuple[Callable[[Right], None], str, str, str]] = {
-    "fails": (changed("page", page(500, "text/plain", "")), "answer", "wrong", "gave 500"),
-    "no ID": (changed("ids", lambda sent: []), "request ID", "wrong", "has no X-Request-ID"),
-    "other ID": (changed("ids", lambda sent: ["x"]), "request ID", "wrong", "has another"),
-    "two IDs": (changed("ids", lambda sent: [sent, sent]), "request ID", "wrong", "has 2 X-R"),
+WRONG: dict[str, tuple[dict[str, Any], str, str, str]] = {
+    "fails": ({"page": Answer(500, "text/plain", "")}, "answer", "wrong", "gave 500"),
+    "no ID": ({"ids": lambda sent, n: []}, "request ID", "wrong", "has no X-Request-ID"),
+    "other ID": ({"ids": lambda sent, n: ["x"]}, "request ID", "wrong", "has another"),
+    "two IDs": ({"ids": lambda sent, n: [sent, sent]}, "request ID", "wrong", "has 2 X-R"),
     "no ID of an unknown path": (
-        lambda service: setattr(service, "ids", lambda sent: [sent] * (service.requests < 3)),
-        "request ID", "wrong", "GET /plainview-check-",
+        {"ids": lambda sent, n: [sent] * (n < 3)}, "request ID", "wrong", "GET /plainview-check-",
     ),
     "every path": (
-        changed("unknown", page(200, "text/html", "x")), "unknown path", "advice", "200 instead",
+        {"unknown": Answer(200, "text/html", "x")}, "unknown path", "advice", "200 instead",
     ),
     "plain 404": (
-        changed("unknown", page(404, "application/json", "{}")),
+        {"unknown": Answer(404, "application/json", "{}")},
         "unknown path", "advice", "as application/json",
     ),
     "wrong problem": (
-        changed("unknown", page(404, PROBLEM, "[]")), "unknown path", "wrong", "no problem",
+        {"unknown": Answer(404, PROBLEM, "[]")}, "unknown path", "wrong", "no problem",
     ),
     "problem of another status": (
-        changed("unknown", page(404, PROBLEM, '{"title": "x", "status": 400}')),
-        "unknown path", "wrong", "no problem document",
+        {"unknown": Answer(404, PROBLEM, OF_ANOTHER)}, "unknown path", "wrong", "no problem doc",
     ),
-    "no health": (changed("health", page(404, HEALTH, "{}")), "/health/live", "wrong", "404"),
+    "no health": ({"live": Answer(404, HEALTH, "{}")}, "/health/live", "wrong", "404"),
     "health of others": (
-        changed("health", page(200, "text/html", "<p>")), "/health/ready", "wrong", "not ap",
+        {"ready": Answer(200, "text/html", "<p>")}, "/health/ready", "wrong", "not ap",
     ),
-    "not ready": (changed("health", not_ready(FAILS)), "/health/ready", "wrong", "mongo (refused)"),
+    "not ready": (
+        {"ready": Answer(503, HEALTH, FAILS)}, "/health/ready", "wrong", "mongo (refused)",
+    ),
     "starting": (
-        changed("health", not_ready('{"status": "fail", "output": "starting", "checks": {}}')),
-        "/health/ready", "wrong", "not ready: starting",
+        {"ready": Answer(503, HEALTH, STARTING)}, "/health/ready", "wrong", "not ready: starting",
     ),
     "odd checks": (
-        changed("health", not_ready('{"status": "fail", "checks": {"a": 7, "b": ["c"]}}')),
-        "/health/ready", "wrong", "no reason given",
+        {"ready": Answer(503, HEALTH, ODD)}, "/health/ready", "wrong", "no reason given",
     ),
     "optional fails": (
-        changed("health", not_ready(WARNS, 200)), "/health/ready", "advice", "cache (timeout)",
+        {"ready": Answer(200, HEALTH, WARNS)}, "/health/ready", "advice", "cache (timeout)",
     ),
-    "no metrics": (changed("metrics", page(404, PLAIN, "")), "/metrics", "wrong", "404"),
+    "no metrics": ({"metrics": Answer(404, PLAIN, "")}, "/metrics", "wrong", "404"),
     "metrics are HTML": (
-        changed("metrics", page(200, "text/html", "<p>")), "/metrics", "wrong", "does not read",
+        {"metrics": Answer(200, "text/html", "<p>")}, "/metrics", "wrong", "does not read",
     ),
     "no page": (
-        changed("metrics", page(200, PLAIN, "up{ 1\n")), "/metrics", "wrong", "cannot be parsed",
+        {"metrics": Answer(200, PLAIN, "up{ 1\n")}, "/metrics", "wrong", "cannot be parsed",
     ),
     "not UTF-8": (
-        changed("metrics", lambda accept: Answer(200, PLAIN, b"\xff{")),
-        "/metrics", "wrong", "cannot be parsed",
+        {"metrics": Answer(200, PLAIN, b"\xff{")}, "/metrics", "wrong", "cannot be parsed",
     ),
-    "no OpenMetrics": (no_openmetrics, "/metrics", "wrong", "not given as OpenMetrics"),
+    "no OpenMetrics": ({"openmetrics": False}, "/metrics", "wrong", "not given as OpenMetrics"),
     "another exporter": (
-        changed("samples", lambda exemplar: "# TYPE up gauge\nup 1\n"),
+        {"metrics": Answer(200, PLAIN, "# TYPE up gauge\nup 1\n")},
         "metrics", "wrong", "there is no http_requests_total",
     ),
-    "path as label": (with_path, "series", "wrong", "a label of by_path"),
-    "many series": (changed("more", many(10_001)), "series", "wrong", "orders has 10,001"),
+    "path as label": ({"by_path": True}, "series", "wrong", "a label of by_path"),
+    "many series": ({"more": MANY}, "series", "wrong", "orders has 10,001"),
     "no name": (
-        changed("more", lambda: '# TYPE a gauge\na{app_name="service"} 1\n'),
-        "service name", "advice", "default",
+        {"more": '# TYPE a gauge\na{app_name="service"} 1\n'}, "service name", "advice", "default",
     ),
-    "not counted": (
-        lambda service: setattr(service, "samples", lambda exemplar: Right().samples(exemplar)),
-        "requests", "wrong", "not counted",
-    ),
-    "workers apart": (
-        changed("more", lambda: "# TYPE telemetry_workers_apart gauge\n"
-                "telemetry_workers_apart 1\n"),
-        "workers", "wrong", "counts of its own",
-    ),
-    "no exemplars": (without_exemplars, "trace", "wrong", "no exemplar"),
+    "not counted": ({"counts": False}, "requests", "wrong", "not counted"),
+    "workers apart": ({"more": APART}, "workers", "wrong", "counts of its own"),
+    "no exemplars": ({"exemplars": False}, "trace", "wrong", "no exemplar"),
     "several workers": (
-        lambda service: (without_exemplars(service), setattr(service, "process", lambda: "")),
-        "trace", "advice", "several workers",
+        {"exemplars": False, "process": ""}, "trace", "advice", "several workers",
     ),
-    "other traces": (other_traces, "trace", "wrong", "other traces"),
-    "no spans": (
-        lambda service: setattr(service, "samples", lambda exemplar: Right.samples(
-            service, exemplar).replace("} 12", "} 0")),
-        "spans", "advice", "none was exported",
-    ),
+    "other traces": ({"of_other_traces": True}, "trace", "wrong", "other traces"),
+    "no spans": ({"spans": 0}, "spans", "advice", "none was exported"),
     "spans fail": (
-        changed("more", lambda: 'telemetry_spans_exported_total{outcome="failure"} 3\n'),
+        {"more": 'telemetry_spans_exported_total{outcome="failure"} 3\n'},
         "spans", "advice", "3 could not",
     ),
-    "lines dropped": (
-        changed("more", lambda: "# TYPE telemetry_log_lines_dropped counter\n"
-                "telemetry_log_lines_dropped_total 2\n"),
-        "telemetry", "advice", "2 log lines were dropped",
-    ),
-    "errors inside": (
-        changed("more", lambda: "# TYPE telemetry_errors counter\ntelemetry_errors_total 1\n"),
-        "telemetry", "advice", "errors inside",
-    ),
+    "lines dropped": ({"more": DROPPED}, "telemetry", "advice", "2 log lines were dropped"),
+    "errors inside": ({"more": ERRORS}, "telemetry", "advice", "errors inside"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_is_said(name: str, capsys: Capture) -> None:
     change, what, level, words = WRONG[name]
-    service = Right()
-    change(service)
-    with serving(service) as url:
+    with serving(Service(**change)) as url:
         status, document = checked(url, capsys)
     found = [each for each in document["findings"] if each["what"] == what]
     assert level in {each["level"] for each in found}, document["findings"]
@@ -298,7 +234,7 @@ def test_what_is_wrong_is_said(name: str, capsys: Capture) -> None:
     assert words in first["says"]
     assert first["do"] or name == "no page"
     assert status == (1 if level == "wrong" else 0)
-    with serving(service) as url:
+    with serving(Service(**change)) as url:
         assert main(["check", url, "--strict"]) == 1
     text = capsys.readouterr().out
     assert first["do"].partition("check-")[0] in text  # an ID is of one request
@@ -355,14 +291,8 @@ HOSTILE: dict[str, tuple[Callable[[socket.socket], object], str]] = {
 
 def test_pages_that_hang_are_said_to(capsys: Capture) -> None:
     """The service itself answers."""
-    service, over = Right(), threading.Event()
-
-    def hang(_: str) -> Answer:
-        over.wait(30)
-        return Answer(200, PLAIN, "")
-
-    service.metrics = service.health = hang  # type: ignore[method-assign]
-    with serving(service) as url:
+    over = threading.Event()
+    with serving(Service(hangs=over)) as url:
         status, document = checked(url, capsys, "--timeout", "1")
         over.set()
     assert status == 1
@@ -399,7 +329,7 @@ def test_what_is_no_question_is_an_error_of_one_line(words: list[str], capsys: C
     assert said.count("\n") == 1
 
 
-SERVICE = """
+CODE = """
 from fastapi import FastAPI
 from plainview import ObservabilitySettings, observe
 
@@ -415,7 +345,7 @@ observe(app, ObservabilitySettings(service_name="shop"))
 
 @contextmanager
 def uvicorn(folder: Path, name: str, workers: int = 1, **variables: str) -> Iterator[str]:
-    (folder / "service.py").write_text(SERVICE)
+    (folder / "service.py").write_text(CODE)
     port, log = free_port(), folder / "log"
     command = [sys.executable, "-m", "uvicorn", f"service:{name}", "--port", str(port)]
     if workers > 1:

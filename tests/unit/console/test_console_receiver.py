@@ -8,7 +8,6 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from console import receiver
 from console.receiver import MAX_BODY, MAX_DECODED, otlp_app
 from console.store import Store
 
@@ -79,13 +78,13 @@ async def test_other_paths_and_methods(client):
     assert (await client.get("/v1/traces")).status_code == 405
 
 
-async def test_a_body_that_never_ends_is_given_up(client, monkeypatch):
-    monkeypatch.setattr(receiver, "RECEIVE_SECONDS", 0.05)
-
+async def test_a_body_that_never_ends_is_given_up(store):
     async def slowly() -> AsyncIterator[bytes]:
         yield b"x"
         await asyncio.sleep(1)
         yield b"y"
 
-    reply = await client.post("/v1/traces", content=slowly(), headers=headers())
+    transport = httpx.ASGITransport(otlp_app(store, receive_s=0.05))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        reply = await client.post("/v1/traces", content=slowly(), headers=headers())
     assert reply.status_code == 408
