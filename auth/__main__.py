@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from joserfc.jwk import OKPKey
 from pydantic import ValidationError
 
 from auth.deps import connect
@@ -19,6 +18,7 @@ from auth.settings import Settings
 from shared.errors import DomainError
 from shared.serve import run
 from shared.settings import load
+from shared.token_keys import new_key
 from shared.tokens import Role
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -73,7 +73,7 @@ def disable(email: Email) -> None:
 @cli.command("generate-key")
 def generate_key() -> None:
     """Print a new Ed25519 private key (PEM) for AUTH_SIGNING_KEY."""
-    typer.echo(OKPKey.generate_key("Ed25519").as_pem(private=True).decode(), nl=False)
+    typer.echo(new_key(), nl=False)
 
 
 def _do(work: Callable[[Accounts], Awaitable[object]]) -> None:

@@ -12,11 +12,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-
 from auth import signals
 from shared.errors import Invalid, Unavailable
+from shared.password_hash import Hasher
 
 MIN_LENGTH, MAX_LENGTH = 8, 128
 T = TypeVar("T")
@@ -51,21 +49,14 @@ def refuse_common(password: str, *personal: str) -> None:
 
 
 class Passwords:
-    """argon2id (m=19 MiB, t=2, p=1: OWASP's minimum) in `threads`, away from the event loop.
+    """Hashes in `threads`, away from the event loop; 19 MiB each unless `hasher` says otherwise.
 
     A request that would wait for a thread for longer than `wait_s` seconds is refused at once:
     its client would have given up by then, and the useless hash would delay those behind it.
     """
 
-    def __init__(
-        self,
-        threads: int = 2,
-        wait_s: float = 2.0,
-        *,
-        memory_kib: int = 19_456,
-        time_cost: int = 2,
-    ) -> None:
-        self._hasher = PasswordHasher(time_cost=time_cost, memory_cost=memory_kib, parallelism=1)
+    def __init__(self, threads: int = 2, wait_s: float = 2.0, hasher: Hasher | None = None) -> None:
+        self._hasher = hasher or Hasher()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._threads, self._wait_s, self._inside = threads, wait_s, 0
         began = time.monotonic()
@@ -87,12 +78,10 @@ class Passwords:
         return await self._run(lambda: self._verify(stored, _normal(password)))
 
     def _verify(self, stored: str | None, password: str) -> Checked:
-        try:
-            self._hasher.verify(stored or self._dummy, password)
-        except (VerificationError, InvalidHashError):
+        if not self._hasher.fits(stored or self._dummy, password) or stored is None:
             return Checked(fits=False)
-        outdated = stored is not None and self._hasher.check_needs_rehash(stored)
-        return Checked(stored is not None, self._hasher.hash(password) if outdated else None)
+        outdated = self._hasher.outdated(stored)
+        return Checked(fits=True, new_hash=self._hasher.hash(password) if outdated else None)
 
     async def _run(self, work: Callable[[], T]) -> T:
         ahead = max(0, self._inside - self._threads + 1)

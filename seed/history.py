@@ -13,13 +13,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import stamina
-from argon2 import PasswordHasher
 from pymongo import UpdateOne
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 from redis.asyncio import Redis
 
 from plainview import get_logger
+from shared.password_hash import Hasher
 from shared.times import to_text
 from shared.windows import ACTIVE_DAYS, active_key
 
@@ -62,7 +62,7 @@ class History:
         self.active: dict[date, set[str]] = {}
         self._rng, self._until, self._zone = random.Random(seed), until, zone
         # They share one password, so it is hashed once.
-        hashed = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1).hash(password)
+        hashed = Hasher().hash(password)
         sign_ins = dict(self._user(number, hashed) for number in range(users))
         for event in EVENTS:
             self._event(event, sign_ins)

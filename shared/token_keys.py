@@ -26,6 +26,11 @@ class KeysUnavailable(Unavailable):
     code = "keys_unavailable"
 
 
+def new_key() -> str:
+    """A new Ed25519 private key in PEM form."""
+    return OKPKey.generate_key("Ed25519").as_pem(private=True).decode()
+
+
 def load_key(pem: str, *, private: bool) -> OKPKey:
     """The Ed25519 key of a PEM text, with its thumbprint (RFC 7638) as `kid`; else ValueError."""
     try:

@@ -5,11 +5,10 @@ import json
 import threading
 import time
 
-from argon2 import PasswordHasher
-
 from auth import signals
 from auth.passwords import Checked, Passwords
 from plainview.testing import captured_logs, metric_delta
+from shared.password_hash import Hasher
 from tests.support.auth_app import PASSWORD, auth_app
 from tests.support.waiting import soon
 
@@ -184,7 +183,7 @@ async def test_a_disabled_account_is_told_so_only_with_the_password(auth):
 
 async def test_an_old_hash_is_replaced_at_sign_in(auth):
     user_id = await auth.registered()
-    old = PasswordHasher(time_cost=3, memory_cost=8, parallelism=1).hash(PASSWORD)
+    old = Hasher(memory_kib=8, time_cost=3).hash(PASSWORD)
     auth.stored[user_id]["password_hash"] = old
     await auth.signed_in()
     assert "t=1" in auth.stored[user_id]["password_hash"]

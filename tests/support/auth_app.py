@@ -19,6 +19,7 @@ from auth.service import Accounts
 from auth.sessions import Sessions
 from auth.settings import Settings
 from ops.secrets import new_signing_key
+from shared.password_hash import Hasher
 from shared.tokens import Role, TokenIssuer
 from tests.support.fake_mongo import FakeDatabase, Wrapped
 
@@ -87,7 +88,7 @@ async def auth_app(passwords: Passwords | None = None, **more: Any) -> AsyncIter
     database: Any = Wrapped(memory, _in_turns)
     users, families = Users(database), Families(database)
     # the cheapest hash there is: what it costs is tested elsewhere
-    quick = passwords or Passwords(memory_kib=8, time_cost=1)
+    quick = passwords or Passwords(hasher=Hasher(memory_kib=8, time_cost=1))
     limiter = SignInLimiter(None, settings.auth_account_limit, settings.auth_address_limit)
     signer = issuer(settings)
     accounts = Accounts(users, Sessions(users, families, signer), quick, limiter)
