@@ -59,7 +59,7 @@ def by_reason() -> Panel:
     return outcomes(
         "Rejections by reason",
         "Technical is our fault, see the runbook ClaimRejections; operator was a "
-        "person's decision; sold_out and condition_unmet are normal.",
+        "person's decision; the others are normal.",
         "reward_requests_total", "reason",
         which=anywhere('status=~"refused|rejected"', 'reason!="none"'), bad="technical",
         no_data="none in this time", size=(9, 7),

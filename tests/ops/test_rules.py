@@ -209,3 +209,6 @@ def test_runbook(slug: str) -> None:
     for block in re.findall(r"```promql\n(.*?)```", text, re.S):
         for query in block.splitlines():
             assert names.metrics_in(query.split("#")[0]) <= known, query
+    settings = "".join((ROOT / file).read_text() for file in (".env.example", "docker-compose.yml"))
+    named = set(re.findall(r"`([A-Z0-9]+(?:_[A-Z0-9]+)+)`", text))
+    assert named <= set(re.findall(r"[A-Z0-9_]+", settings)), "a setting that does not exist"
