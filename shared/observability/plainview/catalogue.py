@@ -182,17 +182,6 @@ class GaugeSpec(_Spec):
         with _GUARD:
             self._child(labels).inc(amount)
 
-    def ask(self, source: Callable[[], float]) -> None:
-        """Make a metric without labels call `source` for its value at each scrape.
-
-        Of several workers the others than the one that is scraped call it every few seconds.
-        """
-        with _GUARD:
-            if workers.DIRECTORY is None:
-                self.collector.set_function(source)
-            else:
-                _asked[self.name] = (self, source)
-
     def replace(
         self,
         values: Mapping[tuple[str, ...], float],
@@ -222,16 +211,6 @@ class GaugeSpec(_Spec):
                         child.set(nan)
                 else:
                     self._children[key].set(0)
-
-
-_asked: dict[str, tuple[GaugeSpec, Callable[[], float]]] = {}
-
-
-def ask_all() -> None:
-    """Set the gauges of this worker that `ask` for their value."""
-    for gauge, source in tuple(_asked.values()):
-        with _GUARD:
-            gauge.set(source())
 
 
 class HistogramSpec(_Spec):

@@ -14,8 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from . import workers
-from .catalogue import ask_all
+from . import tracing, workers
 from .guarded import guarded
 from .page_texts import encoded
 from .settings import ObservabilitySettings
@@ -29,7 +28,6 @@ from .signals import (
 )
 
 LAG_INTERVAL_S = 0.25
-ASK_INTERVAL_S = 5.0
 _STARTED = time.time()
 _SHARED = workers.shared_registry()
 _installed = False
@@ -80,17 +78,10 @@ def page(accept: str) -> tuple[bytes, str]:
     encode, content_type = choose_encoder(accept)
     with guarded("metrics"):
         WORKERS_APART.set(workers.apart())
-    ask_all()
+        tracing.PIPELINE.show_queue()
     if _SHARED is not None:
         return encode(_SHARED), content_type
     return encoded(REGISTRY, encode, content_type), content_type
-
-
-async def keep_asked() -> None:
-    """Until cancelled, keep this worker's share of what another worker's page shows."""
-    while True:
-        await asyncio.sleep(ASK_INTERVAL_S)
-        ask_all()
 
 
 async def sample_event_loop_lag() -> None:

@@ -50,19 +50,16 @@ class Observability:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the background work; ends before the app closes its own resources."""
-        tasks: list[asyncio.Task[None]] = []
+        lag: asyncio.Task[None] | None = None
         try:
             if self.settings.health:
                 await self.health.start()
             if self.settings.metrics and self.settings.event_loop_lag:
-                lag = metrics.sample_event_loop_lag()
-                tasks.append(asyncio.create_task(lag, name="plainview-lag"))
-            if self.settings.metrics and workers.DIRECTORY is not None:
-                tasks.append(asyncio.create_task(metrics.keep_asked(), name="plainview-asked"))
+                lag = asyncio.create_task(metrics.sample_event_loop_lag(), name="plainview-lag")
             yield
         finally:
-            for task in tasks:
-                task.cancel()
+            if lag is not None:
+                lag.cancel()
             await self.health.stop()
 
     @asynccontextmanager

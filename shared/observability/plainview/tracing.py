@@ -46,7 +46,6 @@ class SpanPipeline(SpanProcessor):
             exporter, lambda: self.masking, self._taken, getattr(exporter, "_endpoint", endpoint())
         )
         self.batch = BatchSpanProcessor(self._exporter, self._limit, None, batch)
-        SPAN_QUEUE_DEPTH.ask(lambda: self._waiting)
 
     def stop(self, timeout_s: float) -> bool:
         """Flush and end; False if spans are left after `timeout_s`, which count as dropped."""
@@ -61,6 +60,7 @@ class SpanPipeline(SpanProcessor):
             self._exporter.shutdown()  # ends the retries of a request under way
         with self._lock:
             left, self._waiting = self._waiting, 0
+        self.show_queue()
         SPANS_DROPPED.inc(left)
         return not thread.is_alive() and not left
 
@@ -85,6 +85,11 @@ class SpanPipeline(SpanProcessor):
     def _taken(self, count: int) -> None:
         with self._lock:
             self._waiting = max(0, self._waiting - count)
+        self.show_queue()
+
+    def show_queue(self) -> None:
+        """Set the metric: for each page of this worker and, of several, after each export."""
+        SPAN_QUEUE_DEPTH.set(self._waiting)
 
 
 PIPELINE = SpanPipeline()
