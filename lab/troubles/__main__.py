@@ -20,25 +20,31 @@ SECRET = "hunter2"  # noqa: S105 - planted
 WORKERS_ASKED = 200
 
 
+REQUEST, CLOSED = "http.request", "websocket.closed"
+OWN, FAILED = "log.message", "http.request.failed"
+#: fields of the line that ends a request, and attributes of its span
+SAID = {
+    "http_route": "http.route",
+    "http_request_method": "http.request.method",
+    "http_response_status_code": "http.response.status_code",
+}
+
+
 @dataclass(frozen=True)
 class Case:
     """A request, and what all signals have to say of it; route None is `__unknown__`."""
 
     trouble: str
-    method: str
+    method: str  # or WS
     path: str
     route: str | None
     status: int = 200
-    before: int = 0  # lines of the application before `http.request`, and after it
-    after: int = 0
-    fails: bool = False  # a line `http.request.failed` comes last
+    lines: tuple[str, ...] = (REQUEST,)  # in the order of docs/plainview/signals.md
 
     @property
-    def lines(self) -> list[str]:
-        """Events in the order of docs/plainview/signals.md."""
-        own = ["log.message"]
-        failed = ["http.request.failed"] if self.fails else []
-        return [*own * self.before, "http.request", *own * self.after, *failed]
+    def request_id(self) -> str:
+        """Its own."""
+        return f"troubles-{self.trouble.replace(',', '').replace(' ', '-')}"
 
 
 CASES = (
@@ -47,107 +53,88 @@ CASES = (
     Case("a mounted app, observed too", "GET", "/twin/items/1", "/twin/items/{item}"),
     Case("static files", "GET", "/static/shop.py", "/static/{path}"),
     Case("a stream", "GET", "/stream", "/stream"),
-    Case("a stream that breaks off", "GET", "/torn", "/torn", fails=True),
-    Case("a background task", "POST", "/tasks", "/tasks", after=1),
-    Case("a background task that fails", "POST", "/tasks/failing", "/tasks/failing", fails=True),
-    Case("logging of its own", "GET", "/logged", "/logged", before=1),
+    Case("a stream that breaks off", "GET", "/torn", "/torn", 200, (REQUEST, FAILED)),
+    Case("a background task", "POST", "/tasks", "/tasks", 200, (REQUEST, OWN)),
+    Case("a background task that fails", "POST", "/tasks/failing", "/tasks/failing", 200,
+         (REQUEST, FAILED)),
+    Case("logging of its own", "GET", "/logged", "/logged", 200, (OWN, REQUEST)),
     Case("metrics of its own", "POST", "/orders", "/orders"),
     Case("state of its lifespan", "GET", "/state", "/state"),
-    Case("a crash", "GET", "/broken", "/broken", 500, fails=True),
+    Case("a crash", "GET", "/broken", "/broken", 500, (REQUEST, FAILED)),
     Case("a wrong method", "DELETE", "/orders", "/orders", 405),
     Case("a scan", "GET", f"/wp-admin.php?password={SECRET}", None, 404),
-)
+    Case("a WebSocket", "WS", "/chat/tea", "/chat/{room}", 1000, (CLOSED,)),
+)  # fmt: skip
 
 
-def check(case: Case, number: int, served: Served, page: Metrics) -> tuple[str, list[str]]:
-    """What the signals say of a request in one text, and how they are wrong."""
-    request_id = _identity(number)
-    mine = [line for line in served.lines if line.get("request_id") == request_id]
-    access = [line for line in mine if line["event"] == "http.request"]
-    spans = [s for s in served.spans if s.attributes.get("request_id") == request_id]
+def check(case: Case, served: Served, page: Metrics) -> list[str]:
+    """How the signals of a request are wrong."""
+    mine = [line for line in served.lines if line.get("request_id") == case.request_id]
+    ends = [line for line in mine if line["event"] in (REQUEST, CLOSED)]
+    spans = [s for s in served.spans if s.attributes.get("request_id") == case.request_id]
     route = case.route or "__unknown__"
-    labels = {"method": case.method, "path": route, "status_code": str(case.status)}
-    counted = page.value("http_requests_total", **labels)
-    if len(access) != 1 or len(spans) != 1:
-        return "", [f"{len(access)} lines and {len(spans)} server spans instead of one each"]
-    line, span = access[0], spans[0]
-    wanted = (case.method, route, case.status)
-    keys = ("http_request_method", "http_route", "http_response_status_code")
-    of_line = tuple(line[key] for key in keys)
-    of_span = (
-        span.attributes["http.request.method"],
-        span.attributes.get("http.route", "__unknown__"),
-        span.attributes["http.response.status_code"],
-    )
-    wrong = [f"{said}, not {wanted}" for said in (of_line, of_span) if said != wanted]
+    wanted: tuple[object, ...] = (route, case.method, case.status)
+    if case.method == "WS":
+        name, labels = "websocket_connections_closed_total", {"close_code": str(case.status)}
+        wanted = (route,)
+    else:
+        name = "http_requests_total"
+        labels = {"method": case.method, "status_code": str(case.status)}
+    counted = page.value(name, path=route, **labels)
+    if len(ends) != 1 or len(spans) != 1 or counted != 1:
+        return [f"{len(ends)} lines, {len(spans)} spans, {counted:g} counted instead of one each"]
+    (line,), (span,) = ends, spans
+    attributes = {"http.route": "__unknown__", **span.attributes}
+    keys = [*SAID.items()][: len(wanted)]
+    told = (tuple(line[field] for field, _ in keys), tuple(attributes[name] for _, name in keys))
+    wrong = [f"{said}, not {wanted}" for said in told if said != wanted]
     if {each["trace_id"] for each in mine} != {span.trace_id}:
         wrong.append("the lines have another trace than the span")
-    if counted != 1:
-        wrong.append(f"the metric counts {counted:g} of {labels}")
-    if (events := [each["event"] for each in mine]) != case.lines:
+    # of a WebSocket the server says something, too
+    events = tuple(each["event"] for each in mine)
+    if events != case.lines and case.method != "WS":
         wrong.append(f"the lines are {events}, not {case.lines}")
-    return f"{line['http_request_method']} {line['http_route']} {case.status}", wrong
-
-
-def socket(served: Served, page: Metrics) -> list[str]:
-    """How the signals of the WebSocket disagree."""
-    lines = [line for line in served.lines if line.get("request_id") == "troubles-socket"]
-    spans = [s for s in served.spans if s.attributes.get("request_id") == "troubles-socket"]
-    closed = {"path": "/chat/{room}", "close_code": "1000"}
-    counted = page.value("websocket_connections_closed_total", **closed)
-    said = [line for line in lines if line["event"] == "websocket.closed"]
-    if len(said) != 1 or len(spans) != 1 or counted != 1:
-        return [f"{len(said)} lines, {len(spans)} spans, {counted:g} counted instead of one each"]
-    line, span = said[0], spans[0]
-    agree = line["http_route"] == "/chat/{room}" == span.attributes["http.route"]
-    return [] if agree and line["trace_id"] == span.trace_id else [f"{line} and {span}"]
-
-
-def _identity(number: int) -> str:
-    return f"troubles-{number}"
+    return wrong
 
 
 def matrix(directory: Path) -> list[str]:
     """Ask for every kind of trouble, print what was found; returns what is wrong."""
     wrong: list[str] = []
     with serving(Path(sys.executable), directory, paths=(SHOP, LIBRARY)) as served:
-        for number, case in enumerate(CASES):
-            reply = served.ask(case.method, case.path, **{"X-Request-ID": _identity(number)})
-            if reply is not None and reply.headers.get("x-request-id") != _identity(number):
+        for case in CASES:
+            given = {"X-Request-ID": case.request_id}
+            if case.method == "WS":
+                served.chat(case.path, 3, **given)
+                continue
+            reply = served.ask(case.method, case.path, **given)
+            if reply is not None and reply.headers.get("x-request-id") != case.request_id:
                 wrong.append(f"{case.trouble}: the reply has no request ID")
-        served.chat("/chat/tea", 3, **{"X-Request-ID": "troubles-socket"})
 
         def complete() -> bool:
+            wanted = {case.request_id for case in CASES}
             spans = {s.attributes.get("request_id") for s in served.spans}
-            wanted = {*map(_identity, range(len(CASES))), "troubles-socket"}
+            lines = served.lines
+            ends = {each.get("request_id") for each in lines if each["event"] in (REQUEST, CLOSED)}
             ended = "websocket_connections_closed_total{" in served.page()
-            return ended and wanted <= spans and wanted <= _identities(served)
+            return ended and wanted <= spans and wanted <= ends
 
         until(complete, SEEN_S)
         page = Metrics(parse_metrics(served.page()))
-        for number, case in enumerate(CASES):
-            says, bad = check(case, number, served, page)
-            print(f"{case.trouble:30} {'; '.join(bad) or f'agree: {says}'}")
+        for case in CASES:
+            bad = check(case, served, page)
+            agree = f"agree: {case.method} {case.route or '__unknown__'} {case.status}"
+            print(f"{case.trouble:30} {'; '.join(bad) or agree}")
             wrong += [f"{case.trouble}: {each}" for each in bad]
-        bad = socket(served, page)
-        print(f"{'a WebSocket':30} {'; '.join(bad) or 'agree: WS /chat/{room}'}")
-        wrong += bad
         if page.value("shop_orders_total") != 1:
             wrong.append("the metrics of its own are not on the page")
-        told = [line.get("message") for line in served.lines]
+        told_of = [line.get("message") for line in served.lines]
         wrong += [f"no line of {text!r}" for text in ("of the shop", "in the background")
-                  if text not in told]  # fmt: skip
-    written = served.text + repr(served.spans)
-    if SECRET in written:
+                  if text not in told_of]  # fmt: skip
+    if SECRET in served.text + repr(served.spans):
         wrong.append("a planted secret is written")
-    if served.text.count("Traceback") != sum(case.fails for case in CASES):
+    if served.text.count("Traceback") != sum(FAILED in case.lines for case in CASES):
         wrong.append("a failure has another number of tracebacks than one")
     return wrong
-
-
-def _identities(served: Served) -> set[object]:
-    ended = ("http.request", "websocket.closed")
-    return {line.get("request_id") for line in served.lines if line["event"] in ended}
 
 
 def workers(directory: Path) -> list[str]:
