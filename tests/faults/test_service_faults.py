@@ -136,6 +136,7 @@ def test_event_away(platform: Platform, figure: Figure) -> None:
         for event in trio.events:
             event.wait_ready()
     until(lambda: serves(trio), 60, "the breaker closes again")
+    assert trio.gateway.metric("upstream_breaker_open", upstream="event") == 0
     names = httpx.get(f"{trio.url}{API}/events?limit=100", headers=operator, timeout=20).json()
     assert body["title"] not in {event["title"] for event in names["items"]}
 

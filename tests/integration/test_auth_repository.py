@@ -163,3 +163,14 @@ async def test_of_20_parallel_rotations_one_wins(database: Database) -> None:
     assert after.current == f"{won.index(True):064x}"
     assert after.recent == {family.current: 1795409999.125}
     assert after.expires_at == expires
+
+
+async def test_families_end_one_by_one_or_all_of_a_user(database: Database) -> None:
+    families = Families(database)
+    expires = datetime.now(UTC) + timedelta(days=1)
+    for key, owner in (("f1", "u1"), ("f2", "u1"), ("f3", "u2")):
+        await families.create(Family(key, owner, 0, "x", expires))
+    await families.delete("f1")
+    assert [await families.get(key) is None for key in ("f1", "f2", "f3")] == [True, False, False]
+    await families.delete_of("u1")
+    assert [await families.get(key) is None for key in ("f1", "f2", "f3")] == [True, True, False]

@@ -1,5 +1,6 @@
 """The gateway on a real Valkey: who is limited, who is active, and what a hang costs."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -110,6 +111,7 @@ async def test_a_redis_that_hangs_costs_300_ms_once_then_limits_are_local(
             auth_url=issuer.url,
             redis_url=own_valkey.url,
             rate_limit_user="12/minute",
+            upstream_connect_seconds=20,  # client and upstream live in this busy loop as well
         ) as gw,
     ):
 
@@ -117,6 +119,13 @@ async def test_a_redis_that_hangs_costs_300_ms_once_then_limits_are_local(
             began = time.monotonic()
             reply = await gw.client.get(EVENTS, headers=headers)
             return reply.status_code, time.monotonic() - began
+
+        async def together() -> float:
+            """The slowest of 40 users at once."""
+            calls = [timed(issuer.headers(user(), Role.USER)) for _ in range(40)]
+            statuses, took = zip(*await asyncio.gather(*calls), strict=True)
+            assert set(statuses) == {200}
+            return max(took)
 
         async def recovered() -> bool:
             """It asks Redis again every two seconds."""
@@ -126,15 +135,13 @@ async def test_a_redis_that_hangs_costs_300_ms_once_then_limits_are_local(
         async def in_an_outage() -> float:
             own_valkey.pause()
             try:
-                status, took = await timed(issuer.headers(user(), Role.USER))
+                return await together()
             finally:
                 own_valkey.resume()
                 await soon(recovered)
-            assert status == 200
-            return took
 
-        await recovered()
-        await in_time(in_an_outage, 0.55)  # 0.3 s of it ours, the rest a busy machine's
+        usual = max(await together(), await together())
+        await in_time(in_an_outage, usual * 2 + 0.5)  # 0.3 s of it ours, the rest a busy machine's
         own_valkey.pause()
         try:
             headers = issuer.headers(user(), Role.USER)

@@ -5,6 +5,8 @@ import json
 import threading
 import time
 
+import time_machine
+
 from auth import signals
 from auth.passwords import Checked, Passwords
 from plainview.testing import captured_logs, metric_delta
@@ -109,6 +111,17 @@ async def test_failures_of_an_account_are_limited_even_in_parallel():
         assert refused.json()["code"] == "rate_limited"
         assert 1 <= int(refused.headers["Retry-After"]) <= 61
         assert (await app.post("login", email="bob@example.com", password="x")).status_code == 401
+
+
+async def test_who_waits_as_told_is_let_in():
+    async with auth_app(auth_account_limit="1/minute") as app:
+        await app.registered()
+        with time_machine.travel(time.time(), tick=False) as clock:
+            await app.post("login", **ANN | {"password": "not the one"})
+            refused = await app.post("login", **ANN)
+            assert refused.status_code == 429
+            clock.shift(int(refused.headers["Retry-After"]))
+            assert (await app.post("login", **ANN)).status_code == 200
 
 
 async def test_successes_use_up_nothing():

@@ -125,6 +125,21 @@ def test_hostile_arguments_do_not_raise(name, monkeypatch):
             CALLS[name](value)
 
 
+def test_nor_in_a_request(monkeypatch):
+    monkeypatch.setenv("PLAINVIEW_STRICT", "0")
+    app = FastAPI()
+
+    @app.get("/{number}")
+    def everything(number: int):
+        for call in CALLS.values():
+            call(VALUES[number])
+
+    observe(app, ObservabilitySettings(service_name="hostile"))
+    with TestClient(app) as client:
+        replies = [client.get(f"/{number}").status_code for number in range(len(VALUES))]
+    assert set(replies) == {200}
+
+
 def test_what_a_line_says_of_odd_arguments():
     log = plainview.get_logger()
     with captured_logs() as lines:

@@ -102,6 +102,8 @@ class Publisher:
 
     def __init__(self) -> None:
         self.calls = 0
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.publishes(issuer())
         client = httpx.AsyncClient(transport=httpx.MockTransport(self._reply))
         self.keys = RemoteJwks(client, "http://auth/.well-known/jwks.json")
@@ -110,8 +112,9 @@ class Publisher:
     def publishes(self, by: TokenIssuer) -> None:
         self.answer = httpx.Response(200, json=by.jwks())
 
-    def _reply(self, request: httpx.Request) -> httpx.Response:
+    async def _reply(self, request: httpx.Request) -> httpx.Response:
         self.calls += 1
+        await self.answers.wait()
         return self.answer
 
     def later(self, seconds: float) -> None:
@@ -170,6 +173,17 @@ async def test_known_keys_stay_valid_while_their_source_fails(answer, publisher)
     await publisher.renewed()
     assert publisher.calls == 2
     assert await publisher.keys.find(KEY.kid) is not None
+
+
+async def test_a_renewal_that_hangs_delays_nobody_whose_key_is_known(publisher):
+    assert await publisher.keys.find(KEY.kid) is not None
+    publisher.answers.clear()
+    publisher.later(61)
+    async with asyncio.timeout(1):
+        assert await publisher.keys.find(KEY.kid) is not None
+    publisher.answers.set()
+    await publisher.renewed()
+    assert publisher.calls == 2
 
 
 async def test_without_any_keys_it_says_so_and_does_not_ask_for_each_token(still, publisher):
