@@ -1,50 +1,24 @@
-"""Pages of the library: on a port of their own, under a real uvicorn, and of a thousand routes."""
+"""Pages of the library: on a port of their own, and of a thousand routes."""
 
 import asyncio
 import contextlib
 import itertools
-import logging
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
-from plainview import ObservabilitySettings, configure_logging, metrics, observe
+from plainview import ObservabilitySettings, metrics, observe
 from plainview.http_metrics import HttpMetrics, collectors
 from plainview.record import Record
 from plainview.testing import captured_logs
 from tests.support.servers import free_port
-from tests.support.waiting import until
-
-
-@contextmanager
-def serving(app: FastAPI, **options) -> Iterator[str]:
-    """The app on a port of its own, in a thread."""
-    port = free_port()
-    config = uvicorn.Config(app, port=port, log_config=None, access_log=False, **options)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        until(lambda: server.started, what="uvicorn")
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(20)
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    yield
-    configure_logging(ObservabilitySettings(service_name="test"))
-    logging.getLogger("uvicorn.error").filters.clear()
 
 
 def make_app(name: str, **values) -> FastAPI:
@@ -62,11 +36,10 @@ def test_ops_port_serves_pages_alone_and_the_public_one_none():
     port = free_port()
     app = make_app("ops", traces=False, ops_port=port, ops_host="127.0.0.1", allow="127.0.0.1")
     pages = ("/metrics", "/health/live", "/health/ready", "/health/startup")
-    with serving(app) as address, httpx.Client(base_url=f"http://127.0.0.1:{port}") as ops:
-        assert httpx.get(f"http://{address}/items/1").status_code == 200
-        until(lambda: ops.get("/health/ready").status_code == 200)
+    with TestClient(app) as public, httpx.Client(base_url=f"http://127.0.0.1:{port}") as ops:
+        assert public.get("/items/1").status_code == 200
         for path in pages:
-            assert httpx.get(f"http://{address}{path}").status_code == 404
+            assert public.get(path).status_code == 404
             assert ops.get(path).status_code == 200
             assert ops.head(path).content == b""
         assert 'path="/items/{item}"' in ops.get("/metrics").text
@@ -85,8 +58,8 @@ def test_an_ops_port_that_is_taken_is_told_and_stops_nothing():
         taken.listen()
         port = taken.getsockname()[1]
         app = make_app("ops-taken", traces=False, ops_port=port, ops_host="127.0.0.1")
-        with captured_logs() as lines, serving(app) as address:
-            assert httpx.get(f"http://{address}/items/1").status_code == 200
+        with captured_logs() as lines, TestClient(app) as public:
+            assert public.get("/items/1").status_code == 200
     (line,) = [line for line in lines if line["event"] == "telemetry.degraded"]
     assert str(port) in line["reason"]
 
@@ -94,7 +67,7 @@ def test_an_ops_port_that_is_taken_is_told_and_stops_nothing():
 def test_idle_and_slow_clients_do_not_take_the_ops_port():
     port = free_port()
     app = make_app("ops-slow", traces=False, ops_port=port, ops_host="127.0.0.1")
-    with serving(app), contextlib.ExitStack() as stack:
+    with TestClient(app), contextlib.ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(socket.create_connection(("127.0.0.1", port))).send(b"GET /m")
         assert httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=20).status_code == 200

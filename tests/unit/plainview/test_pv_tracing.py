@@ -15,7 +15,7 @@ from plainview import ObservabilitySettings, observe, tracing
 from plainview.propagation import TraceparentPropagator
 from plainview.signals import SPAN_QUEUE_DEPTH, SPANS_DROPPED, SPANS_EXPORTED
 from plainview.span_export import ReportingExporter, masked
-from plainview.testing import captured_spans, metric_delta
+from plainview.testing import captured_logs, captured_spans, metric_delta
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{SPAN}-01", f"00-{TRACE}-{SPAN}-00"
@@ -151,18 +151,11 @@ def test_a_hanging_collector_is_not_felt_and_drops_are_counted(pipeline, monkeyp
 
 
 def test_failures_are_counted_and_told_once_a_minute(monkeypatch):
-    told = []
-
-    class Log:
-        def warning(self, event, **fields):
-            told.append({"event": event, **fields})
-
-    monkeypatch.setattr("plainview.span_export.get_logger", lambda component: Log())
     where = "http://user:secret@collector:4318/v1/traces?key=secret"
     sink = Sink(SpanExportResult.FAILURE)
     exporter = ReportingExporter(sink, lambda: True, lambda count: None, where)
     span = tracer_of().start_span("x")
-    with metric_delta(SPANS_EXPORTED, outcome="failure") as failed:
+    with captured_logs() as told, metric_delta(SPANS_EXPORTED, outcome="failure") as failed:
         for _ in range(3):
             exporter.export([span, span])
         assert [(line["event"], line["spans"], line["endpoint"]) for line in told] == [
