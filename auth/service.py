@@ -21,7 +21,8 @@ from shared.tokens import InvalidToken, Principal, Role
 
 log = get_logger("security")
 
-# Of the networks that a user has signed in from only pseudonyms are stored, so many, so long.
+# A user's document has pseudonyms of the networks that the user signed in from: the newest ten,
+# none older than 30 days.
 NETWORKS_KEPT, NETWORK_KEPT_S = 10, 30 * 24 * 3600.0
 PREFIX = {4: 24, 6: 64}  # bits by IP version: the network that one household or office shares
 

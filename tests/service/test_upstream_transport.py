@@ -1,25 +1,58 @@
 """What is held of replies and of places, whatever readers and upstreams do."""
 
 import asyncio
+import os
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from gateway.client import Places, UpstreamClient, UpstreamUnavailable
+from shared.tokens import Role
 from shared.web.bounds import Bounds
 from shared.web.protocol import bounded_protocol
 from shared.web.transport import UpstreamTransport
 from shared.web.upstream_connection import SLOW_S, UpstreamConnection
 from shared.web.upstream_reply import AHEAD, Reply
-from tests.support.gateway_app import listening, served
+from tests.support.gateway_app import gateway, listening, served
+from tests.support.gateway_app import upstream as upstream_app
 from tests.support.waiting import soon
 
 MIB = 1024 * 1024
+LARGE = 100 * MIB
 
 
 def client(url: str, **more: Any) -> UpstreamClient:
     return UpstreamClient("event", url, UpstreamTransport(url), places=Places(9, 9), **more)
+
+
+def resident() -> int:
+    """Bytes of memory of this process now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_large_reply_is_passed_on_in_parts(issuer, announced):
+    """Upstream, gateway and client are all in this process, so the bound is for the three."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-length", str(LARGE).encode())] if announced else []
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for _ in range(LARGE // MIB):
+            await send({"type": "http.response.body", "body": b"x" * MIB, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with upstream_app(app=app) as up, gateway(event_url=up.url, auth_url=issuer.url) as gw:
+        headers = issuer.headers("ann", Role.USER)
+        got, most, before = 0, 0, resident()
+        async with gw.client.stream("GET", "/api/v1/events", headers=headers) as reply:
+            async for chunk in reply.aiter_raw():
+                got += len(chunk)
+                most = max(most, resident())
+    assert got == LARGE
+    assert most - before <= 16 * MIB, f"{(most - before) / MIB:.1f} MiB more"
 
 
 async def test_a_slow_reader_makes_nobody_read_ahead_more_and_more():
