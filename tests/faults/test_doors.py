@@ -3,7 +3,6 @@
 Each is sent to the gateway, and to auth and event as if the gateway were not there.
 """
 
-import asyncio
 import json
 import select
 import socket
@@ -31,7 +30,6 @@ from tests.faults.surface import (
 )
 from tests.support.forging import Forger
 from tests.support.messages import malformed
-from tests.support.servers import EmbeddedMongo
 from tests.support.trio import Service, Trio
 
 pytestmark = pytest.mark.timeout(300)
@@ -191,40 +189,15 @@ def test_bodies_that_are_no_bodies(trio: Trio, operation: Operation) -> None:
 # roles
 
 
-@pytest.fixture(scope="module")
-def people(trio: Trio, mongo: EmbeddedMongo) -> dict[Role, dict[str, str]]:
-    """The headers of an account of each role, signed in."""
-    accounts = {
-        role: {"email": f"{role.value.lower()}@example.com", "password": PASSWORD} for role in Role
-    }
-    found: dict[Role, dict[str, str]] = {}
-    with trio.client() as http:
-        for account in accounts.values():
-            new = {**account, "display_name": "Ann"}
-            http.post("/auth/register", json=new).raise_for_status()
-        asyncio.run(give_roles(trio, mongo, {accounts[role]["email"]: role for role in Role}))
-        for role, account in accounts.items():
-            token = http.post("/auth/login", json=account).json()["access_token"]
-            found[role] = {"Authorization": f"Bearer {token}"}
-    return found
-
-
-async def give_roles(trio: Trio, mongo: EmbeddedMongo, roles: dict[str, Role]) -> None:
-    async with trio.auth.database(mongo.url) as database:
-        for email, role in roles.items():
-            change = {"$set": {"roles": [role]}}
-            assert await database["users"].find_one_and_update({"email": email}, change)
-
-
 @pytest.mark.parametrize("operation", OPERATIONS, ids=named)
 def test_each_role_on_each_route_gets_what_the_document_says(
-    trio: Trio, people: dict[Role, dict[str, str]], operation: Operation
+    trio: Trio, operation: Operation
 ) -> None:
     path = path_of(operation)
     for url in (trio.url, behind(trio, operation).url):
         for role in (*Role, None):
             headers = {
-                **(people[role] if role else {}),
+                **(trio.headers("u", role) if role else {}),
                 "Idempotency-Key": uuid4().hex,
                 "Content-Type": "application/json",
             }
