@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Annotated
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
 from auth.passwords import MAX_LENGTH, MIN_LENGTH
 from shared.tokens import Role
+from shared.web.body_limit import Body
 from shared.web.text import LINE
 
 
@@ -43,12 +44,6 @@ Secret = Annotated[SecretStr, AfterValidator(_encodable)]
 #: For signing in: at least 1 character, as it may have been set under other rules.
 GivenPassword = Annotated[Secret, Field(min_length=1, max_length=MAX_LENGTH)]
 NewPassword = Annotated[Secret, Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH)]
-
-
-class Body(BaseModel):
-    """A request: fields that it does not know are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Login(Body):

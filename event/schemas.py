@@ -1,4 +1,4 @@
-"""Bodies of requests and replies. Bodies with unknown fields are refused."""
+"""Bodies of requests and replies."""
 
 import re
 from datetime import UTC, datetime
@@ -9,7 +9,6 @@ from pydantic import (
     AwareDatetime,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     StringConstraints,
@@ -20,6 +19,7 @@ from event.ids import ID
 from event.states import WORKING, EventStatus, RequestStatus
 from shared.errors import NotFound
 from shared.times import to_text, whole_ms
+from shared.web.body_limit import Body
 from shared.web.text import LINE, LINES
 
 T = TypeVar("T")
@@ -58,25 +58,21 @@ _YEARS = Field(ge=datetime(1971, 1, 1, tzinfo=UTC), lt=datetime(3000, 1, 1, tzin
 Moment = Annotated[AwareDatetime, BeforeValidator(_written), _YEARS, AfterValidator(whole_ms)]
 
 
-class _In(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LoginStreak(_In):
+class LoginStreak(Body):
     """Sign-ins on so many days in a row."""
 
     type: Literal["login_streak"]
     days: int = Field(ge=1, le=365, strict=True)
 
 
-class Participations(_In):
+class Participations(Body):
     """Participation in so many events, this one included."""
 
     type: Literal["participations"]
     count: int = Field(ge=1, le=1000, strict=True)
 
 
-class AccountAge(_In):
+class AccountAge(Body):
     """Registration so many days ago."""
 
     type: Literal["account_age"]
@@ -87,18 +83,18 @@ Condition = Annotated[LoginStreak | Participations | AccountAge, Field(discrimin
 Conditions = Annotated[list[Condition], Field(max_length=10)]
 
 
-class EventIn(_In):
+class EventIn(Body):
     """A new event."""
 
     title: Title
     description: Text = ""
     starts_at: Moment
     ends_at: Moment
-    conditions: Conditions = []
+    conditions: Conditions = Field([])
     status: Literal[EventStatus.DRAFT, EventStatus.ACTIVE] = EventStatus.DRAFT
 
 
-class EventChange(_In):
+class EventChange(Body):
     """What changes of an event; the rest stays."""
 
     title: Title | None = None
@@ -108,7 +104,7 @@ class EventChange(_In):
     status: EventStatus | None = None
 
 
-class RewardIn(_In):
+class RewardIn(Body):
     """A new reward of an event; `amount` is points, or how many of the coupon or item."""
 
     name: Title
@@ -118,17 +114,17 @@ class RewardIn(_In):
     approval: Literal["automatic", "manual"] = "automatic"
 
 
-class StockIn(_In):
+class StockIn(Body):
     """The new total of a reward, granted and pending ones included."""
 
     stock: Stock
 
 
-class ClaimIn(_In):
+class ClaimIn(Body):
     """A claim says all in its path; its body is empty."""
 
 
-class DecisionIn(_In):
+class DecisionIn(Body):
     """An operator's decision."""
 
     status: Literal[RequestStatus.APPROVED, RequestStatus.REJECTED]

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from fastapi import Request
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,6 +26,12 @@ MAX_DEPTH = 6
 RECEIVE_S = 10.0
 LINGER_S = 0.5
 MAX_DROPPED = 128  # chunks of at most 64 KiB that are read and dropped after a refusal
+
+
+class Body(BaseModel):
+    """The body of a request: fields that it does not know are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class BoundedRoute(APIRoute):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from contextlib import AsyncExitStack
+from contextlib import aclosing
 
 import httpx
 import pytest
@@ -70,7 +70,7 @@ class Platform:
             await asyncio.gather(*(self.call() for _ in range(at_once)))
         return self.seen
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         await self.client.transport.aclose()
         for address in [*self._servers]:
             self.stop(address)
@@ -84,9 +84,7 @@ def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_calls_spread_evenly_and_a_new_replica_gets_its_share(soon_again: None) -> None:
     assert transport.LOOK_S < 30
-    async with AsyncExitStack() as stack:
-        platform = Platform(Names(*ADDRESSES[:2]))
-        stack.push_async_callback(platform.close)
+    async with aclosing(Platform(Names(*ADDRESSES[:2]))) as platform:
         for address in ADDRESSES:
             await platform.start(address)
         seen = await platform.calls(400)
@@ -104,9 +102,7 @@ async def test_calls_spread_evenly_and_a_new_replica_gets_its_share(soon_again: 
 
 
 async def test_a_replica_that_is_gone_fails_nothing(soon_again: None) -> None:
-    async with AsyncExitStack() as stack:
-        platform = Platform(Names(*ADDRESSES))
-        stack.push_async_callback(platform.close)
+    async with aclosing(Platform(Names(*ADDRESSES))) as platform:
         for address in ADDRESSES:
             await platform.start(address)
         assert await platform.call() == 200
