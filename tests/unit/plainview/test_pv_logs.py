@@ -103,6 +103,21 @@ def test_the_access_line(raw):
     assert line["http_route"] == "__unknown__"
 
 
+def test_client_and_path_are_in_the_access_line_if_asked_for(raw):
+    headers = [(b"x-forwarded-for", b"192.0.2.7")]
+    scope = {"client": ("10.0.0.1", 1), "headers": headers, "path": "/items/password=hunter2"}
+    closed = Record("request-1", method="GET", status=101, websocket=True)
+    logs.access(record(200), scope)
+    assert not {"client_address", "url_path"} & only(raw).keys()
+    asked = {"access_log_client": True, "access_log_path": True, "trusted_proxies": "10.0.0.1"}
+    configure(io.StringIO(), **asked)
+    for one, event in ((record(200), "http.request"), (closed, "websocket.closed")):
+        logs.access(one, scope)
+        line = only(raw)
+        assert line["event"] == event
+        assert (line["client_address"], line["url_path"]) == ("192.0.2.7", "/items/password=***")
+
+
 def test_fields_cannot_pose_as_others(raw):
     logs.get_logger().info("e", service="other", level="debug", timestamp="x", user_id="u1")
     line = only(raw)

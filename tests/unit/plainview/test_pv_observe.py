@@ -1,5 +1,6 @@
 """`observe()` on real FastAPI apps: each part, alone and together."""
 
+import signal
 import warnings
 from contextlib import asynccontextmanager
 
@@ -69,6 +70,7 @@ async def test_the_user_is_in_further_lines_and_the_exemplar_has_the_trace():
     assert access["user_id"] == user_pseudonym("user-1")
     (server,) = spans
     assert server.trace_id == own["trace_id"] == TRACE
+    assert "size_bytes" not in page  # unasked
     mine = [s.exemplar for s in parse_metrics(page) if s.labels.get("app_name") == "joined"]
     assert {"trace_id": TRACE, "span_id": server.span_id} in mine
 
@@ -186,6 +188,19 @@ async def test_each_part_works_alone(part):
         assert f'app_name="alone-{part}"' not in page.text
         ready = await client.get("/health/ready")
         assert ready.status_code == (200 if part == "health" else 404)
+
+
+async def test_a_signal_is_listened_to_if_asked_for():
+    before, handlers = signal.getsignal(signal.SIGUSR1), []
+    try:
+        for asked in (False, True):
+            app = make_app()
+            observe(app, settings(debug_signal=asked))
+            async with client_of(app):
+                handlers.append(signal.getsignal(signal.SIGUSR1))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert [handler is before for handler in handlers] == [True, False]
 
 
 async def test_twice_or_too_late_is_an_error():
