@@ -12,8 +12,11 @@ import secrets
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 from typing import Any, cast
 
 import httpx
@@ -166,6 +169,22 @@ async def gateway_ready(http: httpx.AsyncClient) -> None:
         await asyncio.sleep(0.25)
 
 
+async def _in_daemon(work: Callable[[], None]) -> None:
+    """Await it in a thread that ends with the process, which `asyncio.to_thread` would wait for."""
+    done = Future[None]()
+    done.set_running_or_notify_cancel()
+
+    def call() -> None:
+        try:
+            work()
+            done.set_result(None)
+        except BaseException as error:
+            done.set_exception(error)
+
+    Thread(target=call, daemon=True).start()
+    await asyncio.wrap_future(done)
+
+
 async def run(settings: SeedSettings) -> None:
     """Seed, then send traffic until cancelled."""
     state = load_state(settings.seed_file)
@@ -176,8 +195,8 @@ async def run(settings: SeedSettings) -> None:
     ) as http:
         await gateway_ready(http)
         api = Client(settings.gateway_url)
-        await asyncio.to_thread(make_accounts, api, settings, state["accounts"])
-        await asyncio.to_thread(make_example, api, state)
+        await _in_daemon(lambda: make_accounts(api, settings, state["accounts"]))
+        await _in_daemon(lambda: make_example(api, state))
         save_state(settings.seed_file, state)
         settings.seed_file.with_suffix(".draft").unlink(missing_ok=True)
         log.info("seed.ready", **state["example"])

@@ -3,12 +3,14 @@
 import argparse
 import json
 import math
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from operator import ge, le
 from pathlib import Path
 from typing import Any
@@ -63,10 +65,14 @@ def library(directory: Path) -> dict[str, dict[str, Any]]:
     """The library's own bench, its ratios as it writes them; one that missed if it wrote none."""
     path = directory / "library.json"
     command = [sys.executable, str(LIBRARY), "--json", str(path)]
-    try:
-        subprocess.run(command, timeout=LIBRARY_S, check=False)
-    except subprocess.TimeoutExpired:
-        print(f"the library's bench did not end within {LIBRARY_S} s")
+    with subprocess.Popen(command, start_new_session=True) as process:
+        try:
+            process.wait(LIBRARY_S)
+        except subprocess.TimeoutExpired:
+            print(f"the library's bench did not end within {LIBRARY_S} s")
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its workers too
     if not path.exists():
         return {"library": {"value": None, "goal": None, "holds": False}}
     found: dict[str, dict[str, Any]] = json.loads(path.read_text())
@@ -76,10 +82,13 @@ def library(directory: Path) -> dict[str, dict[str, Any]]:
 def main() -> int:
     """See the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}, library")
+    known = [*PARTS, "library"]
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(known)}")
     parser.add_argument("--seconds", type=float, default=5, help="of one way in one round")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    if unknown := {*options.parts} - {*known}:
+        parser.error(f"no part {', '.join(unknown)}: there are {', '.join(known)}")
     directory = ROOT / ".local/bench"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)

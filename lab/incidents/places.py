@@ -64,7 +64,9 @@ class Place:
 
     def token(self, role: str) -> str:
         """An access token of the account with this role, signed in for it."""
-        return self.api.token(self.accounts[role])
+        if token := self.api.token(self.accounts[role]):
+            return token
+        raise LabError(f"{role}, {self.accounts[role]['email']}, cannot sign in")
 
     def new_reward(self, stock: int, conditions: list[Details]) -> Details:
         """A running event of our own with one reward: `event_id`, `reward_id`."""

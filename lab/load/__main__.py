@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 import typer
 
+from demo.machine import listens
 from lab.load.plan import KINDS, MAX_SECONDS, MAX_USERS, Record, Shape, Thresholds, judge, report
 from lab.load.prepare import NotReadyError, Stage
 
@@ -95,15 +96,19 @@ def run_locust(plan: dict[str, Any], headless: bool, page_port: int) -> Record:
         process = subprocess.Popen(command, cwd=ROOT, env={**own, "LOAD_PLAN": str(path)})
         _wait(process, patience)
         if not results.exists():
-            if not headless:
+            if not headless and process.returncode == 0:
                 return Record()
             raise NotReadyError(f"Locust ended with {process.returncode} and counted nothing")
         return Record.read(results.read_text())
 
 
 def _wait(process: subprocess.Popen[bytes], patience_s: float) -> None:
-    """Wait until it ends; after Ctrl-C or `patience_s` terminate it, then kill it."""
-    for wait_s, then in ((patience_s, process.terminate), (15, process.kill), (None, None)):
+    """Wait until it ends; after Ctrl-C or `patience_s` terminate it, then kill it.
+
+    The terminal sends Ctrl-C to Locust, too: it has 2 s to end by itself.
+    """
+    steps = ((patience_s, None), (2, process.terminate), (15, process.kill), (None, None))
+    for wait_s, then in steps:
         with contextlib.suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
             process.wait(wait_s)
             return
@@ -141,6 +146,8 @@ def main(  # noqa: PLR0917 - typer gives them by name
             "run": secrets.token_hex(4),
             "sign_in": sign_in,
         }
+        if not headless and listens(page_port):
+            raise ValueError(f"port {page_port} is taken: choose another with --page-port")
         print(f"{plan['host']}: {users} users, {shape.value}, {plan['duration_s']} s, seed {seed}")
         stage = Stage(str(plan["host"]), LOCAL)
         made = stage.prepare(plan, min(members or users, users))

@@ -86,6 +86,8 @@ def column(way: Way, python: Path) -> dict[str, str]:
             python, directory, target="adopted:app", paths=paths, **way.variables
         ) as served:
             cells = _asked(served)
+        # the evidence stays, beside the environment
+        python.parents[1].with_suffix(".log").write_text(served.text)
     names = _told(python, "*{d.name for d in m.distributions()}").split()
     lines = len(way.code.strip().splitlines())
     return {"lines of code": str(lines), "packages installed, all": str(len(names)), **cells}

@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from contextlib import ExitStack
 from operator import ge, le
 
@@ -10,6 +11,8 @@ import pytest
 from lab.bench import __main__ as main
 from lab.bench import load, scrape
 from lab.bench.rig import Measured, Rig, measure, median_ratio
+from lab.processes import free_port, listens
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize(
@@ -66,3 +69,22 @@ def test_processes_are_measured_and_end(tmp_path, monkeypatch, wrk):
             measure(rig.stand_in("aiohttp", "http://127.0.0.1:1"), "/x", {}, 1)
     assert upstream.popen.poll() is not None
     assert all(each.rate > 10 for rounds in found.values() for each in rounds)
+
+
+def test_an_unknown_part_is_refused_at_once(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bench", "start", "transport"])
+    with pytest.raises(SystemExit, match="2"):
+        main.main()
+    assert "no part transport: there are gateway, event," in capsys.readouterr().err
+
+
+def test_nothing_of_the_librarys_bench_outlives_its_time(tmp_path, monkeypatch):
+    port, script = free_port(), tmp_path / "bench.py"
+    code = "import os, socket, sys, time\nkept = socket.create_server(('127.0.0.1', {}))\n"
+    code += "os.fork()\nopen(sys.argv[2] + '.forked', 'w')\ntime.sleep(100)\n"
+    script.write_text(code.format(port))
+    monkeypatch.setattr(main, "LIBRARY", script)
+    monkeypatch.setattr(main, "LIBRARY_S", 3)
+    assert [*main.library(tmp_path)] == ["library"]
+    assert (tmp_path / "library.json.forked").exists()
+    until(lambda: not listens(port), 5)

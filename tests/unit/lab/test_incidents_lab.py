@@ -1,8 +1,10 @@
-"""Which alerts of other faults the lab counts."""
+"""Which alerts of other faults the lab counts, and an account that cannot sign in."""
 
 import pytest
 
 from lab.incidents.lab import LASTING_S, Trial
+from lab.incidents.places import LabError, Place
+from seed.client import Client
 
 SERIES = {'{service="gateway"}'}
 
@@ -36,3 +38,11 @@ def test_what_was_true_before_or_is_a_consequence_does_not_count(trial: Trial) -
     for now in (0, LASTING_S, 2 * LASTING_S):
         assert not trial.note(found, now)
     assert not trial.others
+
+
+def test_an_account_that_is_refused_is_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place()
+    place.accounts = {"USER": {"email": "user@example.com", "password": "of another database"}}
+    monkeypatch.setattr(Client, "token", lambda *_: "")
+    with pytest.raises(LabError, match="USER, user@example"):
+        place.token("USER")

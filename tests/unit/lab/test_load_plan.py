@@ -1,9 +1,13 @@
 """Shapes, counts, thresholds, and which host may be loaded."""
 
+import socket
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
 
+from lab.load import __main__ as load
 from lab.load.__main__ import COMPOSE_URL, limits, seconds, target
 from lab.load.plan import (
     KINDS,
@@ -16,6 +20,7 @@ from lab.load.plan import (
     report,
     users_at,
 )
+from lab.load.prepare import NotReadyError
 
 
 def failing(record: Record, thresholds: Thresholds, shape: Shape = Shape.STEADY) -> set[str]:
@@ -136,3 +141,46 @@ def test_hosts_that_may_be_loaded(tmp_path):
 def test_other_hosts_are_refused(host, allowed, words, tmp_path):
     with pytest.raises(ValueError, match=words):
         target(host, allowed, tmp_path)
+
+
+def test_a_page_on_a_taken_port_is_refused_before_anything_is_made(monkeypatch, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit, match="2"):
+            load.main(host="http://127.0.0.1:1", page_port=port)
+    assert capsys.readouterr().err == (
+        f"load: port {port} is taken: choose another with --page-port\n"
+    )
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_locust_that_counts_nothing_has_failed_unless_its_page_was_closed(monkeypatch, status):
+    def started(_, **options):
+        return real([sys.executable, "-c", f"raise SystemExit({status})"], **options)
+
+    real = subprocess.Popen
+    monkeypatch.setattr(load.subprocess, "Popen", started)
+    plan = {"host": "http://127.0.0.1:1", "duration_s": 5}
+    if status:
+        with pytest.raises(NotReadyError, match="ended with 3 and counted nothing"):
+            load.run_locust(plan, False, 1)
+    else:
+        assert load.run_locust(plan, False, 1) == Record()
+
+
+def test_locust_has_a_moment_to_end_by_itself_after_ctrl_c():
+    done = []
+
+    class Locust:
+        def wait(self, seconds):
+            done.append(seconds)
+            if len(done) == 1:
+                raise KeyboardInterrupt
+
+        def terminate(self):
+            done.append("terminated")
+
+        kill = terminate
+
+    load._wait(Locust(), 60)
+    assert done == [60, 2]
