@@ -34,30 +34,19 @@ class Plan:
     token: bytes = b""
 
 
-UPGRADES = [
-    [],
-    [],
+UPGRADES: list[list[bytes]] = [
+    [], [],
     # curl --http2, Java's HttpClient, browsers, and one that nobody knows
-    [
-        b"Connection: Upgrade, HTTP2-Settings",
-        b"Upgrade: h2c",
-        b"HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA",
-    ],
-    [
-        b"connection: upgrade, http2-settings",
-        b"http2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA",
-        b"upgrade: h2c",
-    ],
-    [
-        b"Connection: keep-alive, Upgrade",
-        b"Upgrade: websocket",
-        b"Sec-WebSocket-Version: 13",
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    ],
+    [b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c",
+     b"HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA"],
+    [b"connection: upgrade, http2-settings",
+     b"http2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA", b"upgrade: h2c"],
+    [b"Connection: keep-alive, Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13",
+     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="],
     [b"Connection: Upgrade", b"Upgrade: foo"],
     [b"Upgrade: foo", b"Connection: UPGRADE"],
     [b"Upgrade: foo/1, bar", b"Connection: x", b"Connection: Upgrade"],
-]
+]  # fmt: skip
 CHUNKED = [b"Transfer-Encoding: chunked", b"tRANSFER-eNCODING:CHUNKED"]
 LENGTH = [b"Content-Length: %d", b"content-length:%d", b"CONTENT-LENGTH:  00%d \t"]
 # heads that no server may take for a request
