@@ -52,8 +52,7 @@ def create_app(settings: ConsoleSettings) -> FastAPI:
 
     @app.get("/api/requests")
     async def requests(
-        kind: Literal["recent", "slow", "failed"] = "recent",
-        limit: int = Query(50, ge=1, le=500),
+        kind: Literal["recent", "slow", "failed"] = "recent", limit: int = Query(50, ge=1, le=500)
     ) -> dict[str, Any]:
         """Known requests, newest first."""
         return {"items": [asdict(request) for request in islice(store.requests(kind), limit)]}

@@ -48,13 +48,8 @@ SKIPPED = {
 def test_another_skipped_test_fails(tmp_path: Path) -> None:
     for name, module in SKIPPED.items():
         (tmp_path / f"test_{name}.py").write_text(module)
-    options = (
-        "-p",
-        "tests.support.skipping",
-        "--only-loki-skipped",
-        "--continue-on-collection-errors",
-    )
-    done = run_pytest(*options, "--continue-on-collection-errors", str(tmp_path))
+    options = ("--only-loki-skipped", "--continue-on-collection-errors")
+    done = run_pytest("-p", "tests.support.skipping", *options, str(tmp_path))
     assert done.returncode == 1, done.stdout
     *_, closing = done.stdout.splitlines()
     assert all(each in closing for each in ("1 failed", "1 passed", "1 xfailed", "1 error"))
@@ -99,11 +94,8 @@ sys.exit(pytest.main([*options, {str(tmp_path)!r}]))
     done = in_bounds(60, sys.executable, "-c", program)
     assert done.returncode == 1, done.stdout + done.stderr
     *_, closing, left = done.stdout.splitlines()
-    assert re.findall(r"\d (?:failed|passed|errors)", closing) == [
-        "2 failed",
-        "2 passed",
-        "2 errors",
-    ]
+    counted = re.findall(r"\d (?:failed|passed|errors)", closing)
+    assert counted == ["2 failed", "2 passed", "2 errors"]
     assert "Timeout (>1.0s) from pytest-timeout" in done.stdout
     assert "Timeout (0:00:01)!" in done.stderr  # the thread
     assert left == "--- left behind, ended: sleep 1000"

@@ -107,10 +107,7 @@ def committed_groups(name: str) -> list[dict[str, Any]]:
     found = [group for group in alerting if group["rules"]]
     reads = str(found)
     parts = {"red": "service:http", "slo": "service:slo"}
-    return [
-        *(group for group in recording if parts[group["name"].split("-")[0]] in reads),
-        *found,
-    ]
+    return [*(group for group in recording if parts[group["name"].split("-")[0]] in reads), *found]
 
 
 def promtool_file(slug: str, directory: Path) -> Path:

@@ -9,17 +9,7 @@ from itertools import cycle
 from urllib.parse import quote
 
 from .config import Kit
-from .panels import (
-    PROMETHEUS,
-    SERVICE_COLOURS,
-    SIZE,
-    SIZES,
-    WIDTH,
-    Json,
-    Panel,
-    coloured,
-    number,
-)
+from .panels import PROMETHEUS, SERVICE_COLOURS, SIZE, SIZES, WIDTH, Json, Panel, coloured, number
 from .promql import SERVICE, anywhere
 
 
@@ -58,10 +48,7 @@ def endpoint_links(kit: Kit) -> list[Json]:
         "SOURCE", search, SOURCE="${jaeger}", SERVICE=service, ENDPOINT=endpoint,
         METHOD="${__data.fields.Method}",
     )  # fmt: skip
-    return [
-        link("Its log lines", f"/d/{kit.uid('logs')}?{chosen}"),
-        link("Its traces", traces),
-    ]
+    return [link("Its log lines", f"/d/{kit.uid('logs')}?{chosen}"), link("Its traces", traces)]
 
 
 def query_variable(name: str, query: str, label: str, regex: str = "") -> Json:
