@@ -2,7 +2,6 @@
 
 import difflib
 import os
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote
 
@@ -172,13 +171,11 @@ class ObservabilitySettings(BaseSettings):
         try:
             made = handler(values)
         except ValidationError as error:
-            odd = {
-                str(problem["loc"][0]): problem["msg"]
-                for problem in error.errors()
-                if problem["loc"]
-            }
-            names = {key: _variable_of(cls, key, values) for key in odd}
-            if not isinstance(values, dict) or not all(names.values()):
+            if not isinstance(values, dict):
+                raise
+            odd = {str(one["loc"][0]): one["msg"] for one in error.errors() if one["loc"]}
+            names = {key: _variable_of(cls, key, values.get(key)) for key in odd}
+            if not all(names.values()):
                 raise
             told += [f"{names[key]} is not used: {message}" for key, message in odd.items()]
             values = {key: value for key, value in values.items() if key not in odd}
@@ -218,18 +215,14 @@ def _resource_attributes() -> dict[str, str]:
     return {name.strip(): unquote(value.strip()) for name, value in split}
 
 
-def _variable_of(cls: type[BaseSettings], key: str, values: Any) -> str | None:
+def _variable_of(cls: type[BaseSettings], key: str, given: object) -> str | None:
     """The variable that a value came from; None for an argument."""
-    for field_name, field in cls.model_fields.items():
-        choices = getattr(field.validation_alias, "choices", [field_name])
-        if key in choices or key == field_name:
-            names = {str(choice).upper() for choice in choices} | {
-                f"PLAINVIEW_{field_name}".upper()
-            }
-            given = values.get(key) if isinstance(values, Mapping) else None
-            return next(
-                (n for n in sorted(names) if n in os.environ and os.environ[n] == given), None
-            )
+    for name, field in cls.model_fields.items():
+        choices = getattr(field.validation_alias, "choices", ())
+        names = {name, f"PLAINVIEW_{name.upper()}", *map(str, choices)}
+        if key in names:
+            set_ = (each for each in sorted(names) if each in os.environ)
+            return next((each for each in set_ if os.environ[each] == given), None)
     return None
 
 
