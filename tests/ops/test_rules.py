@@ -51,11 +51,29 @@ def test_grafana_rules() -> None:
         assert "${" not in str(rule)  # Grafana would put a variable there
 
 
+KUBERNETES = "deploy/kubernetes/overlays"
+PLACES = {  # a file to the line in which it gives a variable its value, or says that a secret does
+    "docker-compose.yml": r"(?m)^      {0}: \$\{{{0}:-\S+\}}$",
+    ".env.example": r"(?m)^#{0}=\S+$",
+    f"{KUBERNETES}/single/grafana-messages.env": r"(?m)^{0}=\S+$",
+    f"{KUBERNETES}/production/*.yaml": r"- {0}=\S+|name: grafana-messages #.*\b{0}\b",
+}
+
+
+def test_grafana_is_given_each_address_wherever_it_runs() -> None:
+    """An empty one stops it."""
+    text = (ROOT / channels.NOTIFICATIONS).read_text()
+    missing = {
+        (name, place)
+        for name in re.findall(r"\$(\w+)", text)
+        for place, line in PLACES.items()
+        if not any(re.search(line.format(name), file.read_text()) for file in ROOT.glob(place))
+    }
+    assert missing == set()
+
+
 def test_every_severity_has_its_channel() -> None:
     notifications, messages = provisioned("notifications.yaml"), provisioned("messages.yaml")
-    compose = (ROOT / "docker-compose.yml").read_text()
-    for name in re.findall(r"'?\$(\w+)'?", (ROOT / channels.NOTIFICATIONS).read_text()):
-        assert re.search(rf"\n      {name}: \$\{{{name}:-\S+\}}\n", compose), f"{name} may be empty"
     points = {point["name"]: point["receivers"] for point in notifications["contactPoints"]}
     (tree,) = notifications["policies"]
     assert {alert.severity for alert in alerts.ALERTS} == channels.CHANNELS.keys()
