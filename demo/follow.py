@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -37,15 +38,6 @@ class Found(NamedTuple):
     lines: list[Row]  # {service, ...fields}
     spans: list[Row]  # as `from_jaeger` makes them
     names: Mapping[str, str] = {}  # titles of events and rewards by their IDs
-
-
-class Addresses(NamedTuple):
-    """Whom to ask; empty for what is not there."""
-
-    loki: str
-    jaeger: str
-    prometheus: str
-    console: str
 
 
 def from_console(http: httpx.Client, url: str, wanted: str) -> Found:
@@ -224,28 +216,18 @@ def _label(span: Row, start: float) -> Text:
     return label.append("".join(f"  {k}={_value(found[k])}" for k in DETAILS if k in found))
 
 
-def _source(
-    http: httpx.Client, at: Addresses, demo: Path, wanted: str
-) -> tuple[Callable[[], Found], str]:
-    def grafana() -> Found:
-        lines = from_loki(http, at.loki, wanted) if at.loki else []
-        traces = {str(line["trace_id"]) for line in lines if line.get("trace_id")}
-        if re.fullmatch(r"[0-9a-f]{32}", wanted):
-            traces.add(wanted)
-        spans = [s for t in sorted(traces) if at.jaeger for s in from_jaeger(http, at.jaeger, t)]
-        names: dict[str, str] = {}
-        with suppress(httpx.HTTPError, ValueError, KeyError):  # the lines are worth more
-            names = from_prometheus(http, at.prometheus, lines) if at.prometheus else {}
-        return Found(lines, spans, names)
-
-    if at.loki or at.jaeger:
-        return grafana, " and ".join(filter(None, (at.loki, at.jaeger)))
-    if (demo / "demo.json").exists():
-        url = str(json.loads((demo / "demo.json").read_text())["services"]["console"])
-        return (lambda: from_console(http, url, wanted)), f"the demo's console at {url}"
-    if token := os.environ.get("CONSOLE_TOKEN"):
-        http.headers["Authorization"] = f"Bearer {token}"
-    return (lambda: from_console(http, at.console, wanted)), f"the console at {at.console}"
+def from_stores(http: httpx.Client, urls: Iterable[str], wanted: str) -> Found:
+    """Of Loki, Jaeger and Prometheus ask those whose address is known: lines, spans, names."""
+    loki, jaeger, prometheus = urls
+    lines = from_loki(http, loki, wanted) if loki else []
+    traces = {str(line["trace_id"]) for line in lines if line.get("trace_id")}
+    if re.fullmatch(r"[0-9a-f]{32}", wanted):
+        traces.add(wanted)
+    spans = [s for t in sorted(traces) if jaeger for s in from_jaeger(http, jaeger, t)]
+    names: dict[str, str] = {}
+    with suppress(httpx.HTTPError, ValueError, KeyError):  # the lines are worth more
+        names = from_prometheus(http, prometheus, lines) if prometheus else {}
+    return Found(lines, spans, names)
 
 
 def main(
@@ -268,9 +250,19 @@ def main(
     if not IDENTIFIER.fullmatch(wanted):
         print("That is no request or trace ID: 8 to 64 of A-Z a-z 0-9 . _ -", file=sys.stderr)
         raise typer.Exit(2)
-    at = Addresses(*(url.rstrip("/") for url in (loki, jaeger, prometheus, console)))
+    stores = [url.rstrip("/") for url in (loki, jaeger, prometheus)]
+    where, info = " and ".join(filter(None, stores[:2])), demo / "demo.json"
     with httpx.Client(timeout=5, trust_env=False) as http:
-        look, where = _source(http, at, demo, wanted)
+        look = partial(from_stores, http, stores, wanted)
+        if not where:
+            where = "the console"
+            if info.exists():
+                console = str(json.loads(info.read_text())["services"]["console"])
+                where = "the demo's console"
+            elif token := os.environ.get("CONSOLE_TOKEN"):
+                http.headers["Authorization"] = f"Bearer {token}"
+            look = partial(from_console, http, console.rstrip("/"), wanted)
+            where = f"{where} at {console}"
         try:
             found = wait_for(look, wait)
         except (httpx.HTTPError, OSError, ValueError, KeyError) as exc:

@@ -51,91 +51,93 @@ def day_start_ns(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 10**9
 
 
-def paths(directory: Path, log_type: str, day: date) -> tuple[Path, Path]:
-    """The archive and its manifest."""
-    base = directory / log_type
-    return base / f"{day}.ndjson.zst", base / f"{day}.manifest.json"
+class Archive:
+    """One day of one kind of log in a directory."""
 
+    def __init__(self, directory: Path, log_type: str, day: date) -> None:
+        self.log_type, self.day = log_type, day
+        self.file = directory / log_type / f"{day}.ndjson.zst"
+        self.manifest = directory / log_type / f"{day}.manifest.json"
+        self.start_ns = day_start_ns(day)
+        self.end_ns = self.start_ns + DAY_NS
 
-def write_archive(directory: Path, log_type: str, day: date, lines: Iterable[Line]) -> Manifest:
-    """Write archive, then manifest; each appears whole or not at all."""
-    archive, manifest_path = paths(directory, log_type, day)
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    draft = archive.with_suffix(".new")
-    count, first, last = 0, None, None
-    with draft.open("wb") as raw, zstandard.ZstdCompressor(level=10).stream_writer(raw) as out:
-        for line in lines:
-            out.write(line.json())
-            first = line.time_ns if first is None else first
-            last = line.time_ns
-            count += 1
-            if count % 50_000 == 0:
-                typer.echo(f"  {count:,} lines", err=True)
-    manifest = Manifest(
-        log_type,
-        day.isoformat(),
-        count,
-        None if first is None else rfc3339(first),
-        None if last is None else rfc3339(last),
-        digest(draft),
-    )
-    draft.replace(archive)
-    draft = manifest_path.with_suffix(".new")
-    draft.write_text(json.dumps(asdict(manifest), indent=2) + "\n")
-    draft.replace(manifest_path)
-    return manifest
+    def in_loki(self, client: httpx.Client) -> Iterator[Line]:
+        """The lines of that day which Loki holds."""
+        return query_lines(client, self.log_type, self.start_ns, self.end_ns)
+
+    def write(self, lines: Iterable[Line]) -> Manifest:
+        """Write archive, then manifest; each appears whole or not at all."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        draft, count, times = self.file.with_suffix(".new"), 0, list[int]()
+        compressor = zstandard.ZstdCompressor(level=10)
+        with draft.open("wb") as raw, compressor.stream_writer(raw) as out:
+            for count, line in enumerate(lines, 1):
+                out.write(line.json())
+                times = [*times[:1], line.time_ns]  # the first and the last
+                if count % 50_000 == 0:
+                    typer.echo(f"  {count:,} lines", err=True)
+        first, last = (rfc3339(times[at]) if times else None for at in (0, -1))
+        manifest = Manifest(self.log_type, f"{self.day}", count, first, last, digest(draft))
+        draft.replace(self.file)
+        draft = self.manifest.with_suffix(".new")
+        draft.write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+        draft.replace(self.manifest)
+        return manifest
+
+    def read(self) -> Iterator[Line]:
+        """The lines that were written."""
+        decompressor = zstandard.ZstdDecompressor()
+        with self.file.open("rb") as raw, decompressor.stream_reader(raw) as stream:
+            for text in io.TextIOWrapper(stream, encoding="utf-8", newline="\n"):
+                yield Line(**json.loads(text))
+
+    def verified(self) -> Manifest:
+        """The manifest of an archive that holds just what it says; ArchiveError otherwise."""
+        for path in (self.file, self.manifest):
+            if not path.exists():
+                raise ArchiveError(f"{path} does not exist")
+        try:
+            manifest = Manifest(**json.loads(self.manifest.read_text()))
+        except (ValueError, TypeError) as error:
+            raise ArchiveError(f"{self.manifest} is no manifest: {error}") from error
+        if digest(self.file) != manifest.sha256:
+            raise ArchiveError(f"{self.file} is not the file its manifest names (SHA-256 differs)")
+        times = [line.time_ns for line in self.read()]
+        if len(times) != manifest.count:
+            said = f"{len(times)} lines, its manifest says {manifest.count}"
+            raise ArchiveError(f"{self.file} holds {said}")
+        if times != sorted(times) or any(not self.start_ns <= t < self.end_ns for t in times):
+            raise ArchiveError(f"{self.file} has lines out of order or of another day")
+        return manifest
+
+    def restore(self, client: httpx.Client) -> int:
+        """Push the lines that Loki does not hold yet; returns how many."""
+        held = Counter(line.json() for line in self.in_loki(client))
+        missing: list[Line] = []
+        for line in self.read():
+            if held[line.json()]:
+                held[line.json()] -= 1
+            else:
+                missing.append(line)
+        for first in range(0, len(missing), PUSH_LINES):
+            push(client, missing[first : first + PUSH_LINES])
+        return len(missing)
+
+    def export(self, loki: str) -> None:
+        """Write it unless a good one is there already; tell what it has."""
+        try:
+            typer.echo(f"{self.log_type} {self.day}: kept, {self.verified().count:,} lines")
+        except ArchiveError:
+            with httpx.Client(base_url=loki, timeout=90, trust_env=False) as client:
+                manifest = self.write(self.in_loki(client))
+            said = f"{manifest.count:,} lines, {self.file.stat().st_size:,} bytes"
+            typer.echo(f"{self.log_type} {self.day}: {said}")
 
 
 def digest(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_archive(directory: Path, log_type: str, day: date) -> Iterator[Line]:
-    """Read the lines of an archive."""
-    archive, _ = paths(directory, log_type, day)
-    with archive.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
-        for text in io.TextIOWrapper(stream, encoding="utf-8", newline="\n"):
-            yield Line(**json.loads(text))
-
-
-def verified(directory: Path, log_type: str, day: date) -> Manifest:
-    """Return the manifest of an archive that holds just what it says; ArchiveError otherwise."""
-    archive, manifest_path = paths(directory, log_type, day)
-    for path in (archive, manifest_path):
-        if not path.exists():
-            raise ArchiveError(f"{path} does not exist")
-    try:
-        manifest = Manifest(**json.loads(manifest_path.read_text()))
-    except (ValueError, TypeError) as error:
-        raise ArchiveError(f"{manifest_path} is no manifest: {error}") from error
-    if digest(archive) != manifest.sha256:
-        raise ArchiveError(f"{archive} is not the file its manifest names (SHA-256 differs)")
-    times = [line.time_ns for line in read_archive(directory, log_type, day)]
-    start = day_start_ns(day)
-    if len(times) != manifest.count:
-        raise ArchiveError(
-            f"{archive} holds {len(times)} lines, its manifest says {manifest.count}"
-        )
-    if times != sorted(times) or any(not start <= time < start + DAY_NS for time in times):
-        raise ArchiveError(f"{archive} has lines out of order or of another day")
-    return manifest
-
-
-def restore_lines(client: httpx.Client, directory: Path, log_type: str, day: date) -> int:
-    """Push the lines that Loki does not hold yet; returns how many."""
-    start = day_start_ns(day)
-    held = Counter(line.json() for line in query_lines(client, log_type, start, start + DAY_NS))
-    missing: list[Line] = []
-    for line in read_archive(directory, log_type, day):
-        if held[line.json()]:
-            held[line.json()] -= 1
-        else:
-            missing.append(line)
-    for first in range(0, len(missing), PUSH_LINES):
-        push(client, missing[first : first + PUSH_LINES])
-    return len(missing)
 
 
 LokiUrl = Annotated[str, typer.Option("--loki", help="Address of Loki.")]
@@ -147,30 +149,13 @@ Day = Annotated[
 DEFAULT_DIRECTORY = Path("archive")
 
 
-def checked(log_type: str, day: datetime) -> date:
+def of(directory: Path, log_type: str, day: datetime) -> Archive:
     """Refuse an unknown kind and a day that is not over."""
     if log_type not in LOG_TYPES:
         raise typer.BadParameter(f"{log_type!r} is none of {', '.join(LOG_TYPES)}")
     if day.date() >= datetime.now(UTC).date():
         raise typer.BadParameter("that day (UTC) is not over yet")
-    return day.date()
-
-
-def export_day(loki: str, directory: Path, log_type: str, day: date) -> Manifest:
-    """Export unless a good archive of that day is there already."""
-    try:
-        manifest = verified(directory, log_type, day)
-        typer.echo(f"{log_type} {day}: kept, {manifest.count:,} lines")
-        return manifest
-    except ArchiveError:
-        pass
-    start = day_start_ns(day)
-    with httpx.Client(base_url=loki, timeout=90, trust_env=False) as client:
-        lines = query_lines(client, log_type, start, start + DAY_NS)
-        manifest = write_archive(directory, log_type, day, lines)
-    size = paths(directory, log_type, day)[0].stat().st_size
-    typer.echo(f"{log_type} {day}: {manifest.count:,} lines, {size:,} bytes")
-    return manifest
+    return Archive(directory, log_type, day.date())
 
 
 @app.command()
@@ -181,13 +166,13 @@ def export(
     directory: Directory = DEFAULT_DIRECTORY,
 ) -> None:
     """Write one day of one kind of log; a good archive that exists is kept."""
-    export_day(loki, directory, log_type, checked(log_type, day))
+    of(directory, log_type, day).export(loki)
 
 
 @app.command()
 def verify(log_type: LogType, day: Day, directory: Directory = DEFAULT_DIRECTORY) -> None:
     """Check digest, count, order and time range of an archive."""
-    manifest = verified(directory, log_type, checked(log_type, day))
+    manifest = of(directory, log_type, day).verified()
     typer.echo(f"{log_type} {manifest.day}: good, {manifest.count:,} lines")
 
 
@@ -199,9 +184,10 @@ def restore(
     directory: Directory = DEFAULT_DIRECTORY,
 ) -> None:
     """Push a verified archive into a Loki without retention; a repeat adds nothing."""
-    manifest = verified(directory, log_type, checked(log_type, day))
+    archive = of(directory, log_type, day)
+    manifest = archive.verified()
     with httpx.Client(base_url=loki, timeout=90, trust_env=False) as client:
-        pushed = restore_lines(client, directory, log_type, date.fromisoformat(manifest.day))
+        pushed = archive.restore(client)
     typer.echo(f"{log_type} {manifest.day}: {pushed:,} pushed of {manifest.count:,} lines")
 
 
@@ -215,10 +201,11 @@ def schedule(
     while True:
         today = datetime.now(UTC).date()
         for back, log_type in ((b, t) for b in range(days, 0, -1) for t in LOG_TYPES):
+            day = today - timedelta(days=back)
             try:
-                export_day(loki, directory, log_type, today - timedelta(days=back))
+                Archive(directory, log_type, day).export(loki)
             except FAILED as error:
-                typer.echo(f"{log_type} {today - timedelta(days=back)}: {error}", err=True)
+                typer.echo(f"{log_type} {day}: {error}", err=True)
         time.sleep(3600)
 
 

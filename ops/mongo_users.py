@@ -9,7 +9,6 @@ Usage: python -m ops.mongo_users SECRETS [HOST:PORT]
 
 import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -73,17 +72,12 @@ def make_root(address: str, password: str) -> None:
             raise
 
 
-def held_password(address: str, passwords: Iterable[str]) -> str | None:
-    """The first of these passwords with which root can sign in."""
-    return next((password for password in passwords if signs_in(address, password)), None)
-
-
 def bring_up_to_date(root: Path, address: str) -> list[str]:
     """Make or change every user; the names of those made."""
     password = read(root, "mongo/root_password")
     former = read(root, FORMER_ROOT).splitlines()
     made: list[str] = []
-    held = held_password(address, [password, *former])
+    held = next((each for each in (password, *former) if signs_in(address, each)), None)
     if held is None:
         make_root(address, password)
         made.append("root")
