@@ -8,10 +8,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any
 
 import pytest
@@ -94,7 +95,17 @@ telemetry_spans_exported_total{{outcome="success"}} {self.spans}
 
 
 @contextmanager
-def serving(service: Service) -> Iterator[str]:
+def running(server: ThreadingTCPServer) -> Iterator[str]:
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def serving(service: Service) -> AbstractContextManager[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             answer, ids = service.answer(self.path, self.headers)
@@ -109,14 +120,7 @@ def serving(service: Service) -> Iterator[str]:
 
         def log_message(self, *_: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    return running(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
 
 
 Capture = pytest.CaptureFixture[str]
@@ -241,29 +245,16 @@ def test_what_is_wrong_is_said(name: str, capsys: Capture) -> None:
     assert "Traceback" not in text
 
 
-@contextmanager
-def raw(speak: Callable[[socket.socket], object]) -> Iterator[str]:
+def raw(speak: Callable[[socket.socket], object]) -> AbstractContextManager[str]:
     """A server that is none: what it does with each connection."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
 
-        def accept() -> None:
-            while True:
-                try:
-                    connection, _ = listening.accept()
-                except OSError:
-                    return
-                threading.Thread(target=serve, args=(connection,), daemon=True).start()
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                self.request.recv(65536)
+                speak(self.request)
 
-        def serve(connection: socket.socket) -> None:
-            with connection:
-                try:
-                    connection.recv(65536)
-                    speak(connection)
-                except OSError:
-                    pass
-
-        threading.Thread(target=accept, daemon=True).start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    return running(ThreadingTCPServer(("127.0.0.1", 0), Handler))
 
 
 def trickle(connection: socket.socket) -> None:
@@ -274,18 +265,12 @@ def trickle(connection: socket.socket) -> None:
 
 
 HOSTILE: dict[str, tuple[Callable[[socket.socket], object], str]] = {
-    "hangs": (lambda connection: connection.recv(1), "within 1 s"),
+    "hangs": (lambda to: to.recv(1), "within 1 s"),
     "trickles": (trickle, "within 1 s"),
-    "hangs up": (lambda connection: None, "not HTTP"),
-    "other protocol": (lambda connection: connection.sendall(b"SSH-2.0-x\r\n"), "not HTTP"),
-    "cut": (
-        lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab"),
-        "not HTTP",
-    ),
-    "huge": (
-        lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(33 * 1024 * 1024)),
-        "",
-    ),
+    "hangs up": (lambda to: None, "not HTTP"),
+    "other protocol": (lambda to: to.sendall(b"SSH-2.0-x\r\n"), "not HTTP"),
+    "cut": (lambda to: to.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab"), "not HTTP"),
+    "huge": (lambda to: to.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(33 * 1024 * 1024)), ""),
 }
 
 

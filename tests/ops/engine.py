@@ -1,10 +1,14 @@
-"""A Docker engine's socket as docker-proxy, `ready` and Alloy use it, with containers to set."""
+"""A Docker engine's socket as docker-proxy, `ready` and Alloy use it, with containers to set;
+and docker-proxy: Debian's HAProxy with the committed file before it."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import socketserver
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,6 +17,12 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.stack.programs import ROOT
+from tests.support.servers import free_port, listens
+from tests.support.waiting import until
 
 
 def container(number: int, service: str, **state: Any) -> dict[str, Any]:
@@ -128,3 +138,35 @@ class _Handler(BaseHTTPRequestHandler):
         return "a socket"
 
     def log_message(self, *_: object) -> None: ...
+
+
+def haproxy() -> str:
+    found = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+    if not found:
+        assert not os.environ.get("CI"), "apt-get install haproxy"
+        pytest.skip("haproxy is not installed")
+    return found
+
+
+class Proxy:
+    """Runs while it is entered; `engine` is what is behind it, `log` what it wrote."""
+
+    def __init__(self, directory: Path) -> None:
+        self.port, self.log = free_port(), directory / "log"
+        socket, file = directory / "docker.sock", directory / "haproxy.cfg"
+        text = (ROOT / "telemetry/docker-proxy.cfg").read_text()
+        text = text.replace("/var/run/docker.sock", str(socket))
+        file.write_text(text.replace("0.0.0.0:2375", f"127.0.0.1:{self.port}"))
+        self._command = [haproxy(), "-db", "-f", str(file)]
+        self.engine = Engine(socket)
+
+    def __enter__(self) -> Proxy:
+        with self.log.open("wb") as out:
+            self._server = subprocess.Popen(self._command, stdout=out, stderr=out)
+        until(lambda: listens(self.port), what="haproxy")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.terminate()
+        self._server.wait(10)
+        self.engine.close()

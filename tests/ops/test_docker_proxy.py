@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.ops.proxy import Proxy
+from tests.ops.engine import Proxy
 
 ID = "0123456789ab" * 5 + "0123"
 

@@ -16,9 +16,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.ops.compose_file import SERVICES
-from tests.ops.engine import container
+from tests.ops.engine import Proxy, container
 from tests.ops.levels import LINES
-from tests.ops.proxy import Proxy
 from tests.stack.loki import Loki, prepared
 from tests.stack.programs import ROOT, Program
 from tests.support.servers import free_port
