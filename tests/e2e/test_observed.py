@@ -1,4 +1,4 @@
-"""Requests through the real trio seen as metric, log line and trace."""
+"""Requests through the real trio seen as metric, log line and trace; and what must not be seen."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -113,3 +113,27 @@ def test_a_claim_joins_by_request_id_and_counts_exactly(
             and "mongodb" in str(span.attributes.values())
         ]
     )
+
+
+def test_secrets_of_a_request_are_nowhere(observed: tuple[Trio, OtlpReceiver]) -> None:
+    """In every place where a client can put one: tests/faults/test_canary.py."""
+    trio, receiver = observed
+    canary = "Canary7Secret9Value"
+    token = f"eyJhbGciOiJub25lIn0.eyJzdWIiOiJ{canary}In0.{canary}"
+    with trio.client() as http:
+        login = {"email": f"{canary}@example.com", "password": canary}
+        replies = [
+            http.post("/auth/login", params={"token": canary}, json=login),
+            http.get("/auth/me", headers={"Authorization": f"Bearer {token}"}),
+            http.post("/auth/refresh", json={"refresh_token": canary}),
+        ]
+    assert [reply.status_code for reply in replies] == [401] * 3
+    for reply in replies:  # each is there as a line and as a span, so it could be seen
+        sent = reply.headers["X-Request-ID"]
+        until(lambda i=sent: lines_of(trio.gateway, request_id=i, event="http.request"))
+        until(lambda i=sent: [s for s in receiver.spans if s.attributes.get("request_id") == i])
+    signals = {"spans": str(receiver.spans)}
+    for service in trio.services:
+        signals[f"log of {service.name}"] = service.log.read_text()
+        signals[f"metrics of {service.name}"] = str(service.samples())
+    assert [where for where, text in signals.items() if canary.lower() in text.lower()] == []

@@ -316,15 +316,19 @@ def test_what_is_no_question_is_an_error_of_one_line(words: list[str], capsys: C
 
 CODE = """
 from fastapi import FastAPI
-from plainview import ObservabilitySettings, observe
+from plainview import Check, ObservabilitySettings, observe
 
 app = FastAPI()
 bare = FastAPI()
+failing = FastAPI()
 
 @app.get("/")
 async def root(): return {}
 
+async def ping(): raise ConnectionRefusedError
+
 observe(app, ObservabilitySettings(service_name="shop"))
+observe(failing, ObservabilitySettings(service_name="shop"), checks=lambda: {"mongo": Check(ping)})
 """
 
 
@@ -366,6 +370,10 @@ def test_a_service_of_the_library(tmp_path: Path, capsys: Capture) -> None:
     pages = {"/metrics", "/health/live", "/health/ready"}
     with uvicorn(tmp_path, "app", PLAINVIEW_ALLOW="10.9.8.7") as url:
         assert wrong(checked(url, capsys)[1]) == pages
+    with uvicorn(tmp_path, "failing") as url:
+        status, document = checked(url, capsys)
+        assert (status, wrong(document)) == (1, {"/health/ready"})
+        assert "mongo (refused)" in str(document["findings"])
     with uvicorn(tmp_path, "bare") as url:
         assert wrong(checked(url, capsys)[1]) == pages | {"request ID"}
 

@@ -28,6 +28,7 @@ def before(service: str) -> set[str]:
 
 def test_one_service_builds_the_image_and_nobody_pulls_it() -> None:
     assert {name for name in OWN if "build" in SERVICES[name]} == {"setup"}
+    assert SERVICES["setup"]["pull_policy"] == "build"  # after `git pull` the new code
     for name in OWN - {"setup"}:
         assert SERVICES[name]["pull_policy"] == "never", name
         assert "setup" in before(name) or name == "vault", name
@@ -75,6 +76,10 @@ def test_no_file_of_the_host_is_mounted() -> None:
 def test_the_docker_socket_is_behind_docker_proxy_alone() -> None:
     holders = {name for name, service in SERVICES.items() if ".sock" in str(service.get("volumes"))}
     assert holders == {"docker-proxy"}
+    proxy = SERVICES["docker-proxy"]
+    # rootless Docker and Podman have theirs elsewhere
+    assert "${DOCKER_SOCKET:-/var/run/docker.sock}:/var/run/docker.sock:ro" in proxy["volumes"]
+    assert "label=disable" in proxy["security_opt"]  # SELinux
     users = {name for name in SERVICES if "docker-api" in SERVICES[name].get("networks", [])}
     assert users == {"docker-proxy", "alloy", "ready", "core"}
     assert COMPOSE["networks"]["docker-api"] == {"internal": True}
@@ -98,6 +103,14 @@ def test_no_secret_can_reach_a_log() -> None:
     assert SERVICES["vault"]["logging"] == {"driver": "none"}
     for line in (ROOT / "Makefile").read_text().splitlines():
         assert "ops.secrets" not in line or (" run " in line and " vault " in line)
+
+
+def test_mongodb_starts_on_kernels_of_today_and_has_its_users_first() -> None:
+    mongo = SERVICES["mongo"]
+    assert mongo["environment"] == {"GLIBC_TUNABLES": "glibc.pthread.rseq=1"}
+    assert "--auth" in mongo["command"]
+    for name in ("auth", "event"):
+        assert conditions(name)["mongo-users"] == "service_completed_successfully"
 
 
 def test_alloy_is_not_well_before_it_is_ready(tmp_path: Path) -> None:

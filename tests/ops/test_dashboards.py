@@ -63,6 +63,32 @@ def options(panel: Json, kind: str) -> Iterator[Json]:
     return (each["options"] for each in panel["transformations"] if each["id"] == kind)
 
 
+def model(board: Json) -> Iterator[str]:
+    """What a board has besides its panels."""
+    if not re.fullmatch(r"([5-9]|\d\d+)s|\d+m", board["refresh"]):
+        yield "refreshed faster than Grafana allows: 5s"
+    if board["tags"] != [KIT.tag] or board["editable"]:
+        yield "tags, or editable"
+    marks = {each["name"] for each in board["annotations"]["list"] if each["enable"]}
+    if marks != {"New versions", "Starts", "Critical alerts"}:
+        yield f"marks {marks}"
+    if [link["keepTime"] for link in board["links"] if link["type"] == "dashboards"] != [False]:
+        yield "15 minutes are carried into what is meant for a day"
+
+
+def sources(board: Json) -> Iterator[str]:
+    """Data sources are variables of the board, so that it can be imported anywhere."""
+    asked = [*board["templating"]["list"], *board["annotations"]["list"]]
+    for panel in shown(board):
+        uids = {target["datasource"]["uid"] for target in panel["targets"]}
+        if {panel["datasource"]["uid"]} != (uids if len(uids) == 1 else {"-- Mixed --"}):
+            yield f"{panel['title']}: {panel['datasource']}"
+        asked += panel["targets"]
+    for source in (each["datasource"] for each in asked if each.get("datasource")):
+        if source["uid"] != f"${{{source['type']}}}":
+            yield f"data source {source}"
+
+
 def places(board: Json) -> Iterator[str]:
     """Numbers are unique, panels lie beside each other."""
     panels = shown(board)
@@ -129,6 +155,8 @@ def colours(board: Json) -> Iterator[str]:
 def order(board: Json) -> Iterator[str]:
     """A table says by what it is sorted: what matters most comes first, or the newest."""
     for panel in shown(board):
+        if panel["type"] == "logs" and panel["options"]["sortOrder"] != "Descending":
+            yield f"{panel['title']}: the oldest first"
         if panel["type"] != "table":
             continue
         by = [each["sort"][0] for each in options(panel, "sortBy")]
@@ -158,6 +186,8 @@ def log_lines(board: Json) -> Iterator[str]:
     """Of log lines those that were looked for, or the bad ones; wrong passwords apart."""
     for panel in shown(board):
         expr = panel["targets"][0]["expr"]
+        if panel["type"] == "logs" and "| line_format" not in expr:
+            yield f"{panel['title']}: raw JSON"
         if panel["type"] == "logs" and "$search" not in expr and "level=" not in expr:
             yield f"{panel['title']}: not by level"
         if panel["type"] == "logs" and "level=" in expr and "log_type" not in expr:
@@ -228,20 +258,63 @@ def _ask(kind: str, **target: Any) -> Callable[[Json], Any]:
     return lambda board: _first(board, kind)["targets"][0].update(target)
 
 
-# Each check, and what of the overview it would find: what it is for.
-CHECKS: dict[Callable[[Json], Iterator[str]], Callable[[Json], Any]] = {
-    places: lambda board: board["panels"][1]["gridPos"].update(x=0),
-    first_screen: lambda board: board["panels"][0]["gridPos"].update(h=30),
-    words: lambda board: _first(board, "stat").update(description=""),
-    colours: lambda board: _first(board, "timeseries")["fieldConfig"].update(overrides=[]),
-    order: lambda board: _first(board, "table").update(transformations=[]),
-    legends: _ask("timeseries", legendFormat="{{event_id}}"),
-    log_lines: _ask("logs", expr='{level="error"} | line_format "x"'),
-    of_all_services: _ask("stat", expr='max(events_active{service=~"$service"})'),
-    shapes: _ask("table", format="time_series"),
-    variables: _ask("stat", expr='up{a="$pod"}'),
-    bounds: _ask("timeseries", expr="max by (event_id) (event_participants)"),
-    targets_of_links: lambda board: board["links"][1].update(url="/d/er-nowhere"),
+def _oldest_first(board: Json) -> None:
+    (table,) = (panel for panel in shown(board) if panel["title"] == "Last reward requests")
+    next(options(table, "sortBy"))["sort"][0]["desc"] = False
+
+
+# Each check, and what of the overview it would find, one for each of its branches that matter.
+CHECKS: dict[Callable[[Json], Iterator[str]], list[Callable[[Json], Any]]] = {
+    model: [
+        lambda board: board.update(refresh="2s"),
+        lambda board: board.update(tags=[]),
+        lambda board: board.update(editable=True),
+        lambda board: board["annotations"]["list"].pop(),
+        lambda board: board["links"][0].update(keepTime=True),
+    ],
+    sources: [
+        lambda board: _first(board, "stat")["targets"][0]["datasource"].update(uid="prometheus"),
+        lambda board: _first(board, "stat")["datasource"].update(uid="prometheus"),
+    ],
+    places: [
+        lambda board: board["panels"][1]["gridPos"].update(x=0),
+        lambda board: board["panels"][2].update(id=board["panels"][1]["id"]),
+        lambda board: board["panels"][2].update(title=board["panels"][1]["title"]),
+        lambda board: board["panels"][0]["gridPos"].update(w=WIDTH + 1),
+    ],
+    first_screen: [
+        lambda board: board["panels"][0]["gridPos"].update(h=30),
+        lambda board: rows(board)[0].update(collapsed=False),
+    ],
+    words: [
+        lambda board: _first(board, "stat").update(description=""),
+        lambda board: _first(board, "stat")["fieldConfig"]["defaults"].update(unit="cps"),
+        lambda board: _first(board, "table")["gridPos"].update(w=7),
+    ],
+    colours: [lambda board: _first(board, "timeseries")["fieldConfig"].update(overrides=[])],
+    order: [
+        lambda board: _first(board, "table").update(transformations=[]),
+        lambda board: _first(board, "logs")["options"].update(sortOrder="Ascending"),
+        _oldest_first,
+    ],
+    legends: [_ask("timeseries", legendFormat="{{event_id}}")],
+    log_lines: [
+        _ask("logs", expr='{level="error"} | line_format "x"'),
+        _ask("logs", expr='{level="error",log_type="error"}'),
+        _ask("logs", expr='{log_type="error"} | line_format "x"'),
+    ],
+    of_all_services: [_ask("stat", expr='max(events_active{service=~"$service"})')],
+    shapes: [_ask("table", format="time_series"), _ask("table", instant=False)],
+    variables: [_ask("stat", expr='up{a="$pod"}')],
+    bounds: [
+        _ask("timeseries", expr="max by (event_id) (event_participants)"),
+        _ask("logs", maxLines=0),
+        _ask("logs", expr='{service=~"$service"}'),
+    ],
+    targets_of_links: [
+        lambda board: board["links"][1].update(url="/d/er-nowhere"),
+        lambda board: board["links"][1].update(url=f"{KIT.handbook}/nowhere.md"),
+    ],
 }
 
 
@@ -249,9 +322,9 @@ CHECKS: dict[Callable[[Json], Iterator[str]], Callable[[Json], Any]] = {
 def test_dashboards(check: Callable[[Json], Iterator[str]]) -> None:
     found = {name: list(check(board)) for name, board in FILES.items()}
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
-    spoilt = copy.deepcopy(FILES["overview"])
-    CHECKS[check](spoilt)
-    assert list(check(spoilt)) != []
+    for number, spoil in enumerate(CHECKS[check]):
+        spoil(spoilt := copy.deepcopy(FILES["overview"]))
+        assert list(check(spoilt)) != [], number
 
 
 def test_files_are_those_that_are_built_each_with_its_own_uid() -> None:

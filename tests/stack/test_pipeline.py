@@ -30,6 +30,7 @@ def claims(stack: Stack) -> list[httpx.Response]:
         http.post(f"/events/{event_id}/participations", headers=headers)
         key = {"Idempotency-Key": uuid4().hex}
         replies.append(http.post(f"/rewards/{reward_id}/requests", headers={**headers, **key}))
+    trio.register()  # something for auth
     assert Counter(reply.status_code for reply in replies) == {201: 20, 409: 10}
     return replies
 
@@ -60,6 +61,15 @@ def test_an_exemplar_opens_its_trace(stack: Stack, exemplar: str) -> None:
         )
 
     until(whole, what="its trace in Jaeger, with MongoDB in it, and the claim by its name")
+
+
+@pytest.mark.usefixtures("claims")
+def test_span_metrics_and_service_graph(stack: Stack) -> None:
+    services = '{service_name=~"gateway|auth|event"}'
+    calls = f"sum by (service_name) (traces_span_metrics_calls_total{services})"
+    until(lambda: len(stack.query(calls)) == 3, what="span metrics of all three services")
+    edge = 'traces_service_graph_request_total{client="gateway",server="event"} > 0'
+    until(lambda: stack.query(edge), what=edge)
 
 
 def test_an_exemplar_opens_its_lines(loki: Loki, exemplar: str) -> None:
