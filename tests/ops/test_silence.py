@@ -54,23 +54,16 @@ def test_only_the_watchdog_fires(tmp_path: Path) -> None:
     assert fired(HalfHour(), tmp_path) == {"Watchdog"}
 
 
-@pytest.mark.parametrize(
-    ("broken", "expected"),
-    [
-        (HalfHour(errors=0.1), {"ApiErrorRate"}),
-        (HalfHour(slow=0.2), {"ApiLatencyP95"}),
-        (HalfHour(restarts=4), {"RestartLoop"}),
-        (HalfHour(comes_back=False), {"ServiceDown"}),
-        (HalfHour(wrong_passwords=2), {"LoginBruteForce"}),
-        (HalfHour(technical=0.5), {"ClaimRejections"}),
-        (HalfHour(lost_exports=0.1), {"TelemetryDrops"}),
-    ],
-    ids=lambda value: "" if isinstance(value, HalfHour) else "-".join(sorted(value)),
-)
-def test_a_bad_half_hour_is_not_silent(
-    broken: HalfHour, expected: set[str], tmp_path: Path
-) -> None:
-    assert expected <= fired(broken, tmp_path)
+BAD = {
+    "ApiErrorRate": HalfHour(errors=0.1),
+    "ServiceDown": HalfHour(comes_back=False),
+    "TelemetryDrops": HalfHour(lost_exports=0.1),
+}
+
+
+@pytest.mark.parametrize("alert", BAD)
+def test_a_bad_half_hour_is_not_silent(alert: str, tmp_path: Path) -> None:
+    assert alert in fired(BAD[alert], tmp_path)
 
 
 def test_every_metric_of_a_rule_is_fed() -> None:
