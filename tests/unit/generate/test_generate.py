@@ -1,4 +1,4 @@
-"""The merged OpenAPI document is fresh, complete and refuses what would be ambiguous."""
+"""The merged OpenAPI document is complete and refuses what would be ambiguous."""
 
 from collections.abc import Callable
 from typing import Any
