@@ -76,6 +76,7 @@ def test_no_file_of_the_host_is_mounted() -> None:
 def test_the_docker_socket_is_behind_docker_proxy_alone() -> None:
     holders = {name for name, service in SERVICES.items() if ".sock" in str(service.get("volumes"))}
     assert holders == {"docker-proxy"}
+    assert "label=disable" in SERVICES["docker-proxy"]["security_opt"]  # SELinux
     proxy = SERVICES["docker-proxy"]
     # rootless Docker and Podman have theirs elsewhere
     assert "${DOCKER_SOCKET:-/var/run/docker.sock}:/var/run/docker.sock:ro" in proxy["volumes"]
@@ -150,6 +151,7 @@ def test_variables_reach_what_they_are_for() -> None:
     config = resolved(DOCKER_SOCKET="/run/user/1000/docker.sock", GATEWAY_PORTS="18000")
     (socket,) = (v for v in config["services"]["docker-proxy"]["volumes"] if v["type"] == "bind")
     assert socket["source"] == "/run/user/1000/docker.sock"
+    assert socket["read_only"] is True
     assert config["services"]["gateway"]["ports"][0]["published"] == "18000"
 
 

@@ -54,11 +54,6 @@ def test_what_is_not_api_stays_inside(merge: Callable[..., dict[str, Any]]) -> N
     assert merged["paths"]["/api/v1/a"]["get"]["x-upstream"] == "auth"
 
 
-def test_an_operation_without_roles_is_refused(merge: Callable[..., dict[str, Any]]) -> None:
-    with pytest.raises(ValueError, match="GET /api/v1/a names no x-roles"):
-        merge(auth=app("/api/v1/a", public=None))
-
-
 def test_an_operation_names_the_roles_that_its_route_requires(
     merge: Callable[..., dict[str, Any]],
 ) -> None:
@@ -67,17 +62,27 @@ def test_an_operation_names_the_roles_that_its_route_requires(
     assert roles == {"/api/v1/a": ["ADMIN", "USER"], "/api/v1/b": []}
 
 
-def test_a_path_of_two_services_is_refused(merge: Callable[..., dict[str, Any]]) -> None:
-    with pytest.raises(ValueError, match="/api/v1/a is served twice"):
-        merge(auth=app("/api/v1/a"), event=app("/api/v1/a"))
+def meaning(path: str, kind: str) -> FastAPI:
+    """A service whose schema `Thing` is of this type."""
+    made = app(path)
+    made.openapi()["components"] = {"schemas": {"Thing": {"type": kind}}}
+    return made
 
 
-def test_one_name_with_two_meanings_is_refused(merge: Callable[..., dict[str, Any]]) -> None:
-    first, second = app("/api/v1/a"), app("/api/v1/b")
-    for made, kind in ((first, "string"), (second, "integer")):
-        made.openapi()["components"] = {"schemas": {"Thing": {"type": kind}}}
-    with pytest.raises(ValueError, match="schemas/Thing"):
-        merge(auth=first, event=second)
+@pytest.mark.parametrize(
+    ("auth", "event", "words"),
+    [
+        (app("/api/v1/a", public=None), app(), "GET /api/v1/a names no x-roles"),
+        (app("/api/v1/a"), app("/api/v1/a"), "/api/v1/a is served twice"),
+        (meaning("/api/v1/a", "string"), meaning("/api/v1/b", "integer"), "schemas/Thing"),
+    ],
+    ids=["no roles", "a path of two", "a name with two meanings"],
+)
+def test_what_is_ambiguous_is_refused(
+    merge: Callable[..., dict[str, Any]], auth: FastAPI, event: FastAPI, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        merge(auth=auth, event=event)
 
 
 def test_check_names_what_differs(

@@ -18,18 +18,18 @@ class NoReply(Exception):
 
 @dataclass(frozen=True)
 class Reply:
-    """A reply as it came; names of headers are in lower case, each with all of its values."""
+    """A reply as it came."""
 
     path: str
     status: int
-    headers: dict[str, list[str]]
+    headers: http.client.HTTPMessage
     body: bytes
     seconds: float
 
     @property
     def content_type(self) -> str:
         """The media type without its parameters, "" if there is none."""
-        return (self.headers.get("content-type") or [""])[0].partition(";")[0].strip().lower()
+        return str(self.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
 class Service:
@@ -89,10 +89,7 @@ class Service:
                 raise ValueError(f"more than {LONGEST_BODY // 2**20} MiB")
             if reply.length:  # what is still missing of the announced length
                 raise http.client.IncompleteRead(body, reply.length)
-            every: dict[str, list[str]] = {}
-            for name, value in reply.getheaders():
-                every.setdefault(name.lower(), []).append(value)
-            return Reply(path, reply.status, every, body, time.monotonic() - start)
+            return Reply(path, reply.status, reply.headers, body, time.monotonic() - start)
         finally:
             connection.close()
 

@@ -61,7 +61,7 @@ def _answer(asked: Asked) -> Finding:
 def _request_id(*asked: Asked) -> Finding:
     what = "request ID"
     for each in asked:
-        given = each.reply.headers.get(REQUEST_ID_HEADER.lower(), [])
+        given = each.reply.headers.get_all(REQUEST_ID_HEADER, [])
         where = f"the reply to GET {each.reply.path}"
         if not given:
             return Finding(what, WRONG, f"{where} has no {REQUEST_ID_HEADER}", OBSERVE)
