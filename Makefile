@@ -70,13 +70,10 @@ coverage: $(VENV)/.dev  ## what of the code `make test` and the tests of `make c
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
-check: $(VENV)/.dev  ## style, types, imports, generated files, configuration; says what it could not check
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/python -m generate --check
-	$(BIN)/python -m pytest -q -r fE tests/ops
+check: $(VENV)/.dev  ## style, types, imports, generated files, configuration, all of it; says what it could not check
+	@failed=; for each in "ruff check ." "ruff format --check ." mypy lint-imports "python -m generate --check" \
+	  "python -m pytest -q -r fE tests/ops"; do echo "$(BIN)/$$each"; $(BIN)/$$each || failed="$$failed, $$each"; done; \
+	test -z "$$failed" || { echo "failed: $${failed#, }"; exit 1; }
 
 test-lowest: $(VENV)/.dev  ## the library on the lowest versions it declares, its size and import time (package index): 1 minute
 	@$(BOUNDED) 300 tests/lowest
