@@ -76,7 +76,6 @@ def test_no_file_of_the_host_is_mounted() -> None:
 def test_the_docker_socket_is_behind_docker_proxy_alone() -> None:
     holders = {name for name, service in SERVICES.items() if ".sock" in str(service.get("volumes"))}
     assert holders == {"docker-proxy"}
-    assert "label=disable" in SERVICES["docker-proxy"]["security_opt"]  # SELinux
     proxy = SERVICES["docker-proxy"]
     # rootless Docker and Podman have theirs elsewhere
     assert "${DOCKER_SOCKET:-/var/run/docker.sock}:/var/run/docker.sock:ro" in proxy["volumes"]

@@ -152,6 +152,27 @@ def colours(board: Json) -> Iterator[str]:
                     yield f"{panel['title']}: the colour of {service}"
 
 
+def drawn(board: Json) -> Iterator[str]:
+    """Zeros lie at the bottom, thresholds are lines, a colour or a text means something."""
+    for panel in shown(board):
+        kind, defaults = panel["type"], panel["fieldConfig"]["defaults"]
+        limits = len(defaults["thresholds"]["steps"]) > 1
+        if ("noValue" in defaults) == (kind in ("table", "barchart")):
+            yield f"{panel['title']}: no text for no data, or one in every cell"
+        if kind == "timeseries":
+            custom, legend = defaults["custom"], panel["options"]["legend"]
+            if defaults["color"]["mode"] == "thresholds":
+                yield f"{panel['title']}: all series in the colour of a threshold"
+            if (custom["thresholdsStyle"]["mode"] == "off") == limits:
+                yield f"{panel['title']}: its thresholds are not lines"
+            if not custom.get("axisSoftMax"):
+                yield f"{panel['title']}: a line of zeros may fill the panel"
+            if (legend["displayMode"], legend["placement"]) == ("table", "bottom"):
+                yield f"{panel['title']}: the legend takes half of it"
+        if kind == "stat" and (panel["options"]["colorMode"] != "none") != limits:
+            yield f"{panel['title']}: a colour that means nothing, or none that means something"
+
+
 def order(board: Json) -> Iterator[str]:
     """A table says by what it is sorted: what matters most comes first, or the newest."""
     for panel in shown(board):
@@ -292,6 +313,17 @@ CHECKS: dict[Callable[[Json], Iterator[str]], list[Callable[[Json], Any]]] = {
         lambda board: _first(board, "table")["gridPos"].update(w=7),
     ],
     colours: [lambda board: _first(board, "timeseries")["fieldConfig"].update(overrides=[])],
+    drawn: [
+        lambda board: _first(board, "table")["fieldConfig"]["defaults"].update(noValue="none"),
+        lambda board: _first(board, "timeseries")["fieldConfig"]["defaults"]["color"].update(
+            mode="thresholds"
+        ),
+        lambda board: _first(board, "timeseries")["fieldConfig"]["defaults"]["custom"].pop(
+            "axisSoftMax"
+        ),
+        lambda board: _first(board, "timeseries")["options"]["legend"].update(displayMode="table"),
+        lambda board: _first(board, "stat")["options"].update(colorMode="none"),
+    ],
     order: [
         lambda board: _first(board, "table").update(transformations=[]),
         lambda board: _first(board, "logs")["options"].update(sortOrder="Ascending"),
