@@ -5,7 +5,7 @@ import math
 import pytest
 import yaml
 
-from generate import scaling
+from generate import pods, scaling
 from tests.stack.programs import ROOT
 
 AUTOSCALERS = ROOT / "deploy/kubernetes/components/autoscaling/autoscalers.yaml"
@@ -29,6 +29,14 @@ def test_one_redis_is_at_its_bound_with_so_many_users() -> None:
     scripts, users = scaling.one_redis()
     assert scaling.cores("redis", users) == pytest.approx(0.7, rel=0.001)
     assert scaling.at_peak("scripts", users) == pytest.approx(scripts, rel=0.001)
+
+
+@pytest.mark.parametrize("name", pods.SERVICES)
+def test_a_pod_asks_for_what_requests_cost(name: str) -> None:
+    asked, needs = pods.ask(name), pods.sized_for() * pods.cost_us(name) / 1000
+    assert 0 <= asked["cpu"] - needs < pods.CPU_STEP
+    assert needs <= scaling.BUSY * 1000  # no pod is busier than when another one is added
+    assert 0 <= asked["memory"] - scaling.PEAK_MIB[name] / 0.85 < pods.MEMORY_STEP
 
 
 def test_autoscalers_allow_what_the_table_says() -> None:
