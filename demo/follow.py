@@ -241,7 +241,7 @@ def main(
     console: Annotated[
         str, typer.Option(envvar="CONSOLE_URL", help="asked with the token in CONSOLE_TOKEN")
     ] = "http://127.0.0.1:8080",
-    demo: Annotated[Path, typer.Option(envvar="LOCAL_DIR", help="the demo's files")] = Path(
+    demo: Annotated[Path, typer.Option(envvar="LOCAL_DIR", help="where demo.json is")] = Path(
         ".local"
     ),
     wait: Annotated[float, typer.Option(help="seconds to wait for what is under way")] = 8.0,

@@ -8,11 +8,13 @@ import re
 import socket
 import struct
 from contextlib import suppress
+from contextvars import Context
 from http import HTTPStatus
 from termios import FIONREAD
 from typing import Any, ClassVar
 
 import httptools
+from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from plainview import REQUEST_ID_HEADER, request_context
@@ -416,13 +418,18 @@ class BoundedProtocol(HttpToolsProtocol):
                 return
             running.disconnected = True  # the application has this request's head: it is over
             running.message_event.set()
-        with request_context() as context:
-            headers = {REQUEST_ID_HEADER: context.request_id, "Connection": "close"}
-            reply = problem(status, headers=headers)
+        # in a context of its own: the current one may be that of an earlier request
+        reply = Context().run(_refusal, status)
         lines = [b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode())]
         lines += [b"%b: %b" % pair for pair in reply.raw_headers]
         self.transport.write(b"\r\n".join([*lines, b"", reply.body]))
         self.end()
+
+
+def _refusal(status: int) -> Response:
+    with request_context() as context:
+        headers = {REQUEST_ID_HEADER: context.request_id, "Connection": "close"}
+        return problem(status, headers=headers)
 
 
 def bounded_protocol(

@@ -25,6 +25,19 @@ def run_pytest(*arguments: str) -> subprocess.CompletedProcess[str]:
     return ended(command, env=ENVIRONMENT)
 
 
+def test_what_is_tested_is_what_is_shipped() -> None:
+    """Each list of packages is pinned by itself (`make lock`); what they share is pinned alike."""
+    found: dict[str, set[tuple[str, ...]]] = {}
+    for file in ROOT.glob("requirements*.txt"):
+        pins = re.findall(r"^([\w.-]+)(?:\[[^]]*])?==([\w.]+)", file.read_text(), re.M)
+        for name, _ in pins:  # some have a version for each of two ranges of Python
+            versions = tuple(version for each, version in pins if each == name)
+            found.setdefault(name, set()).add(versions)
+    assert len(found) > 100
+    differing = {name: versions for name, versions in found.items() if len(versions) > 1}
+    assert differing == {}, "make lock UPGRADE=1"
+
+
 def test_what_needs_loki_is_listed() -> None:
     """The list is what CI lets a run without Loki skip."""
     where = ["tests/stack", "tests/ops", "tests/compose"]

@@ -41,5 +41,6 @@ def no_worker_threads(monkeypatch):
     async def refuse(function, *_args, **_named):
         raise AssertionError(f"{function} is no coroutine function")
 
-    for module in ("fastapi.routing", "fastapi.dependencies.utils", "starlette.routing"):
+    libraries = ("routing", "dependencies.utils", "concurrency")
+    for module in (*(f"fastapi.{name}" for name in libraries), "starlette.routing"):
         monkeypatch.setattr(f"{module}.run_in_threadpool", refuse)

@@ -156,6 +156,14 @@ def test_a_claim_appears_within_3_s_and_leads_to_its_request(
     expect(page.locator(".waterfall table.fields").first).to_contain_text("http.request.method")
 
 
+def test_a_sign_in_is_told_to_event_within_one_trace(page: Page, demo: SimpleNamespace) -> None:
+    login = ask(demo, "/auth/login", json=demo.accounts["AUDITOR"])
+    page.goto(f"/follow?id={login.headers['X-Request-ID']}")
+    for service in ("gateway", "auth", "event"):
+        expect(page.locator(f".waterfall .svc.{service}").first).to_be_visible()
+    expect(page.locator(".loglines")).to_contain_text("sign_in.succeeded")
+
+
 def test_what_users_write_is_text(page: Page, demo: SimpleNamespace) -> None:
     new = {"email": "x@example.com", "password": "not-a-common-one", "display_name": EVIL[:80]}
     registered = ask(demo, "/auth/register", json=new)

@@ -14,7 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from . import tracing, workers
+from . import workers
 from .guarded import guarded
 from .page_texts import encoded
 from .settings import ObservabilitySettings
@@ -78,7 +78,6 @@ def page(accept: str) -> tuple[bytes, str]:
     encode, content_type = choose_encoder(accept)
     with guarded("metrics"):
         WORKERS_APART.set(workers.apart())
-        tracing.PIPELINE.show_queue()
     if _SHARED is not None:
         return encode(_SHARED), content_type
     return encoded(REGISTRY, encode, content_type), content_type

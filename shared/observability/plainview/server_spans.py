@@ -46,7 +46,7 @@ class ServerSpans:
                 carrier = {"traceparent": traceparents[0].decode("latin-1")}
                 parent = self._propagator.extract(carrier, parent)
         else:
-            parent = self._propagator.extract(_headers(scope))
+            parent = self._propagator.extract(_headers(scope), Context())
         record.span, record.parent = self._maker.start(_name(record), parent)
         return trace.set_span_in_context(record.span, parent)
 

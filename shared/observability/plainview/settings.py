@@ -221,7 +221,8 @@ def _variable_of(cls: type[BaseSettings], key: str, given: object) -> str | None
         choices = getattr(field.validation_alias, "choices", ())
         names = {name, f"PLAINVIEW_{name.upper()}", *map(str, choices)}
         if key in names:
-            set_ = (each for each in sorted(names) if each in os.environ)
+            known = {each.upper() for each in names}  # as pydantic: small letters will do, too
+            set_ = (each for each in sorted(os.environ) if each.upper() in known)
             return next((each for each in set_ if os.environ[each] == given), None)
     return None
 

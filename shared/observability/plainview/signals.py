@@ -162,7 +162,7 @@ HTTP_CLIENT_DURATION = LIBRARY_METRICS.histogram(
 )
 HTTP_CLIENT_FAILURES = LIBRARY_METRICS.counter(
     "http_client_request_failures_total",
-    "Outgoing requests without a reply, or whose reply broke off",
+    "Outgoing requests without a reply; of httpx clients also those whose reply broke off",
     labels={**_UPSTREAM, "error_type": CLIENT_ERRORS},
 )
 

@@ -10,7 +10,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
-from . import otel_environment
+from . import otel_environment, workers
 from .guarded import guarded
 from .propagation import install_propagator
 from .settings import ObservabilitySettings
@@ -46,6 +46,8 @@ class SpanPipeline(SpanProcessor):
             exporter, lambda: self.masking, self._taken, getattr(exporter, "_endpoint", endpoint())
         )
         self.batch = BatchSpanProcessor(self._exporter, self._limit, None, batch)
+        if workers.DIRECTORY is None:
+            SPAN_QUEUE_DEPTH.collector.set_function(lambda: self._waiting)
 
     def stop(self, timeout_s: float) -> bool:
         """Flush and end; False if spans are left after `timeout_s`, which count as dropped."""
@@ -60,7 +62,7 @@ class SpanPipeline(SpanProcessor):
             self._exporter.shutdown()  # ends the retries of a request under way
         with self._lock:
             left, self._waiting = self._waiting, 0
-        self.show_queue()
+        self._show_queue()
         SPANS_DROPPED.inc(left)
         return not thread.is_alive() and not left
 
@@ -81,15 +83,17 @@ class SpanPipeline(SpanProcessor):
                 SPANS_DROPPED.inc()
             else:
                 batch.on_end(span)
+            self._show_queue()
 
     def _taken(self, count: int) -> None:
         with self._lock:
             self._waiting = max(0, self._waiting - count)
-        self.show_queue()
+        self._show_queue()
 
-    def show_queue(self) -> None:
-        """Set the metric: for each page of this worker and, of several, after each export."""
-        SPAN_QUEUE_DEPTH.set(self._waiting)
+    def _show_queue(self) -> None:
+        """Set the metric for the page of another worker; this one's page asks for the value."""
+        if workers.DIRECTORY is not None:
+            SPAN_QUEUE_DEPTH.set(self._waiting)
 
 
 PIPELINE = SpanPipeline()

@@ -26,14 +26,15 @@ async def test_who_is_not_there_is_neither_measured_nor_signalled(monkeypatch):
     pids = {"gateway": os.getpid(), "auth": 0, "event": gone.pid, "console": 0}
     found = await soak.memory_mib(SimpleNamespace(pid=pids.__getitem__))
     assert signalled == [os.getpid(), gone.pid]
-    assert {*found} == {"gateway"}
-    assert found["gateway"] > 1
+    assert {*found} == {("gateway", os.getpid())}
+    assert found["gateway", os.getpid()] > 1
 
 
-def test_who_was_away_at_one_time_has_missed(monkeypatch, tmp_path, capsys):
+def test_who_was_away_or_restarted_has_missed(monkeypatch, tmp_path, capsys):
     async def soaked(*_):
-        all_of = dict.fromkeys(soak.BOUNDS_MIB, 50.0)
-        return {**all_of}, {name: mib for name, mib in all_of.items() if name != "auth"}, Counter()
+        before = {(name, 7): 50.0 for name in soak.BOUNDS_MIB}
+        after = {key: mib for key, mib in before.items() if key[0] not in ("auth", "event")}
+        return before, {**after, ("event", 8): 20.0}, Counter()
 
     monkeypatch.setattr(soak, "ROOT", tmp_path)
     monkeypatch.setattr(soak, "Demo", lambda _: None)
@@ -42,5 +43,6 @@ def test_who_was_away_at_one_time_has_missed(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sys, "argv", ["soak"])
     assert soak.main() == 1
     said = capsys.readouterr().out
-    assert "auth       was not there at both times: MISSES" in said
-    assert said.count("holds") == len(soak.BOUNDS_MIB) - 1
+    assert "auth       was not the same process at both times: MISSES" in said
+    assert "event      was not the same process at both times: MISSES" in said
+    assert said.count("holds") == len(soak.BOUNDS_MIB) - 2

@@ -277,6 +277,8 @@ TAKEN = ["http_requests_total", "service_ready", "process_open_fds"]
             ["OTEL_BSP_MAX_QUEUE_SIZE=-1", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT=many"],
         ),
         (["OTEL_BSP_SCHEDULE_DELAY=0"], [], ["OTEL_BSP_SCHEDULE_DELAY=0"]),
+        (["TRACE_SAMPLE_RATIO=abc"], [], ["TRACE_SAMPLE_RATIO is not used"]),
+        (["log_level=loud"], [], ["log_level is not used"]),
         (
             ["OTEL_EXPORTER_OTLP_PROTOCOL=grpc", COLLECTOR],
             [],

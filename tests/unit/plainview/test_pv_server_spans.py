@@ -3,6 +3,7 @@
 import pytest
 from opentelemetry import propagate
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -26,9 +27,11 @@ def span_of(*, masking):
     }  # fmt: skip
     record = Record("request-1", None, "/things", method=OTHER_METHOD, status=200)
     spans = ServerSpans(provider, own=False, masking=masking)
-    spans.begin(record, scope, [PARENT])
+    # the request before it on the connection, in whose context a server may begin this one
+    with provider.get_tracer("t").start_as_current_span("before", context=Context()):
+        spans.begin(record, scope, [PARENT])
     spans.end(record, scope)
-    (span,) = kept.get_finished_spans()
+    _, span = kept.get_finished_spans()
     return span
 
 
@@ -53,3 +56,4 @@ def test_the_propagators_of_the_application_decide_what_is_continued(
     monkeypatch.setattr(propagate, "_HTTP_TEXT_FORMAT", CompositePropagator(propagators))
     span = span_of(masking=True)
     assert (f"{span.context.trace_id:032x}" == TRACE) is continued
+    assert (span.parent is not None) is continued

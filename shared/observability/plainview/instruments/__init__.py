@@ -58,7 +58,8 @@ def observe_httpx(
     """Spans, trace context, `X-Request-ID` and metrics of an async client, whatever its transport.
 
     Returns the client. A transport may be given instead, which proxies call without a client: then
-    returns a transport around it, with the same signals. `upstream` is the label of the metrics:
+    returns a transport around it, with the same signals, but that a reply which breaks off is for
+    the proxy to count. `upstream` is the label of the metrics:
     one constant per client. ImportError without `plainview[httpx]`, TypeError for a sync client.
     """
     observed: httpx.AsyncClient | httpx.AsyncBaseTransport

@@ -156,7 +156,7 @@ class _Spans:
         if self._maker is None:
             plain = self._tracer.start_span(name, kind=trace.SpanKind.CLIENT)
             self._tell(request, plain)
-            return plain
+            return plain if plain.is_recording() else None
         span, _ = self._maker.start(name)
         self._tell(request, span)
         return span if isinstance(span, RequestSpan) else None
